@@ -1,0 +1,11 @@
+//! Ringway: a WebSocket gateway for Linux, one io_uring loop per core.
+//!
+//! The binary is `src/main.rs`; this library exists so that the tests, the benchmarks and `tools/flood` build on the
+//! same pieces. Dependencies point one way: `ws`, `protocol`, `auth` and `channel` do no I/O and know nothing of
+//! `shard`; `shard` knows nothing of `admin` and `ingress`, which reach it only through the lanes in `bus`.
+
+pub mod auth;
+pub mod channel;
+pub mod config;
+pub mod protocol;
+pub mod ws;
