@@ -1,1 +1,12 @@
-//! To be filled.
+//! Who listens to what: channel names, the subscription table of one shard, and which shards have subscribers.
+//!
+//! Sans-IO: nothing here knows sockets, clocks or threads. `Table` belongs to one shard and is neither shared nor locked;
+//! `Interest` is the one structure that all shards and sources share, touched only when a channel gains its first or
+//! loses its last subscriber on a shard, and once per published message.
+
+pub mod interest;
+pub mod name;
+pub mod table;
+
+pub use interest::{Interest, ShardSet};
+pub use table::Table;

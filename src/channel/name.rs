@@ -1,0 +1,52 @@
+//! Channel names: what a name may be, and which names nobody joins by asking.
+//!
+//! A name is `kind:rest` (`conv:c1`, `user:42`) or a single word (`notifications`), at most `CHANNEL_NAME_BYTES_MAX` long by
+//! default. The names of a user, of a user type and of everybody are implicit: a session is put there by what its token
+//! says, never by `subscribe`, or anyone could read a stranger's messages.
+
+/// The channel that every authenticated session is in.
+pub const ALL: &str = "all";
+
+/// `user:{id}`: every session of one user.
+pub const USER_PREFIX: &str = "user:";
+
+/// `type:{userType}`: every session of that type.
+pub const TYPE_PREFIX: &str = "type:";
+
+/// `conv:{id}`: the subscribers of a conversation; `conversation_ids` in a request are these without the prefix.
+pub const CONVERSATION_PREFIX: &str = "conv:";
+
+/// True for the channels that follow from the session itself.
+pub fn is_implicit(name: &str) -> bool {
+    name == ALL || name.starts_with(USER_PREFIX) || name.starts_with(TYPE_PREFIX)
+}
+
+/// A name that can be a channel: not empty, not longer than `bytes_max`, no blanks or control characters (they would
+/// make broker subjects and log lines ambiguous).
+pub fn is_valid(name: &str, bytes_max: usize) -> bool {
+    !name.is_empty() && name.len() <= bytes_max && !name.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_channels_of_a_session_are_implicit() {
+        for name in ["all", "user:1", "type:driver"] {
+            assert!(is_implicit(name), "{name}");
+        }
+        for name in ["conv:1", "allies", "users", "typewriter", "vendor:user:1"] {
+            assert!(!is_implicit(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_would_confuse_a_broker_are_refused() {
+        for name in ["", "conv:a b", "conv:\n", "conv:\u{7f}", &"x".repeat(256)] {
+            assert!(!is_valid(name, 255), "{name:?}");
+        }
+        assert!(is_valid("conv:Zürich-1", 255));
+        assert!(is_valid(&"x".repeat(255), 255));
+    }
+}

@@ -1,0 +1,288 @@
+//! The subscription table of one shard: which of its connections are in which channel.
+//!
+//! Owned by the shard's floor; a member is a connection's slot. Joining and leaving are O(1): a channel knows its members, a
+//! member its channels, and each entry knows where its counterpart stands. The first two of either kind are stored in
+//! place, so that a session in its own `user:` channel and one shared channel allocates nothing but the channel's name.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::{Interest, name};
+
+/// A connection's slot on its shard.
+pub type Member = u32;
+
+/// A channel of this shard, valid while it has members.
+pub type ChannelId = u32;
+
+/// What came of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    New(ChannelId),
+    Already(ChannelId),
+}
+
+pub struct Table {
+    shard: usize,
+    interest: Arc<Interest>,
+    /// Ids by the hash of the name.
+    index: HashTable<ChannelId>,
+    channels: Slab<Channel>,
+    /// By member.
+    subscriptions: Vec<Subscriptions>,
+    memberships: usize,
+    /// Users of which this shard took the first and not yet gave the last channel: summed over shards, all users.
+    users: i64,
+}
+
+type Subscriptions = SmallVec<[Subscription; 2]>;
+
+struct Channel {
+    name: Box<str>,
+    members: SmallVec<[Membership; 2]>,
+}
+
+/// A member as its channel sees it.
+#[derive(Clone, Copy)]
+struct Membership {
+    member: Member,
+    /// Where the channel stands in the member's subscriptions.
+    back: u32,
+}
+
+/// A channel as its member sees it.
+#[derive(Clone, Copy)]
+struct Subscription {
+    channel: ChannelId,
+    /// Where the member stands in the channel's members.
+    position: u32,
+}
+
+const _: () = assert!(size_of::<Channel>() == 40 && size_of::<Subscriptions>() == 24);
+
+impl Table {
+    pub fn new(shard: usize, interest: Arc<Interest>) -> Self {
+        Self {
+            shard,
+            interest,
+            index: HashTable::new(),
+            channels: Slab::new(),
+            subscriptions: Vec::new(),
+            memberships: 0,
+            users: 0,
+        }
+    }
+
+    /// Puts `member` into the channel.
+    pub fn join(&mut self, member: Member, name: &str) -> Joined {
+        let hash = self.interest.hash(name);
+        let channel = self.find(hash, name).unwrap_or_else(|| self.open(hash, name));
+        let member_index = member as usize;
+        if self.subscriptions.len() <= member_index {
+            self.subscriptions.resize_with(member_index + 1, Subscriptions::new);
+        }
+        let subscriptions = &mut self.subscriptions[member_index];
+        if subscriptions.iter().any(|s| s.channel == channel) {
+            return Joined::Already(channel);
+        }
+        let members = &mut self.channels[channel as usize].members;
+        subscriptions.push(Subscription { channel, position: members.len() as u32 });
+        members.push(Membership { member, back: subscriptions.len() as u32 - 1 });
+        self.memberships += 1;
+        Joined::New(channel)
+    }
+
+    /// Takes `member` out of the channel; false when it was not in it.
+    pub fn leave(&mut self, member: Member, name: &str) -> bool {
+        let found = self.find(self.interest.hash(name), name);
+        let position = found.and_then(|channel| self.of(member).iter().position(|s| s.channel == channel));
+        if let Some(position) = position {
+            self.remove(member, position);
+        }
+        position.is_some()
+    }
+
+    /// Takes `member` out of all its channels.
+    pub fn leave_all(&mut self, member: Member) {
+        for last in (0..self.of(member).len()).rev() {
+            self.remove(member, last);
+        }
+        if let Some(subscriptions) = self.subscriptions.get_mut(member as usize) {
+            *subscriptions = Subscriptions::new();
+        }
+    }
+
+    /// The members of a channel, by its name and the hash that [`Interest::hash`] gave for it.
+    pub fn members(&self, hash: u64, name: &str) -> impl ExactSizeIterator<Item = Member> {
+        let members = self.find(hash, name).map_or(&[][..], |id| &self.channels[id as usize].members);
+        members.iter().map(|m| m.member)
+    }
+
+    /// The channels of a member, in no order.
+    pub fn channels_of(&self, member: Member) -> impl ExactSizeIterator<Item = &str> {
+        self.of(member).iter().map(|s| self.name(s.channel))
+    }
+
+    /// The name of a channel that has members.
+    pub fn name(&self, channel: ChannelId) -> &str {
+        &self.channels[channel as usize].name
+    }
+
+    /// Every channel with the number of its members.
+    pub fn channels(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.channels.iter().map(|(_, c)| (&*c.name, c.members.len()))
+    }
+
+    /// Channels that have members.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Subscriptions of all members.
+    pub fn membership_count(&self) -> usize {
+        self.memberships
+    }
+
+    /// This shard's share of the users: may be negative, the sum over all shards is the number of connected users.
+    pub fn user_share(&self) -> i64 {
+        self.users
+    }
+
+    fn of(&self, member: Member) -> &[Subscription] {
+        self.subscriptions.get(member as usize).map_or(&[], |s| s.as_slice())
+    }
+
+    fn find(&self, hash: u64, name: &str) -> Option<ChannelId> {
+        self.index.find(hash, |&id| *self.channels[id as usize].name == *name).copied()
+    }
+
+    fn open(&mut self, hash: u64, name: &str) -> ChannelId {
+        let id = self.channels.insert(Channel { name: name.into(), members: SmallVec::new() }) as ChannelId;
+        let (channels, interest) = (&self.channels, &self.interest);
+        self.index.insert_unique(hash, id, |&id| interest.hash(&channels[id as usize].name));
+        if self.interest.add(hash, self.shard) && name.starts_with(name::USER_PREFIX) {
+            self.users += 1;
+        }
+        id
+    }
+
+    fn close(&mut self, id: ChannelId) {
+        let channel = self.channels.remove(id as usize);
+        let hash = self.interest.hash(&channel.name);
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
+            entry.remove();
+        }
+        if self.interest.remove(hash, self.shard) && channel.name.starts_with(name::USER_PREFIX) {
+            self.users -= 1;
+        }
+    }
+
+    /// Removes the subscription at `at` in the member's list and its counterpart in the channel.
+    fn remove(&mut self, member: Member, at: usize) {
+        let Subscription { channel, position } = self.subscriptions[member as usize].swap_remove(at);
+        if let Some(moved) = self.subscriptions[member as usize].get(at).copied() {
+            self.channels[moved.channel as usize].members[moved.position as usize].back = at as u32;
+        }
+        let members = &mut self.channels[channel as usize].members;
+        members.swap_remove(position as usize);
+        if let Some(moved) = members.get(position as usize).copied() {
+            self.subscriptions[moved.member as usize][moved.back as usize].position = position;
+        }
+        self.memberships -= 1;
+        if self.channels[channel as usize].members.is_empty() {
+            self.close(channel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn table(shard: usize, interest: &Arc<Interest>) -> Table {
+        Table::new(shard, interest.clone())
+    }
+
+    fn members(table: &Table, name: &str) -> BTreeSet<Member> {
+        table.members(table.interest.hash(name), name).collect()
+    }
+
+    #[test]
+    fn joining_twice_is_one_subscription() {
+        let mut table = table(0, &Arc::default());
+        let Joined::New(id) = table.join(7, "conv:1") else { panic!("first join") };
+        assert_eq!(table.join(7, "conv:1"), Joined::Already(id));
+        assert_eq!(members(&table, "conv:1"), [7].into());
+        assert_eq!(table.membership_count(), 1);
+    }
+
+    #[test]
+    fn a_shard_shows_interest_only_while_it_has_members() {
+        let interest = Arc::<Interest>::default();
+        let mut table = table(5, &interest);
+        let hash = interest.hash("conv:1");
+        table.join(1, "conv:1");
+        table.join(2, "conv:1");
+        assert!(interest.shards(hash).contains(5));
+        table.leave_all(1);
+        assert!(interest.shards(hash).contains(5));
+        table.leave_all(2);
+        assert!(interest.shards(hash).is_empty());
+        assert_eq!(table.channel_count(), 0);
+    }
+
+    #[test]
+    fn a_user_on_two_shards_counts_once() {
+        let interest = Arc::<Interest>::default();
+        let (mut a, mut b) = (table(0, &interest), table(1, &interest));
+        a.join(0, "user:1");
+        b.join(0, "user:1");
+        b.join(1, "user:2");
+        b.join(1, "conv:1");
+        assert_eq!(a.user_share() + b.user_share(), 2);
+        a.leave_all(0);
+        assert_eq!(a.user_share() + b.user_share(), 2);
+        b.leave_all(0);
+        assert_eq!(a.user_share() + b.user_share(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_plain_map_of_sets(steps in prop::collection::vec((0u32..8, 0u8..6, 0u8..4), 0..300)) {
+            let mut table = table(0, &Arc::default());
+            let mut model = BTreeMap::<String, BTreeSet<Member>>::new();
+            for (member, channel, step) in steps {
+                let name = format!("conv:{channel}");
+                match step {
+                    0 | 1 => {
+                        let new = model.entry(name.clone()).or_default().insert(member);
+                        prop_assert_eq!(matches!(table.join(member, &name), Joined::New(_)), new);
+                    }
+                    2 => {
+                        let was = model.get_mut(&name).is_some_and(|m| m.remove(&member));
+                        prop_assert_eq!(table.leave(member, &name), was);
+                    }
+                    _ => {
+                        model.values_mut().for_each(|m| { m.remove(&member); });
+                        table.leave_all(member);
+                    }
+                }
+                model.retain(|_, m| !m.is_empty());
+                for (name, expected) in &model {
+                    prop_assert_eq!(&members(&table, name), expected);
+                }
+                for member in 0..8 {
+                    let expected: BTreeSet<&str> =
+                        model.iter().filter(|(_, m)| m.contains(&member)).map(|(n, _)| n.as_str()).collect();
+                    prop_assert_eq!(table.channels_of(member).collect::<BTreeSet<_>>(), expected);
+                }
+                prop_assert_eq!(table.channel_count(), model.len());
+            }
+        }
+    }
+}
