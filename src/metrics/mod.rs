@@ -1,0 +1,6 @@
+//! What is counted, and how it is read. A shard writes its own [`Counters`] and nobody else does, so counting is a plain
+//! load and store; the admin port reads them from outside at any time.
+
+pub mod counters;
+
+pub use counters::{Counter, Counters, Family};

@@ -1,0 +1,65 @@
+//! What wakes a sleeping shard: one eventfd, rung by the lanes of other threads and by the floor's ring.
+//!
+//! A busy shard is never rung: `asleep` is true exactly while the shard waits for the bell, and the first who finds it so
+//! takes it away and rings.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The shard's end and every lane's end of one bell.
+#[derive(Clone)]
+pub struct Bell(Arc<Inner>);
+
+struct Inner {
+    eventfd: File,
+    asleep: AtomicBool,
+}
+
+impl Bell {
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the descriptor that comes back is owned by nobody yet.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just created, handed to exactly one owner.
+        let eventfd = unsafe { File::from_raw_fd(fd) };
+        Ok(Self(Arc::new(Inner { eventfd, asleep: AtomicBool::new(false) })))
+    }
+
+    /// Wakes the shard if it sleeps. Called after something was put where the shard will look.
+    pub fn wake(&self) {
+        // Pairs with the fence in `doze`: either the shard sees what was put there, or we see it asleep.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if self.0.asleep.load(Ordering::Relaxed) && self.0.asleep.swap(false, Ordering::Relaxed) {
+            self.ring();
+        }
+    }
+
+    /// Makes the next wait end at once.
+    pub fn ring(&self) {
+        // Fails only when the count is at its maximum: then it is readable already.
+        let _ = (&self.0.eventfd).write(&1u64.to_ne_bytes());
+    }
+
+    /// The shard is about to look one last time and then sleep.
+    pub fn doze(&self) {
+        self.0.asleep.store(true, Ordering::Relaxed);
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    /// The shard is awake: takes the count off the eventfd.
+    pub fn rouse(&self) {
+        self.0.asleep.store(false, Ordering::Relaxed);
+        let _ = (&self.0.eventfd).read(&mut [0; 8]);
+    }
+}
+
+impl AsRawFd for Bell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.eventfd.as_raw_fd()
+    }
+}

@@ -1,0 +1,184 @@
+//! One connection, sans-IO: what a shard remembers of it, and when it next needs attention.
+//!
+//! ```text
+//!  no token yet          token verified            close frame queued, either side
+//!   Arrived ───────────────► Open ────────────────────► Closing ──────┐
+//!      │                      │                            │          │ both sides have said close,
+//!      └──────────────────────┴── peer vanished ───────────┤          │ or the deadline has passed
+//!                                                          ▼          ▼
+//!                                        Stopped: the backend finishes what is in flight, then the slot is free
+//! ```
+//!
+//! A million of these lie in the slabs, so every field answers for its bytes; the size is asserted below.
+
+use crate::auth::Grants;
+use crate::channel::table::ChannelId;
+use crate::clock::{Now, TICK_MS};
+use crate::ws::decoder::Decoder;
+
+use super::outbox::Outbox;
+use super::profiles::{self, ProfileId};
+use super::rules::Rules;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Upgraded, waiting for a token.
+    Arrived,
+    /// Has a verified token.
+    Open,
+    /// Our close frame is queued or sent; the peer's is awaited.
+    Closing,
+    /// Our close frame is queued or sent and the peer's has come, or is not waited for: the socket goes with the last byte.
+    Finishing,
+    /// The backend closes the socket.
+    Stopped,
+}
+
+pub struct Connection {
+    /// Counts the connections of the shard; part of the connection's id.
+    pub generation: u32,
+    pub phase: Phase,
+    /// Input is dropped unread: the peer broke the protocol and the decoder cannot go on.
+    pub deaf: bool,
+    /// The session was told that its token expires soon.
+    pub warned: bool,
+    /// The upgrade named a device, a type or a platform, or the token named channels.
+    pub details: Option<Box<Details>>,
+    pub decoder: Decoder,
+    /// Only while the connection is behind.
+    pub outbox: Option<Box<Outbox>>,
+    /// The session's own channel, whose name holds the user id. Meaningful when `Open`.
+    pub user_channel: ChannelId,
+    pub profile: ProfileId,
+    /// Unix seconds. Meaningful when `Open`.
+    pub expires_at: u32,
+    /// Ticks, like all that follows.
+    pub connected_at: u32,
+    pub last_seen: u32,
+    /// While open: when the next heartbeat is sent. While closing: when patience ends.
+    pub attention_at: u32,
+    pub window_start: u32,
+    pub window_messages: u32,
+}
+
+const _: () = assert!(size_of::<Connection>() <= 64, "an idle connection pays one cache line");
+
+/// What only some connections have.
+#[derive(Default)]
+pub struct Details {
+    pub device_id: Option<Box<str>>,
+    /// As the upgrade asked; what holds is in the profile.
+    pub user_type: Option<Box<str>>,
+    pub platform: Option<Box<str>>,
+    /// The token's `channels` claim.
+    pub grants: Option<Grants>,
+}
+
+/// Why a connection needs attention now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    AuthenticationOverdue,
+    Silent,
+    TokenExpired,
+    TokenExpiresSoon,
+    HeartbeatDue,
+    CloseOverdue,
+}
+
+impl Connection {
+    pub fn new(generation: u32, now: Now, details: Option<Box<Details>>) -> Self {
+        Self {
+            generation,
+            phase: Phase::Arrived,
+            deaf: false,
+            warned: false,
+            details,
+            decoder: Decoder::new(),
+            outbox: None,
+            user_channel: 0,
+            profile: profiles::NONE,
+            expires_at: 0,
+            connected_at: now.tick(),
+            last_seen: now.tick(),
+            attention_at: 0,
+            window_start: now.tick(),
+            window_messages: 0,
+        }
+    }
+
+    /// True while messages are read and delivered.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.phase, Phase::Arrived | Phase::Open)
+    }
+
+    /// A token has been verified, for the first time or anew.
+    pub fn authenticate(&mut self, expires_at: u64, grants: Option<Grants>, now: Now, rules: &Rules) {
+        if self.phase == Phase::Arrived {
+            self.attention_at = now.tick() + rules.heartbeat_ticks;
+        }
+        self.phase = Phase::Open;
+        self.warned = false;
+        self.expires_at = u32::try_from(expires_at).unwrap_or(u32::MAX);
+        if grants.is_some() || self.details.is_some() {
+            self.details.get_or_insert_default().grants = grants;
+        }
+    }
+
+    /// Counts a message; false when it is one too many for its window.
+    pub fn admit_message(&mut self, now: Now, rules: &Rules) -> bool {
+        if rules.messages_max == 0 {
+            return true;
+        }
+        if now.tick() - self.window_start >= rules.message_window_ticks {
+            self.window_start = now.tick();
+            self.window_messages = 0;
+        }
+        self.window_messages += 1;
+        self.window_messages <= rules.messages_max
+    }
+
+    /// The tick at which [`Connection::attention`] has something to say.
+    pub fn due(&self, now: Now, rules: &Rules) -> u32 {
+        let silent = self.last_seen + rules.idle_ticks;
+        match self.phase {
+            Phase::Arrived => (self.connected_at + rules.auth_deadline_ticks).min(silent),
+            Phase::Open => {
+                let warning = if self.warned { 0 } else { rules.expiry_warning_s };
+                let expiry = tick_of(u64::from(self.expires_at).saturating_sub(warning), now);
+                self.attention_at.min(silent).min(expiry)
+            }
+            Phase::Closing | Phase::Finishing | Phase::Stopped => self.attention_at,
+        }
+    }
+
+    /// Why the deadline has come; `None` when it has moved on in the meantime. To be asked until it says so.
+    pub fn attention(&mut self, now: Now, rules: &Rules) -> Option<Attention> {
+        let tick = now.tick();
+        let silent = tick >= self.last_seen + rules.idle_ticks;
+        let expires_in_s = u64::from(self.expires_at).saturating_sub(now.unix_s());
+        match self.phase {
+            Phase::Arrived if tick >= self.connected_at + rules.auth_deadline_ticks => {
+                Some(Attention::AuthenticationOverdue)
+            }
+            Phase::Arrived | Phase::Open if silent => Some(Attention::Silent),
+            Phase::Open if expires_in_s == 0 => Some(Attention::TokenExpired),
+            Phase::Open if !self.warned && expires_in_s <= rules.expiry_warning_s => {
+                self.warned = true;
+                Some(Attention::TokenExpiresSoon)
+            }
+            Phase::Open if tick >= self.attention_at => {
+                self.attention_at = tick + rules.heartbeat_ticks;
+                Some(Attention::HeartbeatDue)
+            }
+            Phase::Closing | Phase::Finishing if tick >= self.attention_at => Some(Attention::CloseOverdue),
+            _ => None,
+        }
+    }
+}
+
+/// The tick in which a unix second begins, rounded up.
+fn tick_of(unix_s: u64, now: Now) -> u32 {
+    let ahead_ms = (unix_s * 1000).saturating_sub(now.unix_ms);
+    let ticks = ahead_ms.div_ceil(u64::from(TICK_MS)) + 1;
+    now.tick().saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX))
+}

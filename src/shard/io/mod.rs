@@ -1,0 +1,108 @@
+//! What the floor needs from the outside world, and the backends that give it.
+//!
+//! A backend owns everything about sockets: descriptors, receive buffers, what is in flight. The floor speaks of slots.
+//! [`uring`] is the backend of production, [`memory`] the faulty one of the tests.
+//!
+//! ```text
+//!            open            send               close
+//!   free ──────────► open ──────────► sending     │     a slot is free again only after Event::Closed, which comes
+//!                     ▲                  │        ▼     when nothing of the slot is in flight any more
+//!                     └── Event::Sent ───┘     closing ── Event::Closed ──► free
+//! ```
+
+mod buffers;
+pub mod memory;
+pub mod uring;
+
+use std::io;
+
+use super::frame::LocalFrame;
+
+/// A connection's place: in the floor's slab, in the backend's tables and in the ring's registered file table.
+pub type Slot = u32;
+
+/// Frames in one vectored send: the kernel's `UIO_FASTIOV` is 8 and `IOV_MAX` 1024; beyond some dozens nothing is won.
+pub const VECTOR_MAX: usize = 64;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Bytes came. The chunk is read with [`Io::bytes`] and must be given back with [`Io::release`].
+    Received { slot: Slot, chunk: Chunk },
+    /// The peer is gone or the socket failed; nothing more will be received. The floor answers with [`Io::close`].
+    Ended { slot: Slot },
+    /// What was in flight when [`Io::send`] said [`Sending::Busy`] has left; the slot takes the next send.
+    Sent { slot: Slot },
+    /// After [`Io::close`]: nothing is in flight, the descriptor is closed, the slot may be reused.
+    Closed { slot: Slot },
+    /// The tick asked for with [`Io::tick`].
+    Tick,
+}
+
+/// A receive buffer on loan from the backend.
+#[derive(Debug)]
+pub struct Chunk {
+    pub(super) slot: Slot,
+    pub(super) buffer: u16,
+    pub(super) len: u32,
+    /// More is waiting in the socket: receive again once this is given back.
+    pub(super) more: bool,
+}
+
+/// What became of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    Started,
+    /// One send is in flight already. The caller keeps the frame and gets [`Event::Sent`].
+    Busy,
+}
+
+/// One shard's sockets. One send per slot at a time; frames are kept alive by the backend while they are in flight.
+pub trait Io {
+    /// What is handed over to become a slot: an open, connected stream socket.
+    type Socket;
+
+    /// Takes over a socket and watches it for input.
+    fn open(&mut self, slot: Slot, socket: Self::Socket) -> io::Result<()>;
+
+    /// Sends one frame. Touches nothing but one byte per slot, so a fan-out walks through memory it has in its caches.
+    fn send(&mut self, slot: Slot, frame: &LocalFrame) -> Sending;
+
+    /// Sends several frames, at most [`VECTOR_MAX`], as one vectored send. The slot must not be sending.
+    fn send_all(&mut self, slot: Slot, frames: Vec<LocalFrame>);
+
+    /// Asks for [`Event::Sent`] when what is in flight has left. The slot must be sending.
+    fn await_sent(&mut self, slot: Slot);
+
+    /// Stops the slot: cancels what is in flight, waits for it, closes the socket. [`Event::Closed`] follows.
+    fn close(&mut self, slot: Slot);
+
+    /// Asks for one [`Event::Tick`] after `ms` milliseconds.
+    fn tick(&mut self, ms: u32);
+
+    /// The next thing that happened, as far as is known without entering the kernel.
+    fn next(&mut self) -> Option<Event>;
+
+    fn bytes(&mut self, chunk: &Chunk) -> &mut [u8];
+
+    fn release(&mut self, chunk: Chunk);
+
+    /// Hands everything queued to the kernel and fetches what has completed.
+    fn enter(&mut self) -> io::Result<()>;
+
+    /// Before sleeping: from now on completions ring the shard's bell. False when something has completed already.
+    fn doze(&mut self) -> bool;
+
+    /// After sleeping: no bell while the loop looks for completions itself.
+    fn rouse(&mut self);
+
+    /// Frames now in flight, and receive buffers now on loan or lost: both zero when nothing is going on.
+    fn in_flight(&self) -> InFlight;
+}
+
+/// What a backend holds for its slots at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    pub sends: usize,
+    pub receive_buffers: usize,
+}

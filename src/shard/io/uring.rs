@@ -1,0 +1,468 @@
+//! The production backend: one io_uring with direct descriptors, a provided-buffer ring and one eventfd.
+//!
+//! Needs Linux 6.1 (`IORING_SETUP_DEFER_TASKRUN`). A socket lives only in the ring's registered file table (its descriptor is
+//! closed on arrival). An idle one is armed by multishot poll, the cheapest in kernel memory; when something is there, one
+//! receive takes a buffer from the ring. Sends ask for `MSG_WAITALL`, so that the kernel itself resumes a short one and a
+//! completion means sent whole or failed. Tried: 6.18.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{Ordering, fence};
+
+use io_uring::types::{CancelBuilder, Fixed, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use slab::Slab;
+
+use super::buffers::{self, Buffers};
+use super::{Chunk, Event, InFlight, Io, Sending, Slot};
+use crate::shard::frame::LocalFrame;
+
+/// Requests handed to the kernel in one go. A fan-out enters the kernel once for so many recipients.
+const SUBMISSION_ENTRIES: u32 = 512;
+
+/// Completions that the kernel can store before it must keep them elsewhere (it never drops any: `FEAT_NODROP`).
+const COMPLETION_ENTRIES: u32 = 4096;
+
+pub struct Uring {
+    ring: IoUring,
+    /// Declared after `ring`: the memory that the kernel writes to is freed after the ring is gone.
+    buffers: Buffers,
+    slots: Vec<State>,
+    sends: Slab<Send>,
+    /// Completions fetched from the ring and not handled yet.
+    completed: VecDeque<cqueue::Entry>,
+    /// Slots that have something to read while all buffers are out.
+    waiting_for_buffer: VecDeque<Slot>,
+    /// Receives handed to the kernel and not completed.
+    receiving: usize,
+    tick: Box<Timespec>,
+    /// How often the kernel ended a multishot poll or had no buffer: both are repaired, both are counted.
+    pub rearmed: u64,
+}
+
+/// What is going on with a slot.
+#[derive(Clone, Copy, Default)]
+struct State(u8);
+
+impl State {
+    const OPEN: u8 = 1;
+    /// Exactly while a poll is with the kernel.
+    const POLLING: u8 = 1 << 1;
+    /// Exactly while a receive is with the kernel or waits for a buffer.
+    const RECEIVING: u8 = 1 << 2;
+    /// Exactly while a send is with the kernel.
+    const SENDING: u8 = 1 << 3;
+    /// The floor was told `Busy` and waits for `Event::Sent`.
+    const AWAITED: u8 = 1 << 4;
+    /// The peer has closed its side: after the next receive another one finds the end.
+    const HUNG_UP: u8 = 1 << 5;
+    const CLOSING: u8 = 1 << 6;
+    /// Exactly while the cancellation is with the kernel.
+    const CANCELLING: u8 = 1 << 7;
+
+    const WITH_KERNEL: u8 = Self::POLLING | Self::RECEIVING | Self::SENDING | Self::CANCELLING;
+
+    fn has(self, bits: u8) -> bool {
+        self.0 & bits != 0
+    }
+
+    fn set(&mut self, bits: u8) {
+        self.0 |= bits;
+    }
+
+    fn clear(&mut self, bits: u8) {
+        self.0 &= !bits;
+    }
+}
+
+/// What is in flight for one slot; holds the frames so that their bytes stay where the kernel reads them.
+enum Send {
+    One(LocalFrame),
+    Many(Box<Many>),
+}
+
+struct Many {
+    frames: Vec<LocalFrame>,
+    parts: Vec<libc::iovec>,
+    header: libc::msghdr,
+}
+
+impl Send {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::One(frame) => frame.len(),
+            Self::Many(many) => many.frames.iter().map(|f| f.len()).sum(),
+        }
+    }
+}
+
+/// What a completion is about: kind, key of the send, slot.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Kind {
+    Poll,
+    Receive,
+    Send,
+    Cancel,
+    Close,
+    Tick,
+}
+
+fn user_data(kind: Kind, key: usize, slot: Slot) -> u64 {
+    debug_assert!(key < 1 << 24);
+    (kind as u64) << 56 | (key as u64) << 32 | u64::from(slot)
+}
+
+impl Uring {
+    /// A ring for slots 0 to `slots` - 1 that writes to the eventfd `bell` when something completes while it dozes.
+    pub fn new(slots: usize, bell: RawFd) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            .setup_cqsize(COMPLETION_ENTRIES)
+            .setup_single_issuer()
+            .setup_coop_taskrun()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .build(SUBMISSION_ENTRIES)?;
+        ring.submitter().register_files_sparse(slots as u32)?;
+        ring.submitter().register_eventfd(bell)?;
+        let buffers = Buffers::register(&ring.submitter())?;
+        let mut uring = Self {
+            ring,
+            buffers,
+            slots: Vec::new(),
+            sends: Slab::new(),
+            completed: VecDeque::new(),
+            waiting_for_buffer: VecDeque::new(),
+            receiving: 0,
+            tick: Box::new(Timespec::new()),
+            rearmed: 0,
+        };
+        uring.rouse();
+        Ok(uring)
+    }
+
+    fn state(&mut self, slot: Slot) -> &mut State {
+        &mut self.slots[slot as usize]
+    }
+
+    fn push(&mut self, entry: squeue::Entry, kind: Kind, key: usize, slot: Slot) {
+        let entry = entry.user_data(user_data(kind, key, slot));
+        loop {
+            // SAFETY: every operand of an entry outlives the operation: frames are kept in `sends` until the completion,
+            // the tick's timespec and the vectors of `Many` are boxed, and receives use registered buffers.
+            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            self.submit().expect("the ring accepts submissions as long as it lives");
+        }
+    }
+
+    /// Enters the kernel: submits, runs deferred work, fetches completions.
+    fn submit(&mut self) -> io::Result<()> {
+        loop {
+            match self.ring.submit() {
+                Ok(_) => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // Too many completions are kept back: make room first.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => self.fetch(),
+                Err(e) => return Err(e),
+            }
+        }
+        if !self.ring.completion().is_empty() {
+            self.fetch();
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self) {
+        let Self { ring, slots, sends, completed, .. } = self;
+        for entry in ring.completion() {
+            let (kind, key, slot) = parts(&entry);
+            // A send that nobody waits for is finished on the spot: in a fan-out they are all there is. The others keep
+            // their slot busy until the floor hears of them, or a later frame would overtake the queued ones.
+            let unawaited = kind == Kind::Send as u8 && !slots[slot as usize].has(State::AWAITED | State::CLOSING);
+            if unawaited && entry.result() as usize == sends[key].bytes() {
+                sends.remove(key);
+                slots[slot as usize].clear(State::SENDING);
+            } else {
+                completed.push_back(entry);
+            }
+        }
+    }
+
+    /// Turns a completion into an event, or into the next step of its slot.
+    fn complete(&mut self, entry: &cqueue::Entry) -> Option<Event> {
+        let (kind, key, slot) = parts(entry);
+        match kind {
+            k if k == Kind::Poll as u8 => self.polled(slot, entry),
+            k if k == Kind::Receive as u8 => self.received(slot, entry),
+            k if k == Kind::Send as u8 => self.sent(slot, key, entry.result()),
+            k if k == Kind::Cancel as u8 => {
+                self.state(slot).clear(State::CANCELLING);
+                self.close_when_quiet(slot);
+                None
+            }
+            k if k == Kind::Close as u8 => {
+                *self.state(slot) = State::default();
+                Some(Event::Closed { slot })
+            }
+            _ => Some(Event::Tick),
+        }
+    }
+
+    fn polled(&mut self, slot: Slot, entry: &cqueue::Entry) -> Option<Event> {
+        if !cqueue::more(entry.flags()) {
+            self.state(slot).clear(State::POLLING);
+        }
+        if self.state(slot).has(State::CLOSING) {
+            self.close_when_quiet(slot);
+            return None;
+        }
+        if entry.result() < 0 {
+            return Some(Event::Ended { slot });
+        }
+        if entry.result() as u32 & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as u32 != 0 {
+            self.state(slot).set(State::HUNG_UP);
+        }
+        if !self.state(slot).has(State::POLLING) {
+            self.rearmed += 1;
+            self.watch(slot);
+        }
+        self.receive(slot);
+        None
+    }
+
+    fn received(&mut self, slot: Slot, entry: &cqueue::Entry) -> Option<Event> {
+        self.receiving -= 1;
+        self.state(slot).clear(State::RECEIVING);
+        let buffer = cqueue::buffer_select(entry.flags());
+        buffer.inspect(|_| self.buffers.taken());
+        if self.state(slot).has(State::CLOSING) {
+            buffer.inspect(|&id| self.buffers.provide(id));
+            self.close_when_quiet(slot);
+            return None;
+        }
+        match (entry.result(), buffer) {
+            (len, Some(buffer)) if len > 0 => {
+                let more = len as usize == Buffers::BYTES
+                    || cqueue::sock_nonempty(entry.flags())
+                    || self.state(slot).has(State::HUNG_UP);
+                Some(Event::Received { slot, chunk: Chunk { slot, buffer, len: len as u32, more } })
+            }
+            (result, buffer) => {
+                buffer.inspect(|&id| self.buffers.provide(id));
+                match -result {
+                    libc::EAGAIN => None,
+                    libc::ENOBUFS => {
+                        self.rearmed += 1;
+                        self.receive(slot);
+                        None
+                    }
+                    _ => Some(Event::Ended { slot }),
+                }
+            }
+        }
+    }
+
+    fn sent(&mut self, slot: Slot, key: usize, result: i32) -> Option<Event> {
+        let whole = result as usize == self.sends.remove(key).bytes();
+        let state = self.state(slot);
+        let awaited = state.has(State::AWAITED);
+        state.clear(State::SENDING | State::AWAITED);
+        if state.has(State::CLOSING) {
+            self.close_when_quiet(slot);
+            None
+        } else if !whole {
+            Some(Event::Ended { slot })
+        } else {
+            awaited.then_some(Event::Sent { slot })
+        }
+    }
+
+    fn watch(&mut self, slot: Slot) {
+        self.state(slot).set(State::POLLING);
+        let poll = opcode::PollAdd::new(Fixed(slot), (libc::POLLIN | libc::POLLRDHUP) as u32).multi(true).build();
+        self.push(poll, Kind::Poll, 0, slot);
+    }
+
+    /// Receives once. A receive that is under way already will find what has just come: it runs when it is submitted.
+    fn receive(&mut self, slot: Slot) {
+        if self.state(slot).has(State::RECEIVING) {
+            return;
+        }
+        self.state(slot).set(State::RECEIVING);
+        if self.receiving >= self.buffers.provided() {
+            self.waiting_for_buffer.push_back(slot);
+        } else {
+            self.submit_receive(slot);
+        }
+    }
+
+    fn submit_receive(&mut self, slot: Slot) {
+        self.receiving += 1;
+        let receive = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), 0)
+            .flags(libc::MSG_DONTWAIT)
+            .buf_group(buffers::GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT);
+        self.push(receive, Kind::Receive, 0, slot);
+    }
+
+    /// A buffer has come back: the slot that has waited longest receives.
+    fn serve_waiting(&mut self) {
+        while self.receiving < self.buffers.provided()
+            && let Some(slot) = self.waiting_for_buffer.pop_front()
+        {
+            if self.state(slot).has(State::CLOSING) {
+                self.state(slot).clear(State::RECEIVING);
+                self.close_when_quiet(slot);
+            } else {
+                self.submit_receive(slot);
+            }
+        }
+    }
+
+    fn start_send(&mut self, slot: Slot, send: Send) {
+        self.state(slot).set(State::SENDING);
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let entry = match &send {
+            Send::One(frame) => {
+                opcode::Send::new(Fixed(slot), frame.bytes.as_ptr(), frame.len() as u32).flags(flags).build()
+            }
+            Send::Many(many) => opcode::SendMsg::new(Fixed(slot), &many.header).flags(flags as u32).build(),
+        };
+        let key = self.sends.insert(send);
+        self.push(entry, Kind::Send, key, slot);
+    }
+
+    fn close_when_quiet(&mut self, slot: Slot) {
+        if self.state(slot).0 & State::WITH_KERNEL == 0 {
+            self.push(opcode::Close::new(Fixed(slot)).build(), Kind::Close, 0, slot);
+        }
+    }
+}
+
+impl Many {
+    fn new(frames: Vec<LocalFrame>) -> Box<Self> {
+        let parts = frames
+            .iter()
+            .map(|f| libc::iovec { iov_base: f.bytes.as_ptr().cast_mut().cast(), iov_len: f.len() })
+            .collect();
+        // SAFETY: a msghdr is plain data for which all zeroes means "no address, no parts, no control data".
+        let header = unsafe { std::mem::zeroed() };
+        let mut many = Box::new(Self { frames, parts, header });
+        many.header.msg_iov = many.parts.as_mut_ptr();
+        many.header.msg_iovlen = many.parts.len();
+        many
+    }
+}
+
+impl Io for Uring {
+    type Socket = OwnedFd;
+
+    fn open(&mut self, slot: Slot, socket: OwnedFd) -> io::Result<()> {
+        self.ring.submitter().register_files_update(slot, &[socket.as_raw_fd()])?;
+        if self.slots.len() <= slot as usize {
+            self.slots.resize(slot as usize + 1, State::default());
+        }
+        debug_assert_eq!(self.state(slot).0, 0, "a slot is reused only after it was closed");
+        self.state(slot).set(State::OPEN);
+        self.watch(slot);
+        Ok(())
+    }
+
+    fn send(&mut self, slot: Slot, frame: &LocalFrame) -> Sending {
+        if self.slots[slot as usize].has(State::SENDING) {
+            self.slots[slot as usize].set(State::AWAITED);
+            return Sending::Busy;
+        }
+        self.start_send(slot, Send::One(frame.clone()));
+        Sending::Started
+    }
+
+    fn send_all(&mut self, slot: Slot, mut frames: Vec<LocalFrame>) {
+        debug_assert!(!self.state(slot).has(State::SENDING) && frames.len() <= super::VECTOR_MAX);
+        let send = match frames.len() {
+            0 => return,
+            1 => Send::One(frames.swap_remove(0)),
+            _ => Send::Many(Many::new(frames)),
+        };
+        self.start_send(slot, send);
+    }
+
+    fn await_sent(&mut self, slot: Slot) {
+        debug_assert!(self.state(slot).has(State::SENDING));
+        self.state(slot).set(State::AWAITED);
+    }
+
+    fn close(&mut self, slot: Slot) {
+        debug_assert!(self.state(slot).has(State::OPEN) && !self.state(slot).has(State::CLOSING));
+        self.state(slot).set(State::CLOSING | State::CANCELLING);
+        let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(slot)).all()).build();
+        self.push(cancel, Kind::Cancel, 0, slot);
+    }
+
+    fn tick(&mut self, ms: u32) {
+        *self.tick = Timespec::new().sec(u64::from(ms / 1000)).nsec(ms % 1000 * 1_000_000);
+        let timeout = opcode::Timeout::new(&*self.tick).build();
+        self.push(timeout, Kind::Tick, 0, 0);
+    }
+
+    fn next(&mut self) -> Option<Event> {
+        while let Some(entry) = self.completed.pop_front() {
+            if let Some(event) = self.complete(&entry) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    fn bytes(&mut self, chunk: &Chunk) -> &mut [u8] {
+        self.buffers.bytes(chunk.buffer, chunk.len as usize)
+    }
+
+    fn release(&mut self, chunk: Chunk) {
+        self.buffers.provide(chunk.buffer);
+        let state = *self.state(chunk.slot);
+        if chunk.more && state.has(State::OPEN) && !state.has(State::CLOSING) {
+            self.receive(chunk.slot);
+        }
+        self.serve_waiting();
+    }
+
+    fn enter(&mut self) -> io::Result<()> {
+        let submission = self.ring.submission();
+        let idle = submission.is_empty() && !submission.taskrun() && !submission.cq_overflow();
+        drop(submission);
+        if idle {
+            if !self.ring.completion().is_empty() {
+                self.fetch();
+            }
+            return Ok(());
+        }
+        self.submit()
+    }
+
+    fn doze(&mut self) -> bool {
+        self.ring.completion().enable_eventfd();
+        // The kernel sets the task-run flag, then looks whether the bell is muted; we unmute, then look at the flag.
+        fence(Ordering::SeqCst);
+        let pending = self.ring.submission().taskrun() || !self.ring.completion().is_empty();
+        self.completed.is_empty() && !pending
+    }
+
+    fn rouse(&mut self) {
+        self.ring.completion().disable_eventfd();
+    }
+
+    fn in_flight(&self) -> InFlight {
+        InFlight { sends: self.sends.len(), receive_buffers: Buffers::COUNT - self.buffers.provided() }
+    }
+}
+
+/// Kind, key and slot of a completion.
+fn parts(entry: &cqueue::Entry) -> (u8, usize, Slot) {
+    let data = entry.user_data();
+    ((data >> 56) as u8, (data >> 32 & 0xff_ffff) as usize, data as Slot)
+}

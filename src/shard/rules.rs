@@ -1,0 +1,37 @@
+//! What holds for every connection: the configuration as the shards use it, in ticks and bytes, immutable and shared.
+
+use crate::auth::{Grants, Origins, Verifier};
+
+pub struct Rules {
+    pub verifier: Verifier,
+    pub origins: Origins,
+    /// User types that may connect; empty: all.
+    pub roles: Vec<String>,
+    /// Channels that a token without a `channels` claim may join.
+    pub default_grants: Grants,
+    /// Path of the WebSocket endpoint.
+    pub path: String,
+    pub server_id: String,
+    /// 48 random bits that make session ids unique among processes.
+    pub process: u64,
+
+    pub message_bytes_max: usize,
+    pub outbox_bytes_max: usize,
+    pub channels_per_connection_max: usize,
+    pub channel_name_bytes_max: usize,
+    /// Messages of a client in one window; 0: unlimited.
+    pub messages_max: u32,
+    pub message_window_ticks: u32,
+
+    pub heartbeat_ms: u64,
+    pub heartbeat_ticks: u32,
+    pub idle_ticks: u32,
+    pub auth_deadline_ticks: u32,
+    /// How long a peer may take to answer a close frame.
+    pub close_deadline_ticks: u32,
+    pub expiry_warning_s: u64,
+
+    pub handshake_deadline: std::time::Duration,
+    /// Handshakes under way at once, per shard.
+    pub handshakes_max: usize,
+}

@@ -1,0 +1,297 @@
+//! What a session may ask for: authentication, ping, subscribing and unsubscribing. Sans-IO: a message in, effects out.
+//!
+//! Called by the floor with the connection and a [`Desk`]: everything of the shard that an answer may need. What is to be
+//! sent or closed is left in [`Effects`], which the floor carries out.
+
+use std::borrow::Cow;
+
+use crate::auth::Identity;
+use crate::channel::table::Joined;
+use crate::channel::{Table, name};
+use crate::clock::Now;
+use crate::metrics::Counters;
+use crate::protocol::reply;
+use crate::protocol::request::{Request, RequestError};
+use crate::ws::close::CloseCode;
+use crate::ws::frame::encode_text;
+
+use super::connection::{Connection, Phase};
+use super::frame::{Frame, LocalFrame};
+use super::id::{ConnectionId, SessionId};
+use super::io::Slot;
+use super::profiles::Profiles;
+use super::rules::Rules;
+
+/// The parts of a shard that an answer may touch, for the connection in `slot`.
+pub struct Desk<'a> {
+    pub shard: usize,
+    pub slot: Slot,
+    pub now: Now,
+    pub rules: &'a Rules,
+    pub table: &'a mut Table,
+    pub profiles: &'a mut Profiles,
+    pub sessions: &'a mut usize,
+    pub counters: &'a Counters,
+    pub effects: &'a mut Effects,
+}
+
+/// What the floor has to do after a piece of input.
+#[derive(Default)]
+pub struct Effects {
+    pub frames: Vec<LocalFrame>,
+    pub end: Option<End>,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// We close with this code and wait for the peer's answer.
+    Close(CloseCode),
+    /// We close with this code and read nothing more.
+    Fail(CloseCode),
+    /// The peer closes; it gets its code back.
+    Answer(Option<CloseCode>),
+}
+
+/// The two vocabularies in which channels are named.
+#[derive(Clone, Copy)]
+enum Naming {
+    Channels,
+    Conversations,
+}
+
+impl Naming {
+    fn field(self) -> &'static str {
+        match self {
+            Self::Channels => "channels",
+            Self::Conversations => "conversation_ids",
+        }
+    }
+
+    fn channel(self, asked: &str) -> Cow<'_, str> {
+        match self {
+            Self::Channels => Cow::Borrowed(asked),
+            Self::Conversations => Cow::Owned(format!("{}{asked}", name::CONVERSATION_PREFIX)),
+        }
+    }
+}
+
+/// Why a channel is not joined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Denied {
+    NotAllowed,
+    BadName,
+    TooMany,
+}
+
+impl Denied {
+    fn code(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "not_allowed",
+            Self::BadName => "bad_channel",
+            Self::TooMany => "too_many_channels",
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "not allowed to subscribe to",
+            Self::BadName => "not a channel name:",
+            Self::TooMany => "subscribed to too many channels already; refused:",
+        }
+    }
+}
+
+impl Desk<'_> {
+    /// Answers one text message.
+    pub fn answer(&mut self, connection: &mut Connection, message: &[u8]) {
+        self.counters.messages_received.add(1);
+        if !connection.admit_message(self.now, self.rules) {
+            self.effects.end = Some(End::Close(CloseCode::TOO_MANY_MESSAGES));
+            return;
+        }
+        match Request::parse(message) {
+            Ok(request) => {
+                if let Err(error) = self.route(connection, &request) {
+                    self.refuse(error.code(), &error.to_string(), Some(&request));
+                }
+            }
+            Err(error) => self.refuse(error.code(), &error.to_string(), None),
+        }
+    }
+
+    fn route(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), RequestError> {
+        match &*request.kind {
+            "auth" => self.authenticate(connection, request),
+            "ping" => {
+                self.reply(reply::pong(self.now.unix_ms, request.id));
+                Ok(())
+            }
+            _ if connection.phase != Phase::Open => {
+                self.refuse("not_authenticated", "send an auth message first", Some(request));
+                Ok(())
+            }
+            "subscribe" => self.subscribe(connection, request),
+            "unsubscribe" => self.unsubscribe(request),
+            // A sign of life, and that is all.
+            "heartbeat_ack" => Ok(()),
+            _ => Err(RequestError::UnknownType),
+        }
+    }
+
+    /// A token as a message: the first one of a connection that came without, or a fresh one in place of the old.
+    fn authenticate(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), RequestError> {
+        let token = request.string("token")?;
+        let identity = match self.rules.verifier.verify(&token, self.now.unix_s()) {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.counters.tokens_refused.count(error.name());
+                self.refuse(error.name(), &error.to_string(), Some(request));
+                self.effects.end = Some(End::Close(CloseCode::TOKEN_INVALID));
+                return Ok(());
+            }
+        };
+        if connection.phase == Phase::Open && *self.user_id(connection) != *identity.user_id {
+            self.refuse("other_user", "the token is for another user", Some(request));
+            self.effects.end = Some(End::Close(CloseCode::TOKEN_INVALID));
+            return Ok(());
+        }
+        let user_id = identity.user_id.clone();
+        if !self.admit(connection, identity) {
+            self.refuse("role_not_allowed", "this user type may not connect", Some(request));
+            self.effects.end = Some(End::Close(CloseCode::NOT_ALLOWED));
+            return Ok(());
+        }
+        self.reply(reply::auth_success(&user_id, &self.session_id(connection).to_string(), request.id));
+        Ok(())
+    }
+
+    /// Makes the bearer of a verified token a session, or renews the one it has; false when its role may not connect.
+    pub fn admit(&mut self, connection: &mut Connection, identity: Identity) -> bool {
+        let asked = connection.details.as_ref();
+        let user_type: Option<Box<str>> =
+            identity.user_type_or(asked.and_then(|d| d.user_type.as_deref())).map(Into::into);
+        let platform: Option<Box<str>> = asked.and_then(|d| d.platform.clone());
+        if !self.rules.may_connect(user_type.as_deref()) {
+            return false;
+        }
+        if connection.phase == Phase::Arrived {
+            let (Joined::New(channel) | Joined::Already(channel)) =
+                self.table.join(self.slot, &format!("{}{}", name::USER_PREFIX, identity.user_id));
+            connection.user_channel = channel;
+            connection.profile = self.profiles.enter(user_type.as_deref(), platform.as_deref());
+            if let Some(user_type) = &user_type {
+                self.table.join(self.slot, &format!("{}{user_type}", name::TYPE_PREFIX));
+            }
+            *self.sessions += 1;
+        }
+        connection.authenticate(identity.expires_at, identity.grants, self.now, self.rules);
+        true
+    }
+
+    /// The message that greets a session whose token came with the upgrade.
+    pub fn greeting(&self, connection: &Connection) -> Vec<u8> {
+        let session_id = self.session_id(connection).to_string();
+        reply::connected(self.user_id(connection), &session_id, &self.rules.server_id, self.rules.heartbeat_ms)
+    }
+
+    fn subscribe(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), RequestError> {
+        let (naming, asked) = self.named_channels(request)?;
+        let mut joined = Vec::with_capacity(asked.len());
+        let mut denied: Vec<(Denied, &str)> = Vec::new();
+        for asked in &asked {
+            match self.join(connection, &naming.channel(asked)) {
+                Ok(()) => joined.push(&**asked),
+                Err(why) => denied.push((why, asked)),
+            }
+        }
+        if !joined.is_empty() || denied.is_empty() {
+            self.reply(reply::subscribed(naming.field(), &joined, request.id));
+        }
+        for why in [Denied::NotAllowed, Denied::BadName, Denied::TooMany] {
+            let names: Vec<&str> = denied.iter().filter(|(w, _)| *w == why).map(|(_, name)| *name).collect();
+            if !names.is_empty() {
+                self.refuse(why.code(), &format!("{} {}", why.sentence(), names.join(", ")), Some(request));
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, connection: &Connection, channel: &str) -> Result<(), Denied> {
+        if !name::is_valid(channel, self.rules.channel_name_bytes_max) {
+            return Err(Denied::BadName);
+        }
+        let granted = connection.details.as_ref().and_then(|d| d.grants.as_ref());
+        if name::is_implicit(channel) || !granted.unwrap_or(&self.rules.default_grants).allows(channel) {
+            return Err(Denied::NotAllowed);
+        }
+        if self.table.channels_of(self.slot).len() >= self.rules.channels_per_connection_max
+            && !self.table.channels_of(self.slot).any(|joined| joined == channel)
+        {
+            return Err(Denied::TooMany);
+        }
+        self.table.join(self.slot, channel);
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, request: &Request<'_>) -> Result<(), RequestError> {
+        let (naming, asked) = self.named_channels(request)?;
+        let mut left = Vec::with_capacity(asked.len());
+        let mut kept = Vec::new();
+        for asked in &asked {
+            let channel = naming.channel(asked);
+            if !name::is_implicit(&channel) && self.table.leave(self.slot, &channel) {
+                left.push(&**asked);
+            } else {
+                kept.push(&**asked);
+            }
+        }
+        if !left.is_empty() || kept.is_empty() {
+            self.reply(reply::unsubscribed(naming.field(), &left, request.id));
+        }
+        if !kept.is_empty() {
+            self.refuse("not_subscribed", &format!("not subscribed to {}", kept.join(", ")), Some(request));
+        }
+        Ok(())
+    }
+
+    fn named_channels<'r>(&self, request: &Request<'r>) -> Result<(Naming, Vec<Cow<'r, str>>), RequestError> {
+        let naming =
+            if request.field("conversation_ids").is_some() { Naming::Conversations } else { Naming::Channels };
+        Ok((naming, request.strings(naming.field(), self.rules.channels_per_connection_max)?))
+    }
+
+    fn user_id<'a>(&'a self, connection: &Connection) -> &'a str {
+        self.table.name(connection.user_channel).strip_prefix(name::USER_PREFIX).unwrap_or_default()
+    }
+
+    fn session_id(&self, connection: &Connection) -> SessionId {
+        self.rules.session_id(ConnectionId {
+            shard: self.shard as u16,
+            slot: self.slot,
+            generation: connection.generation,
+        })
+    }
+
+    /// Leaves a message for the client.
+    pub fn reply(&mut self, json: Vec<u8>) {
+        self.effects.frames.push(Frame::local(encode_text(&json), self.now.us));
+    }
+
+    fn refuse(&mut self, code: &str, message: &str, request: Option<&Request<'_>>) {
+        self.counters.errors_sent.add(1);
+        let (kind, id) = (request.map(|r| &*r.kind), request.and_then(|r| r.id));
+        self.reply(reply::error(code, message, kind, id));
+    }
+}
+
+impl Rules {
+    /// The role check of an upgrade and of an `auth` message.
+    pub fn may_connect(&self, user_type: Option<&str>) -> bool {
+        self.roles.is_empty() || user_type.is_some_and(|t| self.roles.iter().any(|role| role == t))
+    }
+
+    pub fn session_id(&self, connection: ConnectionId) -> SessionId {
+        SessionId { process: self.process, connection }
+    }
+}
