@@ -1,1 +1,8 @@
-//! To be filled.
+//! RFC 6455, server side, sans-IO: bytes in, events out; payloads in, bytes out.
+//!
+//! `handshake` turns a request head into an upgrade or a refusal, `decoder` turns received bytes into messages and
+//! control events, `frame` turns payloads into bytes to send; `header`, `mask`, `close` and `violation` serve both.
+//! Nothing in here reads a socket or a clock, knows JSON, tokens or channels, or panics because of what a peer sent.
+
+pub mod close;
+pub mod violation;
