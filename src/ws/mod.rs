@@ -5,5 +5,7 @@
 //! Nothing in here reads a socket or a clock, knows JSON, tokens or channels, or panics because of what a peer sent.
 
 pub mod close;
+pub mod frame;
+pub mod header;
 pub mod mask;
 pub mod violation;
