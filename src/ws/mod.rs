@@ -5,7 +5,10 @@
 //! Nothing in here reads a socket or a clock, knows JSON, tokens or channels, or panics because of what a peer sent.
 
 pub mod close;
+pub mod decoder;
 pub mod frame;
 pub mod header;
 pub mod mask;
+mod pending;
+mod text;
 pub mod violation;

@@ -1,0 +1,214 @@
+//! From received bytes to messages and control events.
+//!
+//! A connection owns one [`Decoder`] and hands it every chunk it receives. Invariant: a peer that stands between two
+//! messages costs 8 bytes and no heap; what is half received lives in one box ([`Pending`]) that goes away with it. A
+//! message that lies whole in the chunk is unmasked and checked where it lies, and borrowed from there.
+//!
+//! ```text
+//!                chunk ends in the header              chunk ends in the payload
+//!             ┌──────► header cut ───────┐          ┌──────► payload cut ──────┐
+//!             │                          ▼          │                          ▼
+//!  between ───┴───── header parsed and admitted ────┴──── payload whole: event, or fragment kept ───► between
+//! ```
+//!
+//! The rules for a frame by itself are in [`header`](super::header), those for a frame in its place in [`admit`].
+
+use super::close::CloseCode;
+use super::header::{Header, Opcode};
+use super::mask;
+use super::pending::{Assembled, Frame, Pending, take};
+use super::violation::Violation;
+use std::borrow::Cow;
+
+/// The payload of an event: borrowed from the received chunk, or owned when it came in several pieces.
+pub type Payload<'a> = Cow<'a, [u8]>;
+
+/// What a peer sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// A whole text message, checked to be UTF-8.
+    Text(Payload<'a>),
+    /// At most 125 bytes, to be returned in a pong.
+    Ping(Payload<'a>),
+    Pong(Payload<'a>),
+    /// The peer closes; what follows on the connection is not to be read (RFC 6455 section 5.5.1).
+    Close(Option<PeerClose<'a>>),
+}
+
+/// What a peer's close frame said. The code is one that a peer may send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerClose<'a> {
+    pub code: CloseCode,
+    pub reason: Cow<'a, str>,
+}
+
+/// The receiving half of one connection.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    pending: Option<Box<Pending>>,
+}
+
+const _: () = assert!(size_of::<Decoder>() == 8, "an idle connection pays 8 bytes for its decoder");
+
+impl Decoder {
+    pub const fn new() -> Decoder {
+        Decoder { pending: None }
+    }
+
+    /// Whether the peer stands between two messages, with nothing half received.
+    pub const fn is_idle(&self) -> bool {
+        self.pending.is_none()
+    }
+
+    /// Takes the next event from the front of `input` and advances `input` past it; `None` when all of it is consumed.
+    /// The bytes of `input` are unmasked in place.
+    ///
+    /// `max_message_bytes` bounds a message over all its fragments. It is checked as soon as a header is known, before
+    /// anything of its frame is stored. After a [`Violation`] the connection is closed and the decoder not used again.
+    ///
+    /// ```
+    /// use ringway::ws::decoder::{Decoder, Incoming};
+    /// use ringway::ws::frame::{Opcode, encode_masked};
+    ///
+    /// let mut received = encode_masked(Opcode::Text, b"hello", [1, 2, 3, 4]);
+    /// let mut input = &mut received[..];
+    /// let mut decoder = Decoder::new();
+    /// while let Some(incoming) = decoder.next(&mut input, 8192)? {
+    ///     assert_eq!(incoming, Incoming::Text(b"hello"[..].into()));
+    /// }
+    /// # Ok::<(), ringway::ws::violation::Violation>(())
+    /// ```
+    #[inline]
+    pub fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        max_message_bytes: usize,
+    ) -> Result<Option<Incoming<'a>>, Violation> {
+        while let Some(frame) = self.next_frame(input, max_message_bytes)? {
+            let untouched = frame.received_bytes == 0 && frame.payload_bytes <= input.len();
+            if untouched && let Some(incoming) = borrowed_event(frame, input)? {
+                return Ok(Some(incoming));
+            }
+            if let Some(incoming) = self.receive_piece(frame, input)? {
+                return Ok(Some(incoming));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The frame that `input` begins or goes on with; `None` when `input` ends before that is known.
+    #[inline]
+    fn next_frame(&mut self, input: &mut &mut [u8], max_message_bytes: usize) -> Result<Option<Frame>, Violation> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        if self.pending.is_none()
+            && let Some((header, header_bytes)) = Header::parse(input)?
+        {
+            take(input, header_bytes);
+            return admit(header, None, max_message_bytes).map(Some);
+        }
+        self.resume_frame(input, max_message_bytes)
+    }
+
+    /// The same when something is half received, or is about to be because `input` ends in the header.
+    #[cold]
+    fn resume_frame(&mut self, input: &mut &mut [u8], max_message_bytes: usize) -> Result<Option<Frame>, Violation> {
+        let pending = self.pending.get_or_insert_default();
+        let frame = match pending.take_frame() {
+            Some(frame) => frame,
+            None => match pending.complete_header(input)? {
+                Some(header) => admit(header, pending.message_bytes(), max_message_bytes)?,
+                None => return Ok(None),
+            },
+        };
+        self.release_if_empty();
+        Ok(Some(frame))
+    }
+
+    /// Stores a piece of a payload that is not whole, or that is one fragment of a message.
+    #[cold]
+    fn receive_piece<'a>(&mut self, frame: Frame, input: &mut &mut [u8]) -> Result<Option<Incoming<'a>>, Violation> {
+        let assembled = self.pending.get_or_insert_default().receive(frame, input)?;
+        self.release_if_empty();
+        match assembled {
+            Some(Assembled::Text(text)) => Ok(Some(Incoming::Text(Cow::Owned(text)))),
+            Some(Assembled::Control(opcode, payload)) => control_event(opcode, Cow::Owned(payload)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn release_if_empty(&mut self) {
+        self.pending.take_if(|pending| pending.is_empty());
+    }
+}
+
+/// Judges a header in its place: after how many bytes of an unfinished message it comes, and what the limit is.
+#[inline]
+fn admit(header: Header, message_bytes: Option<usize>, max_message_bytes: usize) -> Result<Frame, Violation> {
+    match (header.opcode, message_bytes) {
+        (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::ExpectedContinuation),
+        (Opcode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
+        (Opcode::Binary, None) => return Err(Violation::BinaryNotSupported),
+        _ => {}
+    }
+    let total_bytes = header.payload_bytes.saturating_add(message_bytes.unwrap_or(0) as u64);
+    if !header.opcode.is_control() && total_bytes > max_message_bytes as u64 {
+        return Err(Violation::MessageTooBig);
+    }
+    Ok(Frame {
+        opcode: header.opcode,
+        fin: header.fin,
+        mask: header.mask,
+        payload_bytes: header.payload_bytes as usize,
+        received_bytes: 0,
+    })
+}
+
+/// The event of a frame whose payload lies whole in `input`; `None`, with nothing taken, for a fragment of a message.
+#[inline]
+fn borrowed_event<'a>(frame: Frame, input: &mut &'a mut [u8]) -> Result<Option<Incoming<'a>>, Violation> {
+    let is_message = frame.opcode == Opcode::Text && frame.fin;
+    if !is_message && !frame.opcode.is_control() {
+        return Ok(None);
+    }
+    let payload = take(input, frame.payload_bytes);
+    mask::apply(payload, frame.mask, 0);
+    if is_message {
+        simdutf8::basic::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)?;
+        return Ok(Some(Incoming::Text(Cow::Borrowed(payload))));
+    }
+    control_event(frame.opcode, Cow::Borrowed(payload)).map(Some)
+}
+
+fn control_event(opcode: Opcode, payload: Payload<'_>) -> Result<Incoming<'_>, Violation> {
+    match opcode {
+        Opcode::Ping => Ok(Incoming::Ping(payload)),
+        Opcode::Pong => Ok(Incoming::Pong(payload)),
+        Opcode::Close => peer_close(payload).map(Incoming::Close),
+        Opcode::Text | Opcode::Binary | Opcode::Continuation => unreachable!("data frames are not control frames"),
+    }
+}
+
+fn peer_close(payload: Payload<'_>) -> Result<Option<PeerClose<'_>>, Violation> {
+    if payload.is_empty() {
+        return Ok(None);
+    }
+    let (&code, _) = payload.split_first_chunk::<2>().ok_or(Violation::BadCloseLength)?;
+    let code = CloseCode(u16::from_be_bytes(code));
+    if !code.may_be_received() {
+        return Err(Violation::BadCloseCode);
+    }
+    let reason = match payload {
+        Cow::Borrowed(payload) => Cow::Borrowed(close_reason(&payload[2..])?),
+        Cow::Owned(payload) => Cow::Owned(close_reason(&payload[2..])?.to_owned()),
+    };
+    Ok(Some(PeerClose { code, reason }))
+}
+
+fn close_reason(bytes: &[u8]) -> Result<&str, Violation> {
+    simdutf8::basic::from_utf8(bytes).map_err(|_| Violation::InvalidUtf8InCloseReason)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,388 @@
+//! What the decoder promises: every rule of the protocol by name, and the same events wherever the network cuts.
+
+use super::*;
+use crate::ws::frame::{encode_masked, encode_masked_fragment};
+use proptest::prelude::*;
+
+const MAX: usize = 8192;
+const MASK: [u8; 4] = [0x11, 0x22, 0xf3, 0x44];
+
+/// Everything a decoder made of its input, and the violation it ended with.
+type Outcome = (Vec<Incoming<'static>>, Option<Violation>);
+
+fn owned(incoming: Incoming<'_>) -> Incoming<'static> {
+    match incoming {
+        Incoming::Text(text) => Incoming::Text(Cow::Owned(text.into_owned())),
+        Incoming::Ping(payload) => Incoming::Ping(Cow::Owned(payload.into_owned())),
+        Incoming::Pong(payload) => Incoming::Pong(Cow::Owned(payload.into_owned())),
+        Incoming::Close(close) => Incoming::Close(
+            close.map(|PeerClose { code, reason }| PeerClose { code, reason: Cow::Owned(reason.into_owned()) }),
+        ),
+    }
+}
+
+fn decode_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, max_message_bytes: usize) -> (Outcome, Decoder) {
+    let mut decoder = Decoder::new();
+    let mut events = Vec::new();
+    for chunk in chunks {
+        let mut chunk = chunk.to_vec();
+        let mut input = &mut chunk[..];
+        loop {
+            match decoder.next(&mut input, max_message_bytes) {
+                Ok(Some(incoming)) => events.push(owned(incoming)),
+                Ok(None) => break,
+                Err(violation) => return ((events, Some(violation)), decoder),
+            }
+        }
+        assert!(input.is_empty(), "a chunk is consumed to its end");
+    }
+    ((events, None), decoder)
+}
+
+fn decode(bytes: &[u8]) -> Outcome {
+    decode_chunks([bytes], MAX).0
+}
+
+fn text(payload: &str) -> Incoming<'static> {
+    Incoming::Text(Cow::Owned(payload.as_bytes().to_vec()))
+}
+
+fn ping(payload: &[u8]) -> Incoming<'static> {
+    Incoming::Ping(Cow::Owned(payload.to_vec()))
+}
+
+fn message(payload: impl AsRef<[u8]>) -> Vec<u8> {
+    encode_masked(Opcode::Text, payload.as_ref(), MASK)
+}
+
+fn fragment(opcode: Opcode, fin: bool, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    encode_masked_fragment(opcode, fin, payload.as_ref(), MASK)
+}
+
+fn close(payload: &[u8]) -> Vec<u8> {
+    encode_masked(Opcode::Close, payload, MASK)
+}
+
+/// The stream ends in this violation, after no event, wherever it is cut.
+#[track_caller]
+fn assert_refused(bytes: &[u8], violation: Violation) {
+    assert_eq!(decode(bytes), (vec![], Some(violation)));
+    assert_eq!(decode_chunks(bytes.chunks(1), MAX).0, (vec![], Some(violation)), "byte by byte");
+}
+
+#[test]
+fn a_message_whole_in_its_chunk_is_borrowed_from_it() {
+    let mut bytes = message("hello");
+    let chunk = bytes.as_ptr_range();
+    let (mut decoder, mut input) = (Decoder::new(), &mut bytes[..]);
+    let Ok(Some(Incoming::Text(Cow::Borrowed(payload)))) = decoder.next(&mut input, MAX) else {
+        panic!("not borrowed")
+    };
+    assert_eq!(payload, b"hello");
+    assert!(chunk.contains(&payload.as_ptr()));
+    assert!(decoder.is_idle());
+}
+
+#[test]
+fn several_messages_in_one_chunk_come_out_in_order() {
+    let bytes = [message("one"), encode_masked(Opcode::Ping, b"!", MASK), message(""), message("three")].concat();
+    assert_eq!(decode(&bytes), (vec![text("one"), ping(b"!"), text(""), text("three")], None));
+}
+
+#[test]
+fn control_frames_come_between_the_fragments_of_a_message() {
+    let bytes = [
+        fragment(Opcode::Text, false, "Hel"),
+        encode_masked(Opcode::Ping, b"a", MASK),
+        fragment(Opcode::Continuation, false, ""),
+        encode_masked(Opcode::Pong, b"b", MASK),
+        fragment(Opcode::Continuation, true, "lo"),
+        message("next"),
+    ]
+    .concat();
+    let expected = vec![ping(b"a"), Incoming::Pong(Cow::Borrowed(b"b")), text("Hello"), text("next")];
+    for piece_bytes in 1..=bytes.len() {
+        assert_eq!(decode_chunks(bytes.chunks(piece_bytes), MAX).0, (expected.clone(), None), "{piece_bytes}");
+    }
+}
+
+#[test]
+fn the_box_is_gone_once_the_message_is_whole() {
+    let streams = [
+        message("cut in the middle"),
+        encode_masked(Opcode::Ping, b"cut too", MASK),
+        [fragment(Opcode::Text, false, "a"), fragment(Opcode::Continuation, true, "b")].concat(),
+    ];
+    for bytes in streams {
+        for cut in 1..bytes.len() {
+            assert!(!decode_chunks([&bytes[..cut]], MAX).1.is_idle(), "half received at {cut}");
+            assert!(decode_chunks([&bytes[..cut], &bytes[cut..]], MAX).1.is_idle(), "whole after {cut}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_chunk_changes_nothing() {
+    let bytes = message("x");
+    let (outcome, decoder) = decode_chunks([&[][..], &bytes[..3], &[], &bytes[3..], &[]], MAX);
+    assert_eq!(outcome, (vec![text("x")], None));
+    assert!(decoder.is_idle());
+}
+
+#[test]
+fn a_header_of_16_mib_with_a_limit_of_8_kib_fails_at_once_and_stores_nothing() {
+    let header = [&[0x81, 0xff][..], &(16u64 << 20).to_be_bytes(), &MASK].concat();
+    let (outcome, decoder) = decode_chunks([&header[..]], MAX);
+    assert_eq!(outcome, (vec![], Some(Violation::MessageTooBig)));
+    assert!(decoder.is_idle());
+    assert_refused(&header, Violation::MessageTooBig);
+}
+
+#[test]
+fn the_limit_holds_for_one_frame_to_the_byte() {
+    assert_eq!(decode(&message([b'x'; MAX])).1, None);
+    assert_refused(&message([b'x'; MAX + 1]), Violation::MessageTooBig);
+}
+
+#[test]
+fn the_limit_holds_for_the_sum_of_the_fragments() {
+    let fits = [fragment(Opcode::Text, false, [b'x'; MAX - 1]), fragment(Opcode::Continuation, true, "x")].concat();
+    assert_eq!(decode(&fits).0.len(), 1);
+    let exceeds = [fragment(Opcode::Text, false, [b'x'; MAX]), fragment(Opcode::Continuation, true, "x")].concat();
+    assert_refused(&exceeds, Violation::MessageTooBig);
+}
+
+#[test]
+fn the_largest_length_a_header_can_announce_overflows_nothing() {
+    let header = |first: u8| [&[first, 0xff][..], &(i64::MAX as u64).to_be_bytes(), &MASK].concat();
+    assert_refused(&header(0x81), Violation::MessageTooBig);
+    let (outcome, _) = decode_chunks([&fragment(Opcode::Text, false, "x")[..], &header(0x80)], usize::MAX);
+    assert_eq!(outcome, (vec![], None), "admitted under no limit, and nothing is reserved for it");
+}
+
+#[test]
+fn control_frames_do_not_count_as_message_bytes() {
+    let bytes = encode_masked(Opcode::Ping, &[1; 125], MASK);
+    assert_eq!(decode_chunks([&bytes[..]], 10).0, (vec![ping(&[1; 125])], None));
+}
+
+#[test]
+fn a_binary_message_is_refused_at_its_header() {
+    assert_refused(&encode_masked(Opcode::Binary, &[0xff; 10], MASK)[..6], Violation::BinaryNotSupported);
+    assert_refused(&fragment(Opcode::Binary, false, ""), Violation::BinaryNotSupported);
+}
+
+#[test]
+fn a_continuation_of_nothing_is_refused() {
+    assert_refused(&fragment(Opcode::Continuation, true, "x"), Violation::UnexpectedContinuation);
+    assert_refused(&fragment(Opcode::Continuation, false, "x"), Violation::UnexpectedContinuation);
+    let after_a_whole_one = [message("one"), fragment(Opcode::Continuation, true, "x")].concat();
+    assert_eq!(decode(&after_a_whole_one), (vec![text("one")], Some(Violation::UnexpectedContinuation)));
+}
+
+#[test]
+fn a_new_message_inside_an_unfinished_one_is_refused() {
+    for opcode in [Opcode::Text, Opcode::Binary] {
+        let bytes = [fragment(Opcode::Text, false, "x"), fragment(opcode, true, "y")].concat();
+        assert_refused(&bytes, Violation::ExpectedContinuation);
+    }
+    let after_an_empty_fragment = [fragment(Opcode::Text, false, ""), message("y")].concat();
+    assert_refused(&after_an_empty_fragment, Violation::ExpectedContinuation);
+}
+
+#[test]
+fn the_rules_of_a_header_hold_in_the_stream() {
+    assert_refused(&[0xc1, 0x80, 0, 0, 0, 0], Violation::ReservedBits);
+    assert_refused(&[0x83, 0x80, 0, 0, 0, 0], Violation::ReservedOpcode);
+    assert_refused(&[0x81, 0x01, b'x'], Violation::UnmaskedFrame);
+    assert_refused(&[0x09, 0x80, 0, 0, 0, 0], Violation::FragmentedControlFrame);
+    assert_refused(&[0x89, 0xfe, 0, 126, 0, 0, 0, 0], Violation::ControlFrameTooLong);
+    assert_refused(&[0x81, 0xfe, 0, 1, 0, 0, 0, 0], Violation::NonMinimalLength);
+    assert_refused(&[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], Violation::LengthTooLarge);
+}
+
+#[test]
+fn a_character_may_be_cut_by_frames_and_chunks() {
+    let bytes = [
+        fragment(Opcode::Text, false, b"\xf0\x9f"),
+        encode_masked(Opcode::Ping, b"", MASK),
+        fragment(Opcode::Continuation, false, b"\x98"),
+        fragment(Opcode::Continuation, true, b"\x80!"),
+    ]
+    .concat();
+    for cut in 0..=bytes.len() {
+        let (outcome, _) = decode_chunks([&bytes[..cut], &bytes[cut..]], MAX);
+        assert_eq!(outcome, (vec![ping(b""), text("😀!")], None), "cut at {cut}");
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused() {
+    assert_refused(&message(b"ok\xff"), Violation::InvalidUtf8);
+    assert_refused(&message(b"\xed\xa0\x80"), Violation::InvalidUtf8);
+    assert_refused(&message(b"cut \xf0\x9f\x98"), Violation::InvalidUtf8);
+    let ends_in_a_character =
+        [fragment(Opcode::Text, false, b"\xe2\x82"), fragment(Opcode::Continuation, true, b"")].concat();
+    assert_refused(&ends_in_a_character, Violation::InvalidUtf8);
+}
+
+#[test]
+fn a_bad_fragment_is_refused_before_the_message_ends() {
+    assert_refused(&fragment(Opcode::Text, false, b"\xff"), Violation::InvalidUtf8);
+    let half_a_frame = &message([&[b'x', 0xff][..], &[b'x'; 100]].concat())[..20];
+    assert_refused(half_a_frame, Violation::InvalidUtf8);
+}
+
+#[test]
+fn a_close_frame_gives_its_code_and_reason() {
+    let closed = |code, reason: &'static str| {
+        Incoming::Close(Some(PeerClose { code: CloseCode(code), reason: Cow::Borrowed(reason) }))
+    };
+    for (payload, expected) in [
+        (&b""[..], Incoming::Close(None)),
+        (b"\x03\xe8", closed(1000, "")),
+        (b"\x03\xe9bye \xe2\x82\xac", closed(1001, "bye €")),
+        (b"\x13\x87", closed(4999, "")),
+    ] {
+        let bytes = close(payload);
+        for cut in 0..=bytes.len() {
+            let (outcome, _) = decode_chunks([&bytes[..cut], &bytes[cut..]], MAX);
+            assert_eq!(outcome, (vec![expected.clone()], None), "{payload:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_close_frame_is_refused() {
+    assert_refused(&close(b"\x03"), Violation::BadCloseLength);
+    for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+        assert_refused(&close(&code.to_be_bytes()), Violation::BadCloseCode);
+    }
+    assert_refused(&close(b"\x03\xe8\xff"), Violation::InvalidUtf8InCloseReason);
+}
+
+/// One message or control frame, and what the decoder is to make of it.
+#[derive(Debug, Clone)]
+struct Sent {
+    frames: Vec<u8>,
+    events: Vec<Incoming<'static>>,
+}
+
+fn control() -> impl Strategy<Value = Sent> {
+    let close = prop_oneof![Just(1000u16), 3000..5000u16];
+    prop_oneof![
+        (prop::collection::vec(any::<u8>(), 0..=125), any::<[u8; 4]>()).prop_map(|(payload, mask)| Sent {
+            frames: encode_masked(Opcode::Ping, &payload, mask),
+            events: vec![Incoming::Ping(Cow::Owned(payload))],
+        }),
+        (prop::collection::vec(any::<u8>(), 0..=125), any::<[u8; 4]>()).prop_map(|(payload, mask)| Sent {
+            frames: encode_masked(Opcode::Pong, &payload, mask),
+            events: vec![Incoming::Pong(Cow::Owned(payload))],
+        }),
+        (close, "[a-z€]{0,40}", any::<[u8; 4]>()).prop_map(|(code, reason, mask)| Sent {
+            frames: encode_masked(Opcode::Close, &[&code.to_be_bytes(), reason.as_bytes()].concat(), mask),
+            events: vec![Incoming::Close(Some(PeerClose { code: CloseCode(code), reason: Cow::Owned(reason) }))],
+        }),
+    ]
+}
+
+/// A text in fragments cut at any byte, with control frames between them.
+fn fragmented_text() -> impl Strategy<Value = Sent> {
+    let cuts =
+        prop::collection::vec((any::<prop::sample::Index>(), any::<[u8; 4]>(), prop::option::of(control())), 0..4);
+    (prop_oneof![any::<String>(), "[ -~]{100,300}"], cuts, any::<[u8; 4]>()).prop_map(|(text, cuts, mask)| {
+        let bytes = text.as_bytes();
+        let mut cuts: Vec<_> =
+            cuts.into_iter().map(|(at, mask, between)| (at.index(bytes.len() + 1), mask, between)).collect();
+        cuts.sort_by_key(|cut| cut.0);
+        let mut sent = Sent { frames: Vec::new(), events: Vec::new() };
+        let (mut opcode, mut start) = (Opcode::Text, 0);
+        for (at, mask, between) in cuts {
+            sent.frames.extend(encode_masked_fragment(opcode, false, &bytes[start..at], mask));
+            (opcode, start) = (Opcode::Continuation, at);
+            if let Some(between) = between {
+                sent.frames.extend(between.frames);
+                sent.events.extend(between.events);
+            }
+        }
+        sent.frames.extend(encode_masked_fragment(opcode, true, &bytes[start..], mask));
+        sent.events.push(Incoming::Text(Cow::Owned(text.into_bytes())));
+        sent
+    })
+}
+
+fn stream() -> impl Strategy<Value = Sent> {
+    prop::collection::vec(prop_oneof![3 => fragmented_text(), 1 => control()], 1..5).prop_map(|parts| Sent {
+        frames: parts.iter().flat_map(|part| part.frames.iter().copied()).collect(),
+        events: parts.into_iter().flat_map(|part| part.events).collect(),
+    })
+}
+
+/// `bytes` in chunks of the given sizes, over and over.
+fn chunks<'a>(mut bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+    sizes.iter().cycle().map_while(move |&size| {
+        let (chunk, rest) = bytes.split_at_checked(size).unwrap_or((bytes, &[]));
+        bytes = rest;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_stream_gives_the_same_events_cut_at_every_byte(sent in stream(), sizes in prop::collection::vec(1..50usize, 1..8)) {
+        let expected = (sent.events, None);
+        prop_assert_eq!(&decode(&sent.frames), &expected);
+        prop_assert_eq!(&decode_chunks(sent.frames.chunks(1), MAX).0, &expected);
+        prop_assert_eq!(&decode_chunks(chunks(&sent.frames, &sizes), MAX).0, &expected);
+        for cut in 0..sent.frames.len() {
+            let (outcome, decoder) = decode_chunks([&sent.frames[..cut], &sent.frames[cut..]], MAX);
+            prop_assert_eq!(&outcome, &expected, "cut at {}", cut);
+            prop_assert!(decoder.is_idle());
+        }
+    }
+
+    #[test]
+    fn a_damaged_stream_gives_the_same_events_and_violation_however_it_is_cut(
+        sent in stream(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        max_message_bytes in 0..400usize,
+        sizes in prop::collection::vec(1..50usize, 1..8),
+    ) {
+        let mut bytes = sent.frames;
+        for (at, value) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        let whole = decode_chunks([&bytes[..]], max_message_bytes).0;
+        let pieces = decode_chunks(chunks(&bytes, &sizes), max_message_bytes).0;
+        let single = decode_chunks(bytes.chunks(1), max_message_bytes).0;
+        prop_assert_eq!(&pieces, &whole);
+        prop_assert_eq!(&single, &whole);
+    }
+
+    #[test]
+    fn random_bytes_never_panic_and_never_exceed_the_limit(
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+        sizes in prop::collection::vec(1..50usize, 1..8),
+    ) {
+        for (event, limit) in decode_chunks(chunks(&bytes, &sizes), 100).0.0.iter().zip(std::iter::repeat(100)) {
+            prop_assert!(!matches!(event, Incoming::Text(text) if text.len() > limit));
+        }
+    }
+
+    #[test]
+    fn what_tungstenite_sends_as_a_client_is_understood(texts in prop::collection::vec(any::<String>(), 1..6), pinged: [u8; 8]) {
+        use tungstenite::{Message, protocol::{Role, WebSocket}};
+        let mut client = WebSocket::from_raw_socket(std::io::Cursor::new(Vec::new()), Role::Client, None);
+        let mut expected = Vec::new();
+        for sent in &texts {
+            client.write(Message::text(sent.as_str())).unwrap();
+            client.write(Message::Ping(pinged.to_vec().into())).unwrap();
+            expected.extend([text(sent), ping(&pinged)]);
+        }
+        client.close(None).unwrap();
+        expected.push(Incoming::Close(None));
+        let bytes = client.into_inner().into_inner();
+        prop_assert_eq!(decode(&bytes), (expected, None));
+    }
+}
