@@ -1,1 +1,19 @@
-//! To be filled.
+//! Who a session is and what it may do: tokens, grants, origins.
+//!
+//! Everything here is a pure function of its arguments: no I/O, no clock. The lobby asks at the upgrade, the floor asks
+//! again when a client sends `auth` or `subscribe`, and the command line mints tokens. What an answer means on the wire
+//! (401, 403, a close code) is decided by those callers.
+
+mod claims;
+mod grant;
+mod identity;
+mod keys;
+pub mod mint;
+mod origin;
+mod token;
+
+pub use grant::{GrantError, Grants};
+pub use identity::Identity;
+pub use keys::KeyError;
+pub use origin::{OriginError, Origins};
+pub use token::{TokenError, Verifier, VerifierSettings};

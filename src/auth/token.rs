@@ -1,0 +1,432 @@
+//! JSON Web Tokens in, identities out. The lobby calls it at each upgrade, the floor for each `auth` message.
+//!
+//! Invariant: nothing of a token is believed before its signature holds, and `now` comes from the caller. An error never
+//! carries a part of the token, so it can be logged and sent.
+
+use std::{fmt, str::FromStr};
+
+use jsonwebtoken::{Algorithm, dangerous::insecure_decode_claims, errors::ErrorKind};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    Identity,
+    claims::Claims,
+    keys::{KeyError, Keys},
+};
+
+/// Longest token looked at. Well above what any issuer sends in a header, and a bound on the work a stranger can ask for.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// What is accepted as a token.
+#[derive(Clone, Default)]
+pub struct VerifierSettings {
+    /// For HS256, HS384 and HS512: the current secret and, while it is being rotated, the previous one.
+    pub secrets: Vec<String>,
+    /// When set, the claim `aud` must name one of these.
+    pub audience: Option<Vec<String>>,
+    /// When set, the claim `iss` must be one of these.
+    pub issuer: Option<Vec<String>>,
+    /// How far the clock of the issuer may be off, for `exp` and `nbf`.
+    pub leeway_s: u64,
+}
+
+/// Checks tokens. Built once from the configuration, immutable, shared by every shard.
+pub struct Verifier {
+    keys: Keys,
+    audience: Option<Vec<String>>,
+    issuer: Option<Vec<String>>,
+    leeway_s: u64,
+}
+
+/// Why a token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TokenError {
+    /// Not three parts of base64url with JSON inside, too long, or with a critical header that is not understood.
+    Malformed,
+    /// `none`, an unknown algorithm, or one for which there is no key.
+    AlgorithmNotAllowed,
+    BadSignature,
+    Expired,
+    NotYetValid,
+    WrongAudience,
+    WrongIssuer,
+    NoSubject,
+    NoExpiry,
+    /// A claim has the wrong type, is too long or has control characters.
+    BadClaim,
+}
+
+/// The JOSE header, RFC 7515 section 4.1: what chooses the key and what must be understood.
+#[derive(Deserialize)]
+struct Header {
+    alg: Option<String>,
+    #[serde(default)]
+    crit: Option<Vec<String>>,
+}
+
+impl Verifier {
+    pub fn new(settings: &VerifierSettings) -> Result<Verifier, KeyError> {
+        for (name, list) in [("aud", &settings.audience), ("iss", &settings.issuer)] {
+            if list.as_ref().is_some_and(Vec::is_empty) {
+                return Err(KeyError::EmptyList(name));
+            }
+        }
+        Ok(Verifier {
+            keys: Keys::from_secrets(&settings.secrets)?,
+            audience: settings.audience.clone(),
+            issuer: settings.issuer.clone(),
+            leeway_s: settings.leeway_s,
+        })
+    }
+
+    /// The identity that `token` proves at the moment `now_unix_s`.
+    pub fn verify(&self, token: &str, now_unix_s: u64) -> Result<Identity, TokenError> {
+        let parts = Parts::of(token)?;
+        self.keys.check(algorithm_of(parts.header)?, parts.message, parts.signature)?;
+        let claims: Claims = decode(parts.payload, TokenError::BadClaim)?;
+        let expires_at = claims.check_times(now_unix_s, self.leeway_s)?;
+        if self.audience.as_ref().is_some_and(|accepted| !claims.is_for(accepted)) {
+            return Err(TokenError::WrongAudience);
+        }
+        if self.issuer.as_ref().is_some_and(|accepted| !claims.is_from(accepted)) {
+            return Err(TokenError::WrongIssuer);
+        }
+        claims.into_identity(expires_at)
+    }
+}
+
+impl TokenError {
+    pub const ALL: [TokenError; 10] = [
+        TokenError::Malformed,
+        TokenError::AlgorithmNotAllowed,
+        TokenError::BadSignature,
+        TokenError::Expired,
+        TokenError::NotYetValid,
+        TokenError::WrongAudience,
+        TokenError::WrongIssuer,
+        TokenError::NoSubject,
+        TokenError::NoExpiry,
+        TokenError::BadClaim,
+    ];
+
+    /// The word for metrics and bodies.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TokenError::Malformed => "malformed",
+            TokenError::AlgorithmNotAllowed => "algorithm_not_allowed",
+            TokenError::BadSignature => "bad_signature",
+            TokenError::Expired => "expired",
+            TokenError::NotYetValid => "not_yet_valid",
+            TokenError::WrongAudience => "wrong_audience",
+            TokenError::WrongIssuer => "wrong_issuer",
+            TokenError::NoSubject => "no_subject",
+            TokenError::NoExpiry => "no_expiry",
+            TokenError::BadClaim => "bad_claim",
+        }
+    }
+
+    /// The sentence for people.
+    pub const fn message(self) -> &'static str {
+        match self {
+            TokenError::Malformed => "the token is not a JSON Web Token",
+            TokenError::AlgorithmNotAllowed => "the token's algorithm is not allowed here",
+            TokenError::BadSignature => "the token's signature does not match",
+            TokenError::Expired => "the token has expired",
+            TokenError::NotYetValid => "the token is not valid yet",
+            TokenError::WrongAudience => "the token is for another audience",
+            TokenError::WrongIssuer => "the token is from another issuer",
+            TokenError::NoSubject => "the token names no user (sub)",
+            TokenError::NoExpiry => "the token has no expiry (exp)",
+            TokenError::BadClaim => "a claim of the token cannot be used",
+        }
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl std::error::Error for TokenError {}
+
+/// RFC 7515 section 7.1: `header.payload.signature`, of which `header.payload` is what was signed.
+struct Parts<'a> {
+    header: &'a str,
+    payload: &'a str,
+    message: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(token: &'a str) -> Result<Parts<'a>, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Malformed);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
+        if payload.contains('.') {
+            return Err(TokenError::Malformed);
+        }
+        Ok(Parts { header, payload, message, signature })
+    }
+}
+
+fn algorithm_of(header: &str) -> Result<Algorithm, TokenError> {
+    let header: Header = decode(header, TokenError::Malformed)?;
+    // RFC 7515 section 4.1.11: what must be understood and is not makes the token invalid. We understand no extension.
+    if header.crit.is_some() {
+        return Err(TokenError::Malformed);
+    }
+    let name = header.alg.ok_or(TokenError::AlgorithmNotAllowed)?;
+    Algorithm::from_str(&name).map_err(|_| TokenError::AlgorithmNotAllowed)
+}
+
+/// Base64url and JSON of one part. `wrong_shape` is the error when it is JSON and its fields are not of the right types.
+///
+/// The library decodes the middle of three parts without looking at the others, and without another copy of the header
+/// as `decode_header` makes it. The signature is checked by `Keys`, on its own.
+fn decode<T: DeserializeOwned>(part: &str, wrong_shape: TokenError) -> Result<T, TokenError> {
+    let framed = [".", part, "."].concat();
+    insecure_decode_claims(framed).map_err(|error| match error.kind() {
+        ErrorKind::Json(error) if error.is_data() => wrong_shape,
+        _ => TokenError::Malformed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{EncodingKey, crypto};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECRET: &str = "a secret of the tests";
+    const NOW: u64 = 1_800_000_000;
+
+    fn settings() -> VerifierSettings {
+        VerifierSettings { secrets: vec![SECRET.into()], ..VerifierSettings::default() }
+    }
+
+    fn verify(token: &str) -> Result<Identity, TokenError> {
+        Verifier::new(&settings()).unwrap().verify(token, NOW)
+    }
+
+    fn base64url(bytes: &str) -> String {
+        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut text = String::new();
+        for chunk in bytes.as_bytes().chunks(3) {
+            let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+            for at in 0..=chunk.len() {
+                text.push(ALPHABET[(bits >> (18 - 6 * at) & 63) as usize] as char);
+            }
+        }
+        text
+    }
+
+    fn signed_as(algorithm: Algorithm, secret: &str, header: &str, claims: &str) -> String {
+        let message = format!("{}.{}", base64url(header), base64url(claims));
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        let signature = crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
+        format!("{message}.{signature}")
+    }
+
+    fn signed(claims: &str) -> String {
+        signed_as(Algorithm::HS256, SECRET, r#"{"alg":"HS256","typ":"JWT"}"#, claims)
+    }
+
+    fn with_expiry(claims: &str) -> String {
+        signed(&format!(r#"{{"exp":{},{claims}}}"#, NOW + 60))
+    }
+
+    #[test]
+    fn a_good_token_names_its_user() {
+        let identity =
+            verify(&with_expiry(r#""sub":"u1","role":"driver","channels":["conv:*"],"x":{"y":[1]}"#)).unwrap();
+        assert_eq!(&*identity.user_id, "u1");
+        assert_eq!(identity.user_type.as_deref(), Some("driver"));
+        assert_eq!(identity.expires_at, NOW + 60);
+        let grants = identity.grants.unwrap();
+        assert!(grants.allows("conv:1") && !grants.allows("clan:1"));
+    }
+
+    #[test]
+    fn the_three_hmac_algorithms_are_accepted() {
+        for (algorithm, name) in [(Algorithm::HS256, "HS256"), (Algorithm::HS384, "HS384"), (Algorithm::HS512, "HS512")]
+        {
+            let claims = format!(r#"{{"sub":"u1","exp":{}}}"#, NOW + 1);
+            let token = signed_as(algorithm, SECRET, &format!(r#"{{"alg":"{name}"}}"#), &claims);
+            assert!(verify(&token).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_token_without_algorithm_or_of_another_kind_of_key_is_refused() {
+        let claims = format!(r#"{{"sub":"u1","exp":{}}}"#, NOW + 60);
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"None"}"#,
+            r#"{"alg":"RS256"}"#,
+            r#"{"alg":"PS512"}"#,
+            r#"{"alg":"ES256"}"#,
+            r#"{"alg":"EdDSA"}"#,
+            r#"{"alg":"hs256"}"#,
+            r#"{"typ":"JWT"}"#,
+        ] {
+            let token = signed_as(Algorithm::HS256, SECRET, header, &claims);
+            assert_eq!(verify(&token), Err(TokenError::AlgorithmNotAllowed), "{header}");
+            let (message, _) = token.rsplit_once('.').unwrap();
+            assert_eq!(verify(&format!("{message}.")), Err(TokenError::AlgorithmNotAllowed), "{header} unsigned");
+        }
+    }
+
+    #[test]
+    fn a_forged_or_altered_token_is_refused() {
+        let good = with_expiry(r#""sub":"u1""#);
+        let (message, signature) = good.rsplit_once('.').unwrap();
+        let (header, _) = message.split_once('.').unwrap();
+        let other_claims = base64url(&format!(r#"{{"sub":"admin","exp":{}}}"#, NOW + 60));
+        let forged =
+            signed_as(Algorithm::HS256, "guessed", r#"{"alg":"HS256"}"#, &format!(r#"{{"sub":"u1","exp":{NOW}}}"#));
+        for token in [format!("{header}.{other_claims}.{signature}"), format!("{message}."), forged] {
+            assert_eq!(verify(&token), Err(TokenError::BadSignature));
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_malformed() {
+        let good = with_expiry(r#""sub":"u1""#);
+        let too_long = format!("{}.{good}", "x".repeat(TOKEN_BYTES_MAX));
+        let not_json = signed("not json");
+        let critical = signed_as(Algorithm::HS256, SECRET, r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, "{}");
+        for token in ["", ".", "..", "...", "a.b", "a.b.c", "é.é.é", &format!("{good}.x"), &format!("{good}=")] {
+            assert_eq!(verify(token), Err(TokenError::Malformed), "{token}");
+        }
+        for token in [too_long, not_json, critical] {
+            assert_eq!(verify(&token), Err(TokenError::Malformed), "{token}");
+        }
+    }
+
+    #[test]
+    fn deeply_nested_claims_are_skipped() {
+        let nested = format!(r#""sub":"u1","x":{}{}"#, "[".repeat(5000), "]".repeat(5000));
+        assert!(verify(&with_expiry(&nested)).is_ok());
+        let used = format!(r#""sub":"u1","channels":{}{}"#, "[".repeat(5000), "]".repeat(5000));
+        assert!(verify(&with_expiry(&used)).is_err());
+    }
+
+    #[test]
+    fn the_previous_secret_holds_while_keys_are_rotated() {
+        let rotated = VerifierSettings { secrets: vec!["the next secret".into(), SECRET.into()], ..settings() };
+        let token = with_expiry(r#""sub":"u1""#);
+        assert!(Verifier::new(&rotated).unwrap().verify(&token, NOW).is_ok());
+        let after = VerifierSettings { secrets: vec!["the next secret".into()], ..settings() };
+        assert_eq!(Verifier::new(&after).unwrap().verify(&token, NOW), Err(TokenError::BadSignature));
+    }
+
+    #[test]
+    fn a_token_ends_at_its_expiry_and_begins_at_its_not_before() {
+        let expires = |exp: &str| signed(&format!(r#"{{"sub":"u1","exp":{exp}}}"#));
+        assert!(verify(&expires(&(NOW + 1).to_string())).is_ok());
+        assert!(verify(&expires(&format!("{}.5", NOW + 1))).is_ok());
+        assert!(verify(&expires("1e300")).is_ok());
+        for past in [NOW.to_string(), (NOW - 1).to_string(), "-1".into(), "0".into()] {
+            assert_eq!(verify(&expires(&past)), Err(TokenError::Expired), "{past}");
+        }
+        assert_eq!(verify(&with_expiry(&format!(r#""sub":"u1","nbf":{}"#, NOW + 1))), Err(TokenError::NotYetValid));
+        assert!(verify(&with_expiry(&format!(r#""sub":"u1","nbf":{NOW}"#))).is_ok());
+    }
+
+    #[test]
+    fn the_leeway_extends_both_ends() {
+        let lenient = Verifier::new(&VerifierSettings { leeway_s: 10, ..settings() }).unwrap();
+        let token = signed(&format!(r#"{{"sub":"u1","exp":{NOW},"nbf":{NOW}}}"#));
+        assert_eq!(lenient.verify(&token, NOW + 9).unwrap().expires_at, NOW + 10);
+        assert_eq!(lenient.verify(&token, NOW + 10), Err(TokenError::Expired));
+        assert!(lenient.verify(&token, NOW - 10).is_ok());
+        assert_eq!(lenient.verify(&token, NOW - 11), Err(TokenError::NotYetValid));
+    }
+
+    #[test]
+    fn a_token_without_user_or_expiry_is_refused() {
+        assert_eq!(verify(&signed(r#"{"sub":"u1"}"#)), Err(TokenError::NoExpiry));
+        assert_eq!(verify(&signed(r#"{"sub":"u1","exp":null}"#)), Err(TokenError::NoExpiry));
+        assert_eq!(verify(&with_expiry(r#""role":"driver""#)), Err(TokenError::NoSubject));
+        assert_eq!(verify(&with_expiry(r#""sub":"""#)), Err(TokenError::NoSubject));
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_used_is_refused() {
+        let longest = "x".repeat(250);
+        assert!(verify(&with_expiry(&format!(r#""sub":"{longest}""#))).is_ok());
+        for claims in [
+            format!(r#""sub":"{longest}x""#),
+            r#""sub":"a\nb""#.into(),
+            r#""sub":7"#.into(),
+            r#""sub":"u1","nbf":"soon""#.into(),
+            r#""sub":"u1","role":["driver"]"#.into(),
+            r#""sub":"u1","role":"a\u0000""#.into(),
+            r#""sub":"u1","channels":"conv:*""#.into(),
+            r#""sub":"u1","channels":[""]"#.into(),
+            r#""sub":"u1","channels":[7]"#.into(),
+            r#""sub":"u1","sub":"u2""#.into(),
+        ] {
+            assert_eq!(verify(&with_expiry(&claims)), Err(TokenError::BadClaim), "{claims}");
+        }
+    }
+
+    #[test]
+    fn audience_and_issuer_are_checked_when_configured() {
+        let strict = VerifierSettings {
+            audience: Some(vec!["chat".into(), "maps".into()]),
+            issuer: Some(vec!["https://id.example.com".into()]),
+            ..settings()
+        };
+        let strict = Verifier::new(&strict).unwrap();
+        let verify = |claims: &str| strict.verify(&with_expiry(claims), NOW).map(|_| ());
+        let iss = r#""sub":"u1","iss":"https://id.example.com""#;
+        assert_eq!(verify(&format!(r#"{iss},"aud":"maps""#)), Ok(()));
+        assert_eq!(verify(&format!(r#"{iss},"aud":["x","chat"]"#)), Ok(()));
+        assert_eq!(verify(&format!(r#"{iss},"aud":["x"]"#)), Err(TokenError::WrongAudience));
+        assert_eq!(verify(iss), Err(TokenError::WrongAudience));
+        assert_eq!(verify(r#""sub":"u1","aud":"chat""#), Err(TokenError::WrongIssuer));
+        assert_eq!(verify(r#""sub":"u1","aud":"chat","iss":"https://evil.example""#), Err(TokenError::WrongIssuer));
+    }
+
+    #[test]
+    fn the_role_comes_before_the_user_type() {
+        let user_type = |claims: &str| verify(&with_expiry(claims)).unwrap().user_type;
+        assert_eq!(user_type(r#""sub":"u","role":"a","userType":"b","user_type":"c""#).as_deref(), Some("a"));
+        assert_eq!(user_type(r#""sub":"u","role":"","userType":"b""#).as_deref(), Some("b"));
+        assert_eq!(user_type(r#""sub":"u","user_type":"c""#).as_deref(), Some("c"));
+        assert_eq!(user_type(r#""sub":"u""#), None);
+    }
+
+    #[test]
+    fn settings_that_can_accept_no_token_are_refused() {
+        let error = |settings| Verifier::new(&settings).err();
+        assert_eq!(error(VerifierSettings::default()), Some(KeyError::NoKey));
+        assert_eq!(error(VerifierSettings { secrets: vec![String::new()], ..settings() }), Some(KeyError::EmptySecret));
+        let three = vec!["a".into(), "b".into(), "c".into()];
+        assert_eq!(error(VerifierSettings { secrets: three, ..settings() }), Some(KeyError::TooManySecrets));
+        assert_eq!(error(VerifierSettings { audience: Some(vec![]), ..settings() }), Some(KeyError::EmptyList("aud")));
+    }
+
+    #[test]
+    fn every_error_has_its_own_name() {
+        let names: std::collections::HashSet<_> = TokenError::ALL.iter().map(|error| error.name()).collect();
+        assert_eq!(names.len(), TokenError::ALL.len());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_taken_for_a_token(token in "\\PC{0,80}") {
+            prop_assert!(verify(&token).is_err());
+        }
+
+        #[test]
+        fn no_claims_bring_it_down(claims in "\\PC{0,80}") {
+            prop_assert!(verify(&signed(&claims)).is_err());
+        }
+    }
+}
