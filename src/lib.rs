@@ -5,7 +5,11 @@
 //! `shard`; `shard` knows nothing of `admin` and `ingress`, which reach it only through the lanes in `bus`.
 
 pub mod auth;
+pub mod bus;
 pub mod channel;
+pub mod clock;
 pub mod config;
+pub mod metrics;
 pub mod protocol;
+pub mod shard;
 pub mod ws;

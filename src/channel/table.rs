@@ -121,6 +121,11 @@ impl Table {
         members.iter().map(|m| m.member)
     }
 
+    /// The members of a channel, by its name alone.
+    pub fn members_of(&self, name: &str) -> impl ExactSizeIterator<Item = Member> {
+        self.members(self.interest.hash(name), name)
+    }
+
     /// The channels of a member, in no order.
     pub fn channels_of(&self, member: Member) -> impl ExactSizeIterator<Item = &str> {
         self.of(member).iter().map(|s| self.name(s.channel))

@@ -90,10 +90,13 @@ macro_rules! counters {
     (@type violations) => { Family };
     (@new counter) => { Counter::default() };
     (@new gauge) => { Gauge::default() };
-    (@new close_codes) => { Family::new(crate::ws::close::CloseCode::ALL.iter().map(|(_, label)| *label)) };
+    (@new close_codes) => { {
+        let by_us = crate::ws::close::CloseCode::SENT.iter().map(|code| code.name());
+        Family::new(by_us.chain([crate::shard::BY_PEER, crate::shard::ABNORMAL]))
+    } };
     (@new refusals) => { Family::new(crate::ws::handshake::Refusal::NAMES.iter().copied()) };
-    (@new token_errors) => { Family::new(crate::auth::TokenError::NAMES.iter().copied()) };
-    (@new violations) => { Family::new(crate::ws::violation::Violation::NAMES.iter().copied()) };
+    (@new token_errors) => { Family::new(crate::auth::TokenError::ALL.iter().map(|e| e.name())) };
+    (@new violations) => { Family::new(crate::ws::violation::Violation::ALL.iter().map(|v| v.name())) };
     (@value counter $value:expr) => { Value::Counter($value.get()) };
     (@value gauge $value:expr) => { Value::Gauge($value.get()) };
     (@value close_codes $value:expr) => { Value::Family("code", $value) };

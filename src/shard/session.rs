@@ -1,9 +1,10 @@
 //! What a session may ask for: authentication, ping, subscribing and unsubscribing. Sans-IO: a message in, effects out.
 //!
-//! Called by the floor with the connection and a [`Desk`]: everything of the shard that an answer may need. What is to be
-//! sent or closed is left in [`Effects`], which the floor carries out.
+//! Called by the floor with the connection and a [`Desk`]: the shard's [`Room`], the slot, and [`Effects`], in which is left
+//! what the floor has to send and close.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::auth::Identity;
 use crate::channel::table::Joined;
@@ -22,16 +23,22 @@ use super::io::Slot;
 use super::profiles::Profiles;
 use super::rules::Rules;
 
-/// The parts of a shard that an answer may touch, for the connection in `slot`.
-pub struct Desk<'a> {
+/// What a shard knows of its sessions beside the connections themselves.
+pub struct Room {
     pub shard: usize,
-    pub slot: Slot,
     pub now: Now,
-    pub rules: &'a Rules,
-    pub table: &'a mut Table,
-    pub profiles: &'a mut Profiles,
-    pub sessions: &'a mut usize,
-    pub counters: &'a Counters,
+    pub rules: Arc<Rules>,
+    pub counters: Arc<Counters>,
+    pub table: Table,
+    pub profiles: Profiles,
+    /// Connections with a verified token.
+    pub sessions: usize,
+}
+
+/// Where one connection is served.
+pub struct Desk<'a> {
+    pub room: &'a mut Room,
+    pub slot: Slot,
     pub effects: &'a mut Effects,
 }
 
@@ -40,6 +47,8 @@ pub struct Desk<'a> {
 pub struct Effects {
     pub frames: Vec<LocalFrame>,
     pub end: Option<End>,
+    /// The connection's next deadline may have come nearer.
+    pub rearm: bool,
 }
 
 /// How a connection ends.
@@ -95,9 +104,9 @@ impl Denied {
 
     fn sentence(self) -> &'static str {
         match self {
-            Self::NotAllowed => "not allowed to subscribe to",
-            Self::BadName => "not a channel name:",
-            Self::TooMany => "subscribed to too many channels already; refused:",
+            Self::NotAllowed => "not allowed to subscribe to these channels",
+            Self::BadName => "these are not channel names",
+            Self::TooMany => "subscribed to as many channels as a connection may",
         }
     }
 }
@@ -105,8 +114,8 @@ impl Denied {
 impl Desk<'_> {
     /// Answers one text message.
     pub fn answer(&mut self, connection: &mut Connection, message: &[u8]) {
-        self.counters.messages_received.add(1);
-        if !connection.admit_message(self.now, self.rules) {
+        self.room.counters.messages_received.add(1);
+        if !connection.admit_message(self.room.now, &self.room.rules) {
             self.effects.end = Some(End::Close(CloseCode::TOO_MANY_MESSAGES));
             return;
         }
@@ -124,7 +133,7 @@ impl Desk<'_> {
         match &*request.kind {
             "auth" => self.authenticate(connection, request),
             "ping" => {
-                self.reply(reply::pong(self.now.unix_ms, request.id));
+                self.reply(reply::pong(self.room.now.unix_ms, request.id));
                 Ok(())
             }
             _ if connection.phase != Phase::Open => {
@@ -142,10 +151,10 @@ impl Desk<'_> {
     /// A token as a message: the first one of a connection that came without, or a fresh one in place of the old.
     fn authenticate(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), RequestError> {
         let token = request.string("token")?;
-        let identity = match self.rules.verifier.verify(&token, self.now.unix_s()) {
+        let identity = match self.room.rules.verifier.verify(&token, self.room.now.unix_s()) {
             Ok(identity) => identity,
             Err(error) => {
-                self.counters.tokens_refused.count(error.name());
+                self.room.counters.tokens_refused.count(error.name());
                 self.refuse(error.name(), &error.to_string(), Some(request));
                 self.effects.end = Some(End::Close(CloseCode::TOKEN_INVALID));
                 return Ok(());
@@ -172,27 +181,28 @@ impl Desk<'_> {
         let user_type: Option<Box<str>> =
             identity.user_type_or(asked.and_then(|d| d.user_type.as_deref())).map(Into::into);
         let platform: Option<Box<str>> = asked.and_then(|d| d.platform.clone());
-        if !self.rules.may_connect(user_type.as_deref()) {
+        if !self.room.rules.may_connect(user_type.as_deref()) {
             return false;
         }
         if connection.phase == Phase::Arrived {
             let (Joined::New(channel) | Joined::Already(channel)) =
-                self.table.join(self.slot, &format!("{}{}", name::USER_PREFIX, identity.user_id));
+                self.room.table.join(self.slot, &format!("{}{}", name::USER_PREFIX, identity.user_id));
             connection.user_channel = channel;
-            connection.profile = self.profiles.enter(user_type.as_deref(), platform.as_deref());
+            connection.profile = self.room.profiles.enter(user_type.as_deref(), platform.as_deref());
             if let Some(user_type) = &user_type {
-                self.table.join(self.slot, &format!("{}{user_type}", name::TYPE_PREFIX));
+                self.room.table.join(self.slot, &format!("{}{user_type}", name::TYPE_PREFIX));
             }
-            *self.sessions += 1;
+            self.room.sessions += 1;
         }
-        connection.authenticate(identity.expires_at, identity.grants, self.now, self.rules);
+        connection.authenticate(identity.expires_at, identity.grants, self.room.now, &self.room.rules);
+        self.effects.rearm = true;
         true
     }
 
     /// The message that greets a session whose token came with the upgrade.
     pub fn greeting(&self, connection: &Connection) -> Vec<u8> {
         let session_id = self.session_id(connection).to_string();
-        reply::connected(self.user_id(connection), &session_id, &self.rules.server_id, self.rules.heartbeat_ms)
+        reply::connected(self.user_id(connection), &session_id, &self.room.rules.server_id, self.room.rules.heartbeat_ms)
     }
 
     fn subscribe(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), RequestError> {
@@ -210,27 +220,25 @@ impl Desk<'_> {
         }
         for why in [Denied::NotAllowed, Denied::BadName, Denied::TooMany] {
             let names: Vec<&str> = denied.iter().filter(|(w, _)| *w == why).map(|(_, name)| *name).collect();
-            if !names.is_empty() {
-                self.refuse(why.code(), &format!("{} {}", why.sentence(), names.join(", ")), Some(request));
-            }
+            self.refuse_channels(why.code(), why.sentence(), naming, &names, request);
         }
         Ok(())
     }
 
     fn join(&mut self, connection: &Connection, channel: &str) -> Result<(), Denied> {
-        if !name::is_valid(channel, self.rules.channel_name_bytes_max) {
+        if !name::is_valid(channel, self.room.rules.channel_name_bytes_max) {
             return Err(Denied::BadName);
         }
         let granted = connection.details.as_ref().and_then(|d| d.grants.as_ref());
-        if name::is_implicit(channel) || !granted.unwrap_or(&self.rules.default_grants).allows(channel) {
+        if name::is_implicit(channel) || !granted.unwrap_or(&self.room.rules.default_grants).allows(channel) {
             return Err(Denied::NotAllowed);
         }
-        if self.table.channels_of(self.slot).len() >= self.rules.channels_per_connection_max
-            && !self.table.channels_of(self.slot).any(|joined| joined == channel)
+        if self.room.table.channels_of(self.slot).len() >= self.room.rules.channels_per_connection_max
+            && !self.room.table.channels_of(self.slot).any(|joined| joined == channel)
         {
             return Err(Denied::TooMany);
         }
-        self.table.join(self.slot, channel);
+        self.room.table.join(self.slot, channel);
         Ok(())
     }
 
@@ -240,7 +248,7 @@ impl Desk<'_> {
         let mut kept = Vec::new();
         for asked in &asked {
             let channel = naming.channel(asked);
-            if !name::is_implicit(&channel) && self.table.leave(self.slot, &channel) {
+            if !name::is_implicit(&channel) && self.room.table.leave(self.slot, &channel) {
                 left.push(&**asked);
             } else {
                 kept.push(&**asked);
@@ -249,25 +257,23 @@ impl Desk<'_> {
         if !left.is_empty() || kept.is_empty() {
             self.reply(reply::unsubscribed(naming.field(), &left, request.id));
         }
-        if !kept.is_empty() {
-            self.refuse("not_subscribed", &format!("not subscribed to {}", kept.join(", ")), Some(request));
-        }
+        self.refuse_channels("not_subscribed", "not subscribed to these channels", naming, &kept, request);
         Ok(())
     }
 
     fn named_channels<'r>(&self, request: &Request<'r>) -> Result<(Naming, Vec<Cow<'r, str>>), RequestError> {
         let naming =
             if request.field("conversation_ids").is_some() { Naming::Conversations } else { Naming::Channels };
-        Ok((naming, request.strings(naming.field(), self.rules.channels_per_connection_max)?))
+        Ok((naming, request.strings(naming.field(), self.room.rules.channels_per_connection_max)?))
     }
 
     fn user_id<'a>(&'a self, connection: &Connection) -> &'a str {
-        self.table.name(connection.user_channel).strip_prefix(name::USER_PREFIX).unwrap_or_default()
+        self.room.table.name(connection.user_channel).strip_prefix(name::USER_PREFIX).unwrap_or_default()
     }
 
     fn session_id(&self, connection: &Connection) -> SessionId {
-        self.rules.session_id(ConnectionId {
-            shard: self.shard as u16,
+        self.room.rules.session_id(ConnectionId {
+            shard: self.room.shard as u16,
             slot: self.slot,
             generation: connection.generation,
         })
@@ -275,13 +281,21 @@ impl Desk<'_> {
 
     /// Leaves a message for the client.
     pub fn reply(&mut self, json: Vec<u8>) {
-        self.effects.frames.push(Frame::local(encode_text(&json), self.now.us));
+        self.effects.frames.push(Frame::local(encode_text(&json), self.room.now.us));
     }
 
     fn refuse(&mut self, code: &str, message: &str, request: Option<&Request<'_>>) {
-        self.counters.errors_sent.add(1);
+        self.room.counters.errors_sent.add(1);
         let (kind, id) = (request.map(|r| &*r.kind), request.and_then(|r| r.id));
         self.reply(reply::error(code, message, kind, id));
+    }
+
+    /// Says which channels of a request are refused; nothing when there are none.
+    fn refuse_channels(&mut self, code: &str, message: &str, naming: Naming, names: &[&str], request: &Request<'_>) {
+        if !names.is_empty() {
+            self.room.counters.errors_sent.add(1);
+            self.reply(reply::error_about(code, message, &request.kind, (naming.field(), names), request.id));
+        }
     }
 }
 

@@ -71,8 +71,8 @@ pub trait Io {
     /// Sends several frames, at most [`VECTOR_MAX`], as one vectored send. The slot must not be sending.
     fn send_all(&mut self, slot: Slot, frames: Vec<LocalFrame>);
 
-    /// Asks for [`Event::Sent`] when what is in flight has left. The slot must be sending.
-    fn await_sent(&mut self, slot: Slot);
+    /// Asks for [`Event::Sent`] when what is in flight has left. False when nothing is.
+    fn await_sent(&mut self, slot: Slot) -> bool;
 
     /// Stops the slot: cancels what is in flight, waits for it, closes the socket. [`Event::Closed`] follows.
     fn close(&mut self, slot: Slot);

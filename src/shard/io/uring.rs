@@ -391,9 +391,12 @@ impl Io for Uring {
         self.start_send(slot, send);
     }
 
-    fn await_sent(&mut self, slot: Slot) {
-        debug_assert!(self.state(slot).has(State::SENDING));
-        self.state(slot).set(State::AWAITED);
+    fn await_sent(&mut self, slot: Slot) -> bool {
+        let sending = self.state(slot).has(State::SENDING);
+        if sending {
+            self.state(slot).set(State::AWAITED);
+        }
+        sending
     }
 
     fn close(&mut self, slot: Slot) {

@@ -1,0 +1,157 @@
+//! How connections end: by our close frame, by the peer's, by vanishing, and all together when the shard drains.
+//!
+//! Whatever the way, the end is the same three steps: the connection leaves its channels (nobody sends to it any more), the
+//! backend is told to stop and finishes what is in flight, and only then the slot is free.
+
+use std::time::Duration;
+
+use crate::bus::Answer;
+use crate::channel::name;
+use crate::clock::ticks;
+use crate::ws::close::CloseCode;
+use crate::ws::frame::{encode_close, encode_close_without_code};
+
+use super::connection::Phase;
+use super::floor::Floor;
+use super::frame::Frame;
+use super::io::{Io, Slot};
+use super::profiles;
+
+/// How long the socket of a peer that broke the protocol stays open behind our close frame. Closing at once with unread
+/// input would make the kernel send a reset, which can overtake the close frame.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Labels of [`crate::metrics::Counters::closed`] beside the close codes that we send.
+pub const BY_PEER: &str = "by_peer";
+pub const ABNORMAL: &str = "abnormal";
+
+/// Closing everybody, evenly over a time.
+pub struct Drain {
+    until: u32,
+    /// Slots below have been closed.
+    next: Slot,
+}
+
+impl<I: Io> Floor<I> {
+    /// Says goodbye and waits for the answer.
+    pub(super) fn close(&mut self, slot: Slot, code: CloseCode) {
+        self.say_goodbye(slot, Some(code), code.name(), Phase::Closing, self.room.rules.close_deadline_ticks);
+    }
+
+    /// Says goodbye to a peer that cannot be read any more.
+    pub(super) fn fail(&mut self, slot: Slot, code: CloseCode) {
+        if self.wire.connections[slot as usize].is_alive() {
+            self.say_goodbye(slot, Some(code), code.name(), Phase::Closing, ticks(LINGER));
+        } else {
+            self.stop(slot);
+        }
+    }
+
+    /// The peer has said goodbye: it gets its code back unless we spoke first, and the socket goes with the last byte.
+    pub(super) fn answer_close(&mut self, slot: Slot, code: Option<CloseCode>) {
+        self.say_goodbye(slot, code, BY_PEER, Phase::Finishing, self.room.rules.close_deadline_ticks);
+        let connection = &mut self.wire.connections[slot as usize];
+        if connection.phase != Phase::Stopped {
+            connection.phase = Phase::Finishing;
+            if !self.wire.io.await_sent(slot) {
+                self.stop(slot);
+            }
+        }
+    }
+
+    /// The peer is gone without a word.
+    pub(super) fn vanished(&mut self, slot: Slot) {
+        if self.wire.connections[slot as usize].is_alive() {
+            self.room.counters.closed.count(ABNORMAL);
+            self.leave(slot);
+        }
+        self.stop(slot);
+    }
+
+    /// Has the backend close the socket. [`Floor::free`] follows.
+    pub(super) fn stop(&mut self, slot: Slot) {
+        let connection = &mut self.wire.connections[slot as usize];
+        if connection.phase == Phase::Stopped {
+            return;
+        }
+        debug_assert!(!connection.is_alive() || connection.profile == profiles::NONE);
+        connection.phase = Phase::Stopped;
+        let dropped = self.wire.drop_waiting(slot);
+        self.room.counters.deliveries_dropped.add(dropped as u64);
+        self.wheel.cancel(slot);
+        self.wire.io.close(slot);
+    }
+
+    /// Nothing of the connection is in flight any more.
+    pub(super) fn free(&mut self, slot: Slot) {
+        let connection = self.wire.connections.remove(slot as usize);
+        debug_assert_eq!(connection.phase, Phase::Stopped);
+    }
+
+    /// Closes every connection of a user.
+    pub(super) fn disconnect(&mut self, user: &str, code: CloseCode, answer: Answer<usize>) {
+        let channel = format!("{}{user}", name::USER_PREFIX);
+        let slots: Vec<Slot> = self.room.table.members_of(&channel).collect();
+        slots.iter().for_each(|&slot| self.close(slot, code));
+        answer(slots.len());
+    }
+
+    /// Begins to close everybody over this time. The shard is done when the last one is gone.
+    pub(super) fn start_draining(&mut self, over: Duration) {
+        if self.drain.is_none() {
+            self.drain = Some(Drain { until: self.room.now.tick() + ticks(over), next: 0 });
+            self.go_on_draining();
+            self.keep_ticking();
+        }
+    }
+
+    /// Closes this tick's share.
+    pub(super) fn go_on_draining(&mut self) {
+        let Some(drain) = &self.drain else { return };
+        let ticks_left = drain.until.saturating_sub(self.room.now.tick()).max(1);
+        let next = drain.next.min(self.slots_used);
+        let end = next + (self.slots_used - next).div_ceil(ticks_left);
+        for slot in next..end {
+            if self.wire.connections.get(slot as usize).is_some_and(|c| c.is_alive()) {
+                self.close(slot, CloseCode::GOING_AWAY);
+            }
+        }
+        if let Some(drain) = &mut self.drain {
+            drain.next = end;
+        }
+    }
+
+    fn say_goodbye(&mut self, slot: Slot, code: Option<CloseCode>, label: &str, phase: Phase, patience_ticks: u32) {
+        if !self.wire.connections[slot as usize].is_alive() {
+            return;
+        }
+        self.room.counters.closed.count(label);
+        self.leave(slot);
+        if code == Some(CloseCode::TOO_SLOW) {
+            // It will not read what waits; if it reads anything it should be the reason.
+            let dropped = self.wire.drop_waiting(slot);
+            self.room.counters.deliveries_dropped.add(dropped as u64);
+        }
+        let connection = &mut self.wire.connections[slot as usize];
+        connection.phase = phase;
+        connection.attention_at = self.room.now.tick() + patience_ticks;
+        let goodbye = match code {
+            Some(code) => encode_close(code, code.reason()),
+            None => encode_close_without_code(),
+        };
+        self.send(slot, &Frame::local(goodbye, self.room.now.us));
+        self.watch_clock(slot);
+        self.keep_ticking();
+    }
+
+    /// Takes the connection out of everything that could send to it or count it.
+    fn leave(&mut self, slot: Slot) {
+        let connection = &mut self.wire.connections[slot as usize];
+        if connection.phase == Phase::Open {
+            self.room.sessions -= 1;
+            self.room.profiles.leave(connection.profile);
+            connection.profile = profiles::NONE;
+        }
+        self.room.table.leave_all(slot);
+    }
+}

@@ -1,0 +1,345 @@
+//! The hot half of a shard: open connections on an [`Io`] backend, without tasks or futures.
+//!
+//! Owns the slab of connections and moves bytes between the backend and the sans-IO parts: the decoder, the session, the
+//! subscription table, the timer wheel. `turn` is called by the shard's loop until there is nothing to do. Beside this
+//! file: [`super::delivery`] (how frames leave), [`super::closing`] (how connections end), [`super::orders`] (what is done
+//! with commands from the lane).
+//!
+//! Invariant: a slot of the slab is in use exactly from [`Floor::adopt`] to [`Event::Closed`], so the backend never
+//! completes something for a connection that is gone.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use slab::Slab;
+
+use crate::auth::Identity;
+use crate::bus::Command;
+use crate::channel::Table;
+use crate::clock::{Now, TICK_MS};
+use crate::metrics::Counters;
+use crate::protocol::reply;
+use crate::ws::close::CloseCode;
+use crate::ws::decoder::Incoming;
+use crate::ws::frame::{encode_ping, encode_pong, encode_text};
+
+use super::closing::Drain;
+use super::connection::{Attention, Connection, Details};
+use super::delivery::Wire;
+use super::frame::{Frame, LocalFrame};
+use super::id::ConnectionId;
+use super::io::{Chunk, Event, Io, Slot};
+use super::rules::Rules;
+use super::session::{Desk, Effects, End, Room};
+use super::wheel::Wheel;
+
+/// Commands taken from the lane before the kernel is looked at again.
+const COMMANDS_PER_TURN: usize = 64;
+
+pub struct Floor<I: Io> {
+    pub(super) wire: Wire<I>,
+    capacity: usize,
+    /// One more than the highest slot ever used.
+    pub(super) slots_used: Slot,
+    pub(super) room: Room,
+    pub(super) wheel: Wheel,
+    pub(super) lane: Receiver<Command>,
+    pub(super) drain: Option<Drain>,
+    generation: u32,
+    /// A tick is on its way.
+    ticking: bool,
+    beat: Option<Beat>,
+    // Kept to be filled anew, so that nothing is allocated per turn.
+    effects: Effects,
+    expired: Vec<Slot>,
+}
+
+/// A client whose upgrade was accepted.
+pub struct Arrival {
+    /// The response head, sent before anything else.
+    pub response: Vec<u8>,
+    /// What came behind the request head.
+    pub rest: Vec<u8>,
+    /// From the token of the request; without it the session begins with an `auth` message.
+    pub identity: Option<Identity>,
+    pub details: Option<Box<Details>>,
+}
+
+/// The two heartbeats of one tick, encoded once for all whose turn it is.
+struct Beat {
+    tick: u32,
+    ping: LocalFrame,
+    heartbeat: LocalFrame,
+}
+
+impl<I: Io> Floor<I> {
+    /// A floor for at most `capacity` connections.
+    pub fn new(io: I, capacity: usize, room: Room, lane: Receiver<Command>) -> Self {
+        Self {
+            wire: Wire {
+                io,
+                connections: Slab::new(),
+                outbox_bytes: 0,
+                outbox_bytes_max: room.rules.outbox_bytes_max,
+                counters: room.counters.clone(),
+            },
+            capacity,
+            slots_used: 0,
+            wheel: Wheel::new(room.now.tick()),
+            room,
+            lane,
+            drain: None,
+            generation: 0,
+            ticking: false,
+            beat: None,
+            effects: Effects::default(),
+            expired: Vec::new(),
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.wire.connections.len() >= self.capacity
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    /// Drained and empty: the shard may end.
+    pub fn is_done(&self) -> bool {
+        self.is_draining() && self.wire.connections.is_empty()
+    }
+
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.room.rules
+    }
+
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.room.counters
+    }
+
+    /// Takes a client in. The floor must not be full. The response and the greeting leave as one send.
+    pub fn adopt(&mut self, socket: I::Socket, arrival: Arrival, now: Now) -> std::io::Result<ConnectionId> {
+        self.room.now = now;
+        self.generation = self.generation.wrapping_add(1);
+        let connection = Connection::new(self.generation, now, arrival.details);
+        let slot = self.wire.connections.insert(connection) as Slot;
+        self.slots_used = self.slots_used.max(slot + 1);
+        if let Err(error) = self.wire.io.open(slot, socket) {
+            self.wire.connections.remove(slot as usize);
+            return Err(error);
+        }
+        self.room.counters.upgraded.add(1);
+        let mut first = arrival.response;
+        if let Some(identity) = arrival.identity {
+            let connection = &mut self.wire.connections[slot as usize];
+            let mut desk = Desk { room: &mut self.room, slot, effects: &mut self.effects };
+            // The lobby has checked the role already.
+            if desk.admit(connection, identity) {
+                first.extend_from_slice(&encode_text(&desk.greeting(connection)));
+            }
+        }
+        self.send(slot, &Frame::local(first.into(), now.us));
+        if !arrival.rest.is_empty() {
+            let mut rest = arrival.rest;
+            self.read(slot, &mut rest);
+        }
+        self.effects.rearm = true;
+        self.carry_out(slot);
+        self.keep_ticking();
+        Ok(ConnectionId { shard: self.room.shard as u16, slot, generation: self.generation })
+    }
+
+    /// Whether `id` still names a connection of this shard.
+    pub fn is_current(&self, id: ConnectionId) -> bool {
+        usize::from(id.shard) == self.room.shard
+            && self.wire.connections.get(id.slot as usize).is_some_and(|c| c.generation == id.generation)
+    }
+
+    /// One round: commands from the lane, then what the kernel has completed. False when there was nothing to do.
+    pub fn turn(&mut self, now: Now) -> bool {
+        self.room.now = now;
+        self.room.counters.turns.add(1);
+        let mut worked = false;
+        for _ in 0..COMMANDS_PER_TURN {
+            let Ok(command) = self.lane.try_recv() else { break };
+            self.room.counters.lane_commands.add(1);
+            self.obey(command);
+            worked = true;
+        }
+        self.wire.io.enter().expect("the ring accepts submissions as long as it lives");
+        while let Some(event) = self.wire.io.next() {
+            self.handle(event);
+            worked = true;
+        }
+        if worked {
+            self.show();
+        }
+        worked
+    }
+
+    /// Before sleeping: false when something waits that would not ring the bell.
+    pub fn doze(&mut self) -> bool {
+        self.lane.is_empty() && self.wire.io.doze()
+    }
+
+    pub fn rouse(&mut self) {
+        self.wire.io.rouse();
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Received { slot, chunk } => self.receive(slot, chunk),
+            Event::Sent { slot } => self.sent(slot),
+            Event::Ended { slot } => self.vanished(slot),
+            Event::Closed { slot } => self.free(slot),
+            Event::Tick => self.tick(),
+        }
+    }
+
+    fn receive(&mut self, slot: Slot, chunk: Chunk) {
+        self.room.counters.received_bytes.add(chunk.len.into());
+        let connection = &mut self.wire.connections[slot as usize];
+        connection.last_seen = self.room.now.tick();
+        let desk = Desk { room: &mut self.room, slot, effects: &mut self.effects };
+        read(connection, self.wire.io.bytes(&chunk), desk);
+        self.wire.io.release(chunk);
+        self.carry_out(slot);
+    }
+
+    fn read(&mut self, slot: Slot, input: &mut [u8]) {
+        let desk = Desk { room: &mut self.room, slot, effects: &mut self.effects };
+        read(&mut self.wire.connections[slot as usize], input, desk);
+    }
+
+    /// Does what the session's answers ask for.
+    fn carry_out(&mut self, slot: Slot) {
+        let mut frames = std::mem::take(&mut self.effects.frames);
+        for frame in frames.drain(..) {
+            self.send(slot, &frame);
+        }
+        self.effects.frames = frames;
+        let Effects { end, rearm, .. } = &mut self.effects;
+        let (end, rearm) = (end.take(), std::mem::take(rearm));
+        match end {
+            Some(End::Close(code)) => self.close(slot, code),
+            Some(End::Fail(code)) => self.fail(slot, code),
+            Some(End::Answer(code)) => self.answer_close(slot, code),
+            None if rearm => self.watch_clock(slot),
+            None => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticking = false;
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.advance(self.room.now.tick(), &mut expired);
+        for slot in expired.drain(..) {
+            self.attend(slot);
+        }
+        self.expired = expired;
+        self.go_on_draining();
+        self.keep_ticking();
+    }
+
+    /// Ticks come only while somebody has a deadline: an empty shard sleeps.
+    pub(super) fn keep_ticking(&mut self) {
+        if !self.ticking && !(self.wheel.is_empty() && self.drain.is_none()) {
+            self.ticking = true;
+            self.wire.io.tick(TICK_MS);
+        }
+    }
+
+    /// Sets the connection's next deadline.
+    pub(super) fn watch_clock(&mut self, slot: Slot) {
+        let due = self.wire.connections[slot as usize].due(self.room.now, &self.room.rules);
+        self.wheel.set(slot, due);
+    }
+
+    /// A connection's deadline has come.
+    fn attend(&mut self, slot: Slot) {
+        while let Some(attention) = self.wire.connections[slot as usize].attention(self.room.now, &self.room.rules) {
+            match attention {
+                Attention::AuthenticationOverdue => return self.close(slot, CloseCode::AUTH_TIMEOUT),
+                Attention::Silent => return self.close(slot, CloseCode::NO_SIGN_OF_LIFE),
+                Attention::TokenExpired => return self.close(slot, CloseCode::TOKEN_EXPIRED),
+                Attention::CloseOverdue => return self.stop(slot),
+                Attention::HeartbeatDue => self.beat(slot),
+                Attention::TokenExpiresSoon => {
+                    let expires_at = u64::from(self.wire.connections[slot as usize].expires_at);
+                    let expires_in_s = expires_at.saturating_sub(self.room.now.unix_s());
+                    let warning = encode_text(&reply::token_expiring(expires_in_s, expires_at));
+                    self.send(slot, &Frame::local(warning, self.room.now.us));
+                }
+            }
+        }
+        self.watch_clock(slot);
+    }
+
+    /// A heartbeat message for sessions with a user type, a ping for the others.
+    fn beat(&mut self, slot: Slot) {
+        let now = self.room.now;
+        let beat = match self.beat.take() {
+            Some(beat) if beat.tick == now.tick() => beat,
+            _ => Beat {
+                tick: now.tick(),
+                ping: Frame::local(encode_ping(&now.us.to_be_bytes()), now.us),
+                heartbeat: Frame::local(encode_text(&reply::heartbeat(now.unix_ms)), now.us),
+            },
+        };
+        let has_type = self.room.profiles.user_type(self.wire.connections[slot as usize].profile).is_some();
+        self.send(slot, if has_type { &beat.heartbeat } else { &beat.ping });
+        self.room.counters.heartbeats_sent.add(1);
+        self.beat = Some(beat);
+    }
+
+    /// Brings the levels that the admin port shows up to date.
+    fn show(&self) {
+        let (room, counters) = (&self.room, &self.room.counters);
+        let in_flight = self.wire.io.in_flight();
+        counters.connections.set(self.wire.connections.len() as i64);
+        counters.sessions.set(room.sessions as i64);
+        counters.users.set(room.table.user_share());
+        counters.channels.set(room.table.channel_count() as i64);
+        counters.subscriptions.set(room.table.membership_count() as i64);
+        counters.sends_in_flight.set(in_flight.sends as i64);
+        counters.receive_buffers_in_use.set(in_flight.receive_buffers as i64);
+        counters.outbox_bytes.set(self.wire.outbox_bytes as i64);
+    }
+}
+
+/// Reads what a client sent: every message in the chunk, in order. Once the connection closes only the peer's close frame
+/// is of interest.
+fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
+    if connection.deaf {
+        return;
+    }
+    let message_bytes_max = desk.room.rules.message_bytes_max;
+    loop {
+        match connection.decoder.next(&mut input, message_bytes_max) {
+            Ok(None) => return,
+            Ok(Some(Incoming::Text(message))) => {
+                if connection.is_alive() && desk.effects.end.is_none() {
+                    desk.answer(connection, &message);
+                }
+            }
+            Ok(Some(Incoming::Ping(payload))) => {
+                if connection.is_alive() && desk.effects.end.is_none() {
+                    desk.effects.frames.push(Frame::local(encode_pong(&payload), desk.room.now.us));
+                }
+            }
+            Ok(Some(Incoming::Pong(_))) => {}
+            Ok(Some(Incoming::Close(peer))) => {
+                desk.effects.end = Some(End::Answer(peer.map(|p| p.code)));
+                connection.deaf = true;
+                return;
+            }
+            Err(violation) => {
+                desk.room.counters.violations.count(violation.name());
+                desk.effects.end = Some(End::Fail(violation.close_code()));
+                connection.deaf = true;
+                return;
+            }
+        }
+    }
+}

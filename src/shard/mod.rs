@@ -1,0 +1,25 @@
+//! One core: a thread that owns everything about its connections. Nothing in it is shared, locked or atomic but the lane at
+//! its door, the interest and its counters.
+//!
+//! The [`lobby`] accepts and upgrades (async, on monoio, ordinary descriptors); the [`floor`] serves what is open (a
+//! completion loop on an own io_uring). [`run`] joins them. What may change where: bytes and sockets in [`io`], life and
+//! death of a connection in [`connection`] and [`closing`], what a client may ask for in [`session`], how a message reaches
+//! its subscribers in [`delivery`].
+
+pub mod bell;
+mod closing;
+pub mod connection;
+mod delivery;
+pub mod floor;
+pub mod frame;
+pub mod id;
+pub mod inspect;
+pub mod io;
+mod orders;
+pub mod outbox;
+pub mod profiles;
+pub mod rules;
+pub mod session;
+pub mod wheel;
+
+pub use closing::{ABNORMAL, BY_PEER};
