@@ -7,6 +7,7 @@
 pub mod close;
 pub mod decoder;
 pub mod frame;
+pub mod handshake;
 pub mod header;
 pub mod mask;
 mod pending;

@@ -1,0 +1,219 @@
+//! Every way to refuse a connection before the upgrade, and the one table that maps it to an HTTP answer.
+//!
+//! The lobby answers with [`refusal_response`], counts the refusal under its code, and closes the socket.
+
+/// Why a request is refused. Closed: a reason that is not in here does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    Malformed,
+    HttpVersion,
+    BadHost,
+    UpgradeMissing,
+    ConnectionNotUpgrade,
+    BadKey,
+    TokenMissing,
+    TokenInvalid,
+    TokenExpired,
+    OriginNotAllowed,
+    RoleNotAllowed,
+    PathNotFound,
+    MethodNotAllowed,
+    DeadlineExceeded,
+    WebSocketVersion,
+    TooManyFromAddress { retry_after_s: u32 },
+    HeadTooLarge,
+    TooManyHeaders,
+    Full { retry_after_s: u32 },
+    Draining { retry_after_s: u32 },
+}
+
+impl Refusal {
+    /// The HTTP status.
+    pub const fn status(self) -> u16 {
+        self.row().0
+    }
+
+    /// The reason in a word: the `code` of the body, and the metric label.
+    pub const fn code(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The reason in a sentence.
+    pub const fn message(self) -> &'static str {
+        self.row().2
+    }
+
+    /// The table: refusal, status, code, message. Neither text needs escaping in JSON.
+    #[rustfmt::skip]
+    const fn row(self) -> (u16, &'static str, &'static str) {
+        use Refusal::*;
+        match self {
+            Malformed                 => (400, "malformed_request", "not a valid HTTP/1.1 request"),
+            HttpVersion               => (400, "http_version", "a WebSocket upgrade needs HTTP/1.1"),
+            BadHost                   => (400, "bad_host", "exactly one Host header is needed"),
+            UpgradeMissing            => (400, "upgrade_missing", "Upgrade: websocket is missing"),
+            ConnectionNotUpgrade      => (400, "connection_not_upgrade", "Connection: Upgrade is missing"),
+            BadKey                    => (400, "bad_key", "Sec-WebSocket-Key must be one base64 value of 16 bytes"),
+            TokenMissing              => (401, "token_missing", "a token is required"),
+            TokenInvalid              => (401, "token_invalid", "the token is invalid"),
+            TokenExpired              => (401, "token_expired", "the token has expired"),
+            OriginNotAllowed          => (403, "origin_not_allowed", "this origin is not allowed"),
+            RoleNotAllowed            => (403, "role_not_allowed", "this role is not allowed"),
+            PathNotFound              => (404, "not_found", "nothing is served at this path"),
+            MethodNotAllowed          => (405, "method_not_allowed", "only GET is allowed"),
+            DeadlineExceeded          => (408, "handshake_timeout", "the request did not arrive in time"),
+            WebSocketVersion          => (426, "websocket_version", "Sec-WebSocket-Version must be 13"),
+            TooManyFromAddress { .. } => (429, "too_many_from_address", "too many connections from this address"),
+            HeadTooLarge              => (431, "head_too_large", "the request head is too large"),
+            TooManyHeaders            => (431, "too_many_headers", "the request has too many headers"),
+            Full { .. }               => (503, "full", "the server is full"),
+            Draining { .. }           => (503, "draining", "the server is shutting down"),
+        }
+    }
+
+    /// The header that the status requires beside the usual ones.
+    fn header(self) -> Option<(&'static str, String)> {
+        use Refusal::*;
+        match self {
+            TokenMissing => Some(("WWW-Authenticate", "Bearer".into())),
+            TokenInvalid | TokenExpired => Some(("WWW-Authenticate", "Bearer error=\"invalid_token\"".into())),
+            MethodNotAllowed => Some(("Allow", "GET".into())),
+            WebSocketVersion => Some(("Sec-WebSocket-Version", "13".into())),
+            TooManyFromAddress { retry_after_s } | Full { retry_after_s } | Draining { retry_after_s } => {
+                Some(("Retry-After", retry_after_s.to_string()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The whole answer to a refused request. The connection is closed after it.
+pub fn refusal_response(refusal: &Refusal) -> Vec<u8> {
+    let body = format!(r#"{{"error":{{"code":"{}","message":"{}"}}}}"#, refusal.code(), refusal.message());
+    let header = refusal.header();
+    response(refusal.status(), header.as_ref().map(|(name, value)| (*name, value.as_str())), &body)
+}
+
+/// The whole answer `200 OK` with a JSON body, for the few plain requests the public port serves. The connection is closed
+/// after it.
+pub fn json_response(body: &str) -> Vec<u8> {
+    response(200, None, body)
+}
+
+fn response(status: u16, header: Option<(&str, &str)>, body: &str) -> Vec<u8> {
+    let (name, colon, value, end) = header.map_or(("", "", "", ""), |(name, value)| (name, ": ", value, "\r\n"));
+    format!(
+        "HTTP/1.1 {status} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\
+         {name}{colon}{value}{end}\r\n{body}",
+        status_text(status),
+        body.len(),
+    )
+    .into_bytes()
+}
+
+const fn status_text(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sonic_rs::JsonValueTrait;
+    use std::collections::HashSet;
+
+    const ALL: [Refusal; 20] = {
+        use Refusal::*;
+        [
+            Malformed,
+            HttpVersion,
+            BadHost,
+            UpgradeMissing,
+            ConnectionNotUpgrade,
+            BadKey,
+            TokenMissing,
+            TokenInvalid,
+            TokenExpired,
+            OriginNotAllowed,
+            RoleNotAllowed,
+            PathNotFound,
+            MethodNotAllowed,
+            DeadlineExceeded,
+            WebSocketVersion,
+            TooManyFromAddress { retry_after_s: 7 },
+            HeadTooLarge,
+            TooManyHeaders,
+            Full { retry_after_s: 8 },
+            Draining { retry_after_s: 9 },
+        ]
+    };
+
+    /// Status, headers and body as an independent parser sees them.
+    fn read(response: &[u8]) -> (u16, Vec<(String, String)>, String) {
+        let mut headers = [httparse::EMPTY_HEADER; 16];
+        let mut parsed = httparse::Response::new(&mut headers);
+        let head_len = parsed.parse(response).unwrap().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let headers = parsed.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect();
+        assert!(!parsed.reason.unwrap().is_empty());
+        (parsed.code.unwrap(), headers, text(&response[head_len..]))
+    }
+
+    #[test]
+    fn every_refusal_is_a_whole_http_answer_with_its_reason_in_json() {
+        for refusal in ALL {
+            let (status, headers, body) = read(&refusal_response(&refusal));
+            assert_eq!(status, refusal.status());
+            assert!(headers.contains(&("Content-Length".into(), body.len().to_string())));
+            assert!(headers.contains(&("Connection".into(), "close".into())));
+            let error = sonic_rs::from_str::<sonic_rs::Value>(&body).unwrap()["error"].clone();
+            assert_eq!(error["code"].as_str(), Some(refusal.code()));
+            assert_eq!(error["message"].as_str(), Some(refusal.message()));
+        }
+    }
+
+    #[test]
+    fn the_body_names_code_and_message() {
+        let (_, _, body) = read(&refusal_response(&Refusal::PathNotFound));
+        assert_eq!(body, r#"{"error":{"code":"not_found","message":"nothing is served at this path"}}"#);
+    }
+
+    #[test]
+    fn every_refusal_has_its_own_code() {
+        assert_eq!(ALL.iter().map(|refusal| refusal.code()).collect::<HashSet<_>>().len(), ALL.len());
+    }
+
+    #[test]
+    fn the_headers_a_status_requires_are_there() {
+        for (refusal, name, value) in [
+            (Refusal::TokenMissing, "WWW-Authenticate", "Bearer"),
+            (Refusal::TokenExpired, "WWW-Authenticate", "Bearer error=\"invalid_token\""),
+            (Refusal::MethodNotAllowed, "Allow", "GET"),
+            (Refusal::WebSocketVersion, "Sec-WebSocket-Version", "13"),
+            (Refusal::TooManyFromAddress { retry_after_s: 7 }, "Retry-After", "7"),
+            (Refusal::Full { retry_after_s: 8 }, "Retry-After", "8"),
+            (Refusal::Draining { retry_after_s: 9 }, "Retry-After", "9"),
+        ] {
+            let (_, headers, _) = read(&refusal_response(&refusal));
+            assert!(headers.contains(&(name.into(), value.into())), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_plain_answer_is_ok_with_its_body() {
+        let (status, _, body) = read(&json_response(r#"{"status":"ok"}"#));
+        assert_eq!((status, body.as_str()), (200, r#"{"status":"ok"}"#));
+    }
+}
