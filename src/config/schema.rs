@@ -1,0 +1,266 @@
+//! Every setting: its name, its unit, its default and the reason for it.
+//!
+//! Plain data. The names of sections and fields *are* the keys of the file, and the environment variables are made
+//! from them (`key`), so a field added here can be set everywhere at once; `docs/OPERATIONS.md` lists them and a test
+//! compares. Values that have to fit each other are checked in `check`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{RedisUrl, Secret, address, duration};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub admin: Admin,
+    pub auth: Auth,
+    pub limits: Limits,
+    pub heartbeat: Heartbeat,
+    pub redis: Redis,
+    pub log: Log,
+    /// True exactly when tokens are signed with `DEVELOPMENT_SECRET`, because no source sets `auth.secret` (or one
+    /// sets it to that very text). Then every port is on loopback. Not a key: it follows from the others.
+    #[serde(skip)]
+    pub development: bool,
+}
+
+/// The public port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where clients connect. `127.0.0.1:4000` in development mode. `:8080` sets the port and keeps the address.
+    #[serde(with = "address")]
+    pub listen: SocketAddr,
+    /// The path that upgrades; `/` and `/health` are taken.
+    pub path: String,
+    /// Threads that hold connections; 0: one per core. More than cores where the limit of open files, which is also
+    /// the limit of one ring's file table, is lower than the connections a core could hold.
+    pub shards: usize,
+    /// Connections of the whole process; 0: as many as the limits of the host allow. Beyond it: 503.
+    pub max_connections: usize,
+    /// Over how long a shutdown spreads the closing of connections, so that they do not all come back at once.
+    #[serde(with = "duration")]
+    pub drain: Duration,
+    /// Connections per shard that the kernel keeps until they are accepted; a storm of reconnects fits. The kernel
+    /// cuts it to `net.core.somaxconn`.
+    pub backlog: u32,
+    /// `server_id` in messages and statistics. Empty in the sources: eight random hex digits, new at every start.
+    pub id: String,
+}
+
+/// The admin port: metrics, health, publishing over HTTP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    #[serde(with = "address")]
+    pub listen: SocketAddr,
+    /// Bearer token of every request to the admin port; required when it is not on loopback.
+    pub token: Option<Secret>,
+}
+
+/// Who may connect, and what a session may do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Shared secret of HS256, HS384 and HS512 tokens. Always set once loaded: see `Config::development`.
+    pub secret: Option<Secret>,
+    /// Also accepted, while tokens signed with it are still about.
+    pub previous_secret: Option<Secret>,
+    /// A token's `aud` must name one of these; empty: not checked.
+    pub audience: Vec<String>,
+    /// A token's `iss` must be one of these; empty: not checked.
+    pub issuer: Vec<String>,
+    /// How long a connection without a token may take to send `auth`. Then: close 4500.
+    #[serde(with = "duration")]
+    pub deadline: Duration,
+    /// How long before its token expires a session is told; 0s: not told.
+    #[serde(with = "duration")]
+    pub expiry_warning: Duration,
+    /// Web origins that may connect; empty or `*`: any. A request without `Origin` is no browser and may. Any by
+    /// default, because a token and not a cookie is what authenticates: another site's page does not have it.
+    pub origins: Vec<String>,
+    /// User types that may connect; empty: all.
+    pub roles: Vec<String>,
+    /// What a token without a `channels` claim may subscribe to: names, and patterns with `*`. Everything by default:
+    /// services that do not write the claim do not divide their users by channel. The implicit channels (`user:`,
+    /// `type:`, `all`) are never given away by a pattern.
+    pub channels: Vec<String>,
+    /// How far the issuer's clock may be behind or ahead. None by default: `exp` then means what it says.
+    #[serde(with = "duration")]
+    pub leeway: Duration,
+}
+
+/// What one connection, or one address, may use up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of one message from a client, all fragments together. Beyond it: close 1009.
+    pub message_bytes: usize,
+    /// Bytes that wait for one slow client. Beyond it: close 4002.
+    pub outbox_bytes: usize,
+    /// Channels that one connection may subscribe to.
+    pub channels_per_connection: usize,
+    /// Bytes of a channel's name.
+    pub channel_name_bytes: usize,
+    /// Messages from one connection within `messages_window`; 0: unlimited. Beyond it: close 4003.
+    pub messages: u32,
+    #[serde(with = "duration")]
+    pub messages_window: Duration,
+    /// From accept to the end of the HTTP upgrade.
+    #[serde(with = "duration")]
+    pub handshake_deadline: Duration,
+    /// Handshakes that one shard has in progress at once; further ones wait in the backlog.
+    pub handshakes: usize,
+    /// Connects from one address within `connects_window`; 0: unlimited, as many clients share the address of a
+    /// proxy. Beyond it: 429.
+    pub connects_per_address: u32,
+    #[serde(with = "duration")]
+    pub connects_window: Duration,
+    /// How long a close handshake may take before the socket is closed without the peer's answer.
+    #[serde(with = "duration")]
+    pub close_deadline: Duration,
+}
+
+/// How a silent connection is told from a dead one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heartbeat {
+    /// Between two pings (or `heartbeat` messages) to a connection.
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    /// Silence that ends a connection with 4001; longer than `interval`, so that a client has a chance to answer.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+}
+
+/// The Redis source; off without a `url`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    pub url: Option<RedisUrl>,
+    /// Once loaded: this key, else the password of the URL.
+    pub password: Option<Secret>,
+    /// Once loaded: this key, else the database of the URL.
+    pub database: u32,
+    /// First part of every Redis channel: `ws` makes `ws:conv:c1` of `conv:c1`.
+    pub prefix: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub level: Level,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line, for collectors.
+    Json,
+}
+
+impl Level {
+    /// As `tracing` and its filters spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 4000),
+            path: "/ws".into(),
+            shards: 0,
+            max_connections: 0,
+            drain: seconds(30),
+            backlog: 4096,
+            id: String::new(),
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4001), token: None }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Auth {
+        Auth {
+            secret: None,
+            previous_secret: None,
+            audience: vec![],
+            issuer: vec![],
+            deadline: seconds(10),
+            expiry_warning: seconds(30),
+            origins: vec![],
+            roles: vec![],
+            channels: vec!["*".into()],
+            leeway: seconds(0),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            message_bytes: 8 * 1024,
+            outbox_bytes: 64 * 1024,
+            channels_per_connection: 128,
+            channel_name_bytes: 255,
+            messages: 100,
+            messages_window: seconds(60),
+            handshake_deadline: seconds(5),
+            handshakes: 1024,
+            connects_per_address: 0,
+            connects_window: seconds(60),
+            close_deadline: seconds(5),
+        }
+    }
+}
+
+impl Default for Heartbeat {
+    fn default() -> Heartbeat {
+        Heartbeat { interval: seconds(30), idle_timeout: seconds(60) }
+    }
+}
+
+impl Default for Redis {
+    fn default() -> Redis {
+        Redis { url: None, password: None, database: 0, prefix: "ws".into() }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: Level::Info, format: LogFormat::Text }
+    }
+}

@@ -1,0 +1,168 @@
+//! Lays the settings over the defaults, in order, and makes one `Config` of them.
+//!
+//! Called by `load` between reading and checking. A value is tried alone before it is taken, so that each wrong one is
+//! reported with its own key and source, and the rest can still be checked. Invariant: what is returned deserialised,
+//! and its `auth.secret` and `server.id` are set.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::finding::Findings;
+use super::{Config, DEVELOPMENT_SECRET, Key, Secret};
+
+/// One value from one source.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub key: Key,
+    pub value: Value,
+    pub source: Source,
+}
+
+/// What gave a key its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Default,
+    /// A default that only holds in development mode.
+    Development,
+    /// Made up at start, different every time.
+    Random,
+    File(PathBuf),
+    /// The name of the variable.
+    Environment(String),
+    Flag(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Default => f.write_str("default"),
+            Source::Development => f.write_str("development mode"),
+            Source::Random => f.write_str("random at every start"),
+            Source::File(path) => write!(f, "file {}", path.display()),
+            Source::Environment(variable) => write!(f, "environment {variable}"),
+            Source::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// The source of every key that is not a plain default.
+#[derive(Debug, Clone, Default)]
+pub struct Sources(BTreeMap<Key, Source>);
+
+impl Sources {
+    pub fn of(&self, key: Key) -> &Source {
+        self.0.get(&key).unwrap_or(&Source::Default)
+    }
+
+    fn has(&self, key: Key) -> bool {
+        self.0.contains_key(&key)
+    }
+}
+
+/// The values taken so far, by section.
+type Sections = BTreeMap<&'static str, Table>;
+
+const LISTEN: Key = Key::of("server", "listen");
+const ADMIN_LISTEN: Key = Key::of("admin", "listen");
+const SECRET: Key = Key::of("auth", "secret");
+
+/// `settings` come in the order of their sources: of two for the same key, the later wins.
+pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Sources) {
+    let development = is_development(&settings);
+    let mut sources = Sources::default();
+    let mut accepted = Sections::new();
+    for Setting { key, value, source } in development_settings(development).chain(settings) {
+        let value = with_address(value, || listen_address(&accepted, key));
+        match Config::deserialize(alone(key, value.clone())) {
+            Ok(_) => {
+                accepted.entry(key.section).or_default().insert(key.name.to_owned(), value);
+                sources.0.insert(key, source);
+            }
+            Err(error) => findings.problem_at(key, &source, error.message()),
+        }
+    }
+    let mut config = Config::deserialize(document(accepted)).unwrap_or_else(|error| {
+        // Each value was accepted alone and no two share a place, so this is a fault of ours; it must still not start.
+        findings.problem(&Source::Default, error.message());
+        Config::default()
+    });
+    config.development = development;
+    move_from_redis_url(&mut config, &mut sources);
+    fill_in(&mut config, &mut sources);
+    (config, sources)
+}
+
+/// No source sets the secret, or the last one that does sets it to the published one.
+fn is_development(settings: &[Setting]) -> bool {
+    let secret = settings.iter().rev().find(|setting| setting.key == SECRET);
+    secret.is_none_or(|setting| setting.value.as_str() == Some(DEVELOPMENT_SECRET))
+}
+
+/// The defaults that differ in development mode, as the weakest settings of all.
+fn development_settings(development: bool) -> impl Iterator<Item = Setting> {
+    let listen = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), Config::default().server.listen.port());
+    let value = Value::String(listen.to_string());
+    development.then_some(Setting { key: LISTEN, value, source: Source::Development }).into_iter()
+}
+
+/// `:4010` is a port that keeps the address which holds without it, so that `PORT=4010` opens nothing to the world
+/// that was closed before.
+fn with_address(value: Value, held: impl FnOnce() -> Option<SocketAddr>) -> Value {
+    let port = value.as_str().and_then(|text| text.strip_prefix(':')).and_then(|port| port.parse().ok());
+    match port.and_then(|port| held().map(|address| SocketAddr::new(address.ip(), port))) {
+        Some(address) => Value::String(address.to_string()),
+        None => value,
+    }
+}
+
+/// What `key` is at this point; `None` for a key that is no address.
+fn listen_address(accepted: &Sections, key: Key) -> Option<SocketAddr> {
+    let config = Config::deserialize(document(accepted.clone())).ok()?;
+    match key {
+        LISTEN => Some(config.server.listen),
+        ADMIN_LISTEN => Some(config.admin.listen),
+        _ => None,
+    }
+}
+
+fn alone(key: Key, value: Value) -> Table {
+    document(Sections::from([(key.section, Table::from_iter([(key.name.to_owned(), value)]))]))
+}
+
+fn document(sections: Sections) -> Table {
+    sections.into_iter().map(|(name, section)| (name.to_owned(), Value::Table(section))).collect()
+}
+
+/// `redis.password` and `redis.database`, however they are set, win over what the URL says.
+fn move_from_redis_url(config: &mut Config, sources: &mut Sources) {
+    let Some(url) = &mut config.redis.url else { return };
+    let (password, database) = (url.password.take(), url.database.take());
+    let source = sources.of(Key::of("redis", "url")).clone();
+    if let (Some(password), false) = (password, sources.has(Key::of("redis", "password"))) {
+        config.redis.password = Some(password);
+        sources.0.insert(Key::of("redis", "password"), source.clone());
+    }
+    if let (Some(database), false) = (database, sources.has(Key::of("redis", "database"))) {
+        config.redis.database = database;
+        sources.0.insert(Key::of("redis", "database"), source);
+    }
+}
+
+fn fill_in(config: &mut Config, sources: &mut Sources) {
+    if config.auth.secret.is_none() {
+        config.auth.secret = Some(Secret::new(DEVELOPMENT_SECRET));
+        sources.0.insert(SECRET, Source::Development);
+    }
+    if config.server.id.is_empty() {
+        // The seed of the standard hash map comes from the system, which is random enough to tell nodes apart.
+        config.server.id = format!("{:08x}", RandomState::new().hash_one("server.id") as u32);
+        sources.0.insert(Key::of("server", "id"), Source::Random);
+    }
+}
