@@ -1,0 +1,115 @@
+//! The command line: what can be typed, and its help. Read by `main`, which acts on it; there is no logic here.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Flags;
+
+/// A WebSocket gateway: backends publish, Ringway holds the connections.
+///
+/// Without a command it serves. Without any configuration it serves on loopback only, in development mode, and prints
+/// a token and the commands that send a first message.
+///
+/// Settings come from the file, the environment (RINGWAY_SECTION_KEY) and the flags below; a later one wins.
+#[derive(Debug, Parser)]
+#[command(name = "ringway", version, subcommand_precedence_over_arg = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub flags: Flags,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+impl Cli {
+    /// What to do: serve, unless something else was asked for.
+    pub fn command(&self) -> &Command {
+        self.command.as_ref().unwrap_or(&Command::Serve)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Hold connections until SIGTERM, then drain (the default)
+    Serve,
+    /// Check the whole configuration, bind nothing; exit code 78 and one line per problem if something is wrong
+    CheckConfig,
+    /// Print the configuration as it would run, with the source of each value and without secrets
+    PrintConfig,
+    /// Print a token that this gateway accepts, signed with the configured secret
+    Token(Token),
+}
+
+#[derive(Debug, Args)]
+pub struct Token {
+    /// The user id (claim `sub`)
+    #[arg(long, value_name = "ID")]
+    pub user: String,
+
+    /// The user's type, such as driver
+    #[arg(long, value_name = "TYPE")]
+    pub user_type: Option<String>,
+
+    /// How long the token is valid, such as 30m or 12h
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub ttl: Duration,
+
+    /// A further claim; may be repeated. A value that is JSON is taken as such: --claim 'channels=["conv:*"]'
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = parse_claim)]
+    pub claims: Vec<(String, String)>,
+}
+
+fn parse_claim(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        <Cli as CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_is_the_default() {
+        for line in ["ringway", "ringway serve", "ringway --listen :4010"] {
+            assert!(matches!(parse(line).expect(line).command(), Command::Serve), "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_command() {
+        for line in
+            ["ringway --config c.toml --shards 4 check-config", "ringway check-config --config c.toml --shards 4"]
+        {
+            let cli = parse(line).expect(line);
+            assert!(matches!(cli.command(), Command::CheckConfig), "{line}");
+            assert_eq!(cli.flags.config.as_deref(), Some(std::path::Path::new("c.toml")), "{line}");
+            assert_eq!(cli.flags.shards, Some(4), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_token_has_a_user_and_may_have_claims() {
+        let line = "ringway token --user u1 --user-type driver --ttl 90m --claim a=b=c --claim channels=[\"x\"]";
+        let cli = parse(line).expect(line);
+        let Command::Token(token) = cli.command() else { panic!("{cli:?}") };
+        assert_eq!((token.user.as_str(), token.user_type.as_deref()), ("u1", Some("driver")));
+        assert_eq!(token.ttl, Duration::from_secs(90 * 60));
+        assert_eq!(token.claims, [("a".into(), "b=c".into()), ("channels".into(), "[\"x\"]".into())]);
+        assert!(parse("ringway token").is_err());
+        assert!(parse("ringway token --user u1 --claim nonsense").is_err());
+        assert!(parse("ringway token --user u1 --ttl soon").is_err());
+    }
+}
