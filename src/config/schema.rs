@@ -175,6 +175,13 @@ pub enum LogFormat {
     Json,
 }
 
+impl Auth {
+    /// What tokens are verified with: the current secret, which also signs, then the previous one.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.secret.iter().chain(&self.previous_secret)
+    }
+}
+
 impl Level {
     /// As `tracing` and its filters spell it.
     pub fn as_str(self) -> &'static str {

@@ -208,7 +208,9 @@ fn the_published_secret_is_development_even_when_set() {
 #[test]
 fn an_old_secret_is_held_to_the_same_rules() {
     let with = |old| from_environment(&[("JWT_SECRET", SECRET), ("RINGWAY_AUTH_PREVIOUS_SECRET", old)]);
-    assert!(with("fedcba9876543210fedcba9876543210").is_ok());
+    let rotated = with("fedcba9876543210fedcba9876543210").expect("valid").config;
+    let secrets: Vec<&str> = rotated.auth.secrets().map(Secret::expose).collect();
+    assert_eq!(secrets, [SECRET, "fedcba9876543210fedcba9876543210"]);
     assert!(with("short").expect_err("short")[0].starts_with("auth.previous_secret (environment "));
     assert!(with(DEVELOPMENT_SECRET).expect_err("published")[0].contains("published"));
     let alone = from_environment(&[("RINGWAY_AUTH_PREVIOUS_SECRET", SECRET)]).expect_err("alone");
