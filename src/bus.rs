@@ -24,15 +24,29 @@ const LANE_COMMANDS: usize = 4096;
 pub enum Command {
     Publish(Publication),
     /// Closes all connections of a user.
-    Disconnect { user: Box<str>, code: CloseCode, answer: Answer<usize> },
+    Disconnect {
+        user: Box<str>,
+        code: CloseCode,
+        answer: Answer<usize>,
+    },
     /// Lists up to `limit` connections.
-    Connections { limit: usize, user: Option<Box<str>>, answer: Answer<Vec<ConnectionInfo>> },
+    Connections {
+        limit: usize,
+        user: Option<Box<str>>,
+        answer: Answer<Vec<ConnectionInfo>>,
+    },
     /// Lists all channels with their number of subscribers.
-    Channels { answer: Answer<Vec<ChannelCount>> },
+    Channels {
+        answer: Answer<Vec<ChannelCount>>,
+    },
     /// Counts sessions by user type.
-    Types { answer: Answer<Vec<TypeCount>> },
+    Types {
+        answer: Answer<Vec<TypeCount>>,
+    },
     /// Closes everybody with 1001, spread over this time, then ends the shard.
-    Drain { over: Duration },
+    Drain {
+        over: Duration,
+    },
 }
 
 /// A message for the subscribers of one channel.

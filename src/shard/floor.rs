@@ -15,7 +15,6 @@ use slab::Slab;
 
 use crate::auth::Identity;
 use crate::bus::Command;
-use crate::channel::Table;
 use crate::clock::{Now, TICK_MS};
 use crate::metrics::Counters;
 use crate::protocol::reply;

@@ -54,11 +54,7 @@ impl<I: Io> Floor<I> {
     }
 
     fn describe_channels(&self) -> Vec<ChannelCount> {
-        self.room
-            .table
-            .channels()
-            .map(|(name, subscribers)| ChannelCount { name: name.into(), subscribers })
-            .collect()
+        self.room.table.channels().map(|(name, subscribers)| ChannelCount { name: name.into(), subscribers }).collect()
     }
 
     fn describe_types(&self) -> Vec<TypeCount> {

@@ -56,7 +56,10 @@ mod tests {
         assert_eq!(first.len(), VECTOR_MAX);
         assert!(first.iter().enumerate().all(|(n, f)| f.len() == n + 1));
         let second = outbox.take();
-        assert_eq!(second.iter().map(|f| f.len()).collect::<Vec<_>>(), [VECTOR_MAX + 1, VECTOR_MAX + 2, VECTOR_MAX + 3]);
+        assert_eq!(
+            second.iter().map(|f| f.len()).collect::<Vec<_>>(),
+            [VECTOR_MAX + 1, VECTOR_MAX + 2, VECTOR_MAX + 3]
+        );
         assert!(outbox.is_empty() && outbox.bytes() == 0);
     }
 

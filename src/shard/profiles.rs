@@ -92,7 +92,8 @@ mod tests {
     fn a_filter_narrows_by_what_it_names() {
         let mut profiles = Profiles::default();
         let id = profiles.enter(Some("driver"), Some("ios"));
-        let filter = |t: Option<&str>, p: Option<&str>| Filter { user_type: t.map(Into::into), platform: p.map(Into::into) };
+        let filter =
+            |t: Option<&str>, p: Option<&str>| Filter { user_type: t.map(Into::into), platform: p.map(Into::into) };
         assert!(profiles.matches(id, &filter(None, None)));
         assert!(profiles.matches(id, &filter(Some("driver"), None)));
         assert!(!profiles.matches(id, &filter(Some("rider"), Some("ios"))));

@@ -202,7 +202,12 @@ impl Desk<'_> {
     /// The message that greets a session whose token came with the upgrade.
     pub fn greeting(&self, connection: &Connection) -> Vec<u8> {
         let session_id = self.session_id(connection).to_string();
-        reply::connected(self.user_id(connection), &session_id, &self.room.rules.server_id, self.room.rules.heartbeat_ms)
+        reply::connected(
+            self.user_id(connection),
+            &session_id,
+            &self.room.rules.server_id,
+            self.room.rules.heartbeat_ms,
+        )
     }
 
     fn subscribe(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), RequestError> {
@@ -262,8 +267,7 @@ impl Desk<'_> {
     }
 
     fn named_channels<'r>(&self, request: &Request<'r>) -> Result<(Naming, Vec<Cow<'r, str>>), RequestError> {
-        let naming =
-            if request.field("conversation_ids").is_some() { Naming::Conversations } else { Naming::Channels };
+        let naming = if request.field("conversation_ids").is_some() { Naming::Conversations } else { Naming::Channels };
         Ok((naming, request.strings(naming.field(), self.room.rules.channels_per_connection_max)?))
     }
 

@@ -28,6 +28,30 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every reason, for those who count by reason.
+    pub const ALL: [Refusal; 20] = [
+        Refusal::Malformed,
+        Refusal::HttpVersion,
+        Refusal::BadHost,
+        Refusal::UpgradeMissing,
+        Refusal::ConnectionNotUpgrade,
+        Refusal::BadKey,
+        Refusal::TokenMissing,
+        Refusal::TokenInvalid,
+        Refusal::TokenExpired,
+        Refusal::OriginNotAllowed,
+        Refusal::RoleNotAllowed,
+        Refusal::PathNotFound,
+        Refusal::MethodNotAllowed,
+        Refusal::DeadlineExceeded,
+        Refusal::WebSocketVersion,
+        Refusal::TooManyFromAddress { retry_after_s: 0 },
+        Refusal::HeadTooLarge,
+        Refusal::TooManyHeaders,
+        Refusal::Full { retry_after_s: 0 },
+        Refusal::Draining { retry_after_s: 0 },
+    ];
+
     /// The HTTP status.
     pub const fn status(self) -> u16 {
         self.row().0
