@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -55,6 +55,13 @@ impl Bell {
     pub fn rouse(&self) {
         self.0.asleep.store(false, Ordering::Relaxed);
         let _ = (&self.0.eventfd).read(&mut [0; 8]);
+    }
+}
+
+impl Bell {
+    /// Another descriptor for the same eventfd.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        Ok(self.0.eventfd.try_clone()?.into())
     }
 }
 

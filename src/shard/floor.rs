@@ -129,6 +129,8 @@ impl<I: Io> Floor<I> {
             return Err(error);
         }
         self.room.counters.upgraded.add(1);
+        // At once, not at the end of the turn: the limit of the whole process is read from it.
+        self.room.counters.connections.set(self.wire.connections.len() as i64);
         let mut first = arrival.response;
         if let Some(identity) = arrival.identity {
             let connection = &mut self.wire.connections[slot as usize];

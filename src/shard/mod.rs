@@ -6,19 +6,24 @@
 //! death of a connection in [`connection`] and [`closing`], what a client may ask for in [`session`], how a message reaches
 //! its subscribers in [`delivery`].
 
+pub mod addresses;
+mod admission;
 pub mod bell;
 mod closing;
 pub mod connection;
 mod delivery;
 pub mod floor;
 pub mod frame;
+mod gate;
 pub mod id;
 pub mod inspect;
 pub mod io;
+mod lobby;
 mod orders;
 pub mod outbox;
 pub mod profiles;
 pub mod rules;
+pub mod run;
 pub mod session;
 pub mod wheel;
 

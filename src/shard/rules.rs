@@ -15,6 +15,9 @@ pub struct Rules {
     /// 48 random bits that make session ids unique among processes.
     pub process: u64,
 
+    /// Connections of the whole process. Shards count for themselves, so that all of them together may be one each above
+    /// it for a moment.
+    pub connections_max: usize,
     pub message_bytes_max: usize,
     pub outbox_bytes_max: usize,
     pub channels_per_connection_max: usize,

@@ -1,0 +1,123 @@
+//! What becomes of a request at the public port: a page, a refusal, or a client. Sans-IO; the lobby acts on it.
+//!
+//! The order of the checks is what a client is told first: path, upgrade, address, room, origin, token, role.
+
+use std::net::IpAddr;
+
+use crate::auth::TokenError;
+use crate::clock::Now;
+use crate::ws::handshake::{Refusal, Request, Upgrade, accept_response, json_response, query_param};
+
+use super::addresses::Addresses;
+use super::connection::Details;
+use super::floor::Arrival;
+use super::rules::Rules;
+
+/// The subprotocol that a client names when it passes its token as another one.
+const SUBPROTOCOL: &str = "ringway.v1";
+const TOKEN_SUBPROTOCOL: &str = "bearer.";
+
+/// Longest device id and platform that are kept.
+const DETAIL_BYTES_MAX: usize = 128;
+
+/// Seconds after which a client that found no room may try again.
+const FULL_RETRY_AFTER_S: u32 = 5;
+
+pub enum Decision {
+    Tell(Page),
+    Refuse(Refusal),
+    TokenRefused(TokenError),
+    Upgrade(Arrival),
+}
+
+/// What the public port shows without an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    Root,
+    Health,
+}
+
+impl Page {
+    pub fn render(self, connections: i64) -> Vec<u8> {
+        match self {
+            Self::Root => json_response(r#"{"service":"WebSocket Gateway","status":"ok"}"#),
+            Self::Health => json_response(&format!(r#"{{"status":"ok","connections":{connections}}}"#)),
+        }
+    }
+}
+
+pub fn decide(
+    request: &Request<'_>,
+    address: IpAddr,
+    rules: &Rules,
+    addresses: &Addresses,
+    full: bool,
+    now: Now,
+) -> Decision {
+    if request.path != rules.path {
+        return match (request.method, request.path) {
+            ("GET", "/") => Decision::Tell(Page::Root),
+            ("GET", "/health") => Decision::Tell(Page::Health),
+            (_, "/" | "/health") => Decision::Refuse(Refusal::MethodNotAllowed),
+            _ => Decision::Refuse(Refusal::PathNotFound),
+        };
+    }
+    let upgrade = match Upgrade::check(request) {
+        Ok(upgrade) => upgrade,
+        Err(refusal) => return Decision::Refuse(refusal),
+    };
+    if let Err(retry_after_s) = addresses.admit(address, now) {
+        return Decision::Refuse(Refusal::TooManyFromAddress { retry_after_s });
+    }
+    if full {
+        return Decision::Refuse(Refusal::Full { retry_after_s: FULL_RETRY_AFTER_S });
+    }
+    if !rules.origins.allows(request.header("Origin")) {
+        return Decision::Refuse(Refusal::OriginNotAllowed);
+    }
+    let details = details(request);
+    let token = token(request);
+    let identity = match token.as_deref().map(|token| rules.verifier.verify(token, now.unix_s())).transpose() {
+        Ok(identity) => identity,
+        Err(error) => return Decision::TokenRefused(error),
+    };
+    if let Some(identity) = &identity {
+        let asked_for = details.as_ref().and_then(|d| d.user_type.as_deref());
+        if !rules.may_connect(identity.user_type_or(asked_for)) {
+            return Decision::Refuse(Refusal::RoleNotAllowed);
+        }
+    }
+    let subprotocol = request.subprotocols().find(|offer| *offer == SUBPROTOCOL);
+    Decision::Upgrade(Arrival { response: accept_response(&upgrade, subprotocol), rest: Vec::new(), identity, details })
+}
+
+/// The token, from the first of the places where it may stand.
+fn token<'a>(request: &Request<'a>) -> Option<std::borrow::Cow<'a, str>> {
+    let bearer = |value: &'a str| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
+    };
+    if let Some(token) = request.header("Authorization").and_then(bearer) {
+        return Some(token.into());
+    }
+    if let Some(token) = request.query.and_then(|query| query_param(query, "token")) {
+        return Some(token);
+    }
+    request.subprotocols().find_map(|offer| offer.strip_prefix(TOKEN_SUBPROTOCOL)).map(Into::into)
+}
+
+/// What the query says of the client.
+fn details(request: &Request<'_>) -> Option<Box<Details>> {
+    let query = request.query?;
+    let value = |name| {
+        query_param(query, name).filter(|v| !v.is_empty() && v.len() <= DETAIL_BYTES_MAX).map(|v| Box::from(&*v))
+    };
+    let details = Details {
+        device_id: value("deviceId"),
+        user_type: value("userType"),
+        platform: value("platform"),
+        grants: None,
+    };
+    let said_something = details.device_id.is_some() || details.user_type.is_some() || details.platform.is_some();
+    said_something.then(|| Box::new(details))
+}

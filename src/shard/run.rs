@@ -1,0 +1,162 @@
+//! One shard's thread: pins itself, builds floor and lobby, and turns the loop.
+//!
+//! While there is work the loop only looks at the floor's own ring, and gives the lobby a turn every so many rounds; when
+//! nothing is left both sleep in monoio on one eventfd, which the lanes and the floor's ring ring.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use core_affinity::CoreId;
+use monoio::net::TcpStream;
+
+use crate::bus::LaneEnd;
+use crate::channel::{Interest, Table};
+use crate::clock::Now;
+use crate::metrics::Counters;
+
+use super::addresses::Addresses;
+use super::bell::Bell;
+use super::floor::Floor;
+use super::gate::Gate;
+use super::io::uring::Uring;
+use super::lobby::Lobby;
+use super::profiles::Profiles;
+use super::rules::Rules;
+use super::session::Room;
+
+/// Rounds of the floor before the lobby gets a turn although the floor is still busy.
+const ROUNDS_PER_LOBBY_TURN: usize = 16;
+
+/// Entries of monoio's ring: handshakes under way, not connections.
+const LOBBY_ENTRIES: u32 = 1024;
+
+/// Everything a shard is given.
+pub struct Seat {
+    pub shard: usize,
+    /// The core to be pinned to; none: wherever the scheduler likes.
+    pub core: Option<CoreId>,
+    pub listener: TcpListener,
+    /// Connections that the ring's file table takes.
+    pub capacity: usize,
+    pub lane: LaneEnd,
+    pub rules: Arc<Rules>,
+    /// Of all shards; this one writes to its own.
+    pub counters: Arc<[Arc<Counters>]>,
+    pub interest: Arc<Interest>,
+    pub addresses: Arc<Addresses>,
+}
+
+/// Starts the shard and waits until it listens. The thread ends when it has been drained.
+pub fn start(seat: Seat) -> io::Result<JoinHandle<()>> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("shard-{}", seat.shard));
+    let thread = thread.spawn(move || live(seat, &tell))?;
+    match told.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::other("the shard ended while it started")),
+    }
+}
+
+fn live(seat: Seat, tell: &mpsc::SyncSender<io::Result<()>>) {
+    if let Some(core) = seat.core
+        && !core_affinity::set_for_current(core)
+    {
+        tracing::warn!(shard = seat.shard, core = core.id, "could not be pinned to its core");
+    }
+    let mut builder = io_uring_of_monoio();
+    builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
+    let runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
+        .uring_builder(builder)
+        .with_entries(LOBBY_ENTRIES)
+        .enable_timer()
+        .build();
+    match runtime {
+        Ok(mut runtime) => runtime.block_on(async {
+            match open(seat) {
+                Ok((lobby, listener)) => {
+                    let _ = tell.send(Ok(()));
+                    monoio::spawn(lobby.clone().receive_clients(listener));
+                    turn_until_done(&lobby).await;
+                }
+                Err(error) => drop(tell.send(Err(error))),
+            }
+        }),
+        Err(error) => drop(tell.send(Err(error))),
+    }
+}
+
+/// The builder type of the io-uring version that monoio uses, which is older than the floor's.
+fn io_uring_of_monoio() -> monoio_io_uring::Builder {
+    monoio_io_uring::IoUring::builder()
+}
+
+fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
+    let Seat { shard, listener, capacity, lane, rules, counters, interest, addresses, .. } = seat;
+    let uring = Uring::new(capacity, lane.bell.as_raw_fd())?;
+    let room = Room {
+        shard,
+        now: Now::read(),
+        rules: rules.clone(),
+        counters: counters[shard].clone(),
+        table: Table::new(shard, interest),
+        profiles: Profiles::default(),
+        sessions: 0,
+    };
+    let lobby = Lobby {
+        gate: Gate::new(rules.handshakes_max),
+        floor: Rc::new(RefCell::new(Floor::new(uring, capacity, room, lane.receiver))),
+        bell: lane.bell,
+        rules,
+        addresses,
+        counters,
+        buffers: RefCell::default(),
+    };
+    Ok((Rc::new(lobby), monoio::net::TcpListener::from_std(listener)?))
+}
+
+async fn turn_until_done(lobby: &Lobby) {
+    let ear = Ear::new(&lobby.bell).expect("an eventfd can be duplicated");
+    loop {
+        for _ in 0..ROUNDS_PER_LOBBY_TURN {
+            if !lobby.floor.borrow_mut().turn(Now::read()) {
+                break;
+            }
+        }
+        lobby.gate.refill();
+        if lobby.floor.borrow().is_done() {
+            return;
+        }
+        lobby.bell.doze();
+        if !lobby.floor.borrow_mut().doze() {
+            // Busy: the wait below ends at once, but monoio gets its turn in it.
+            lobby.bell.ring();
+        }
+        ear.listen().await;
+        lobby.bell.rouse();
+        lobby.floor.borrow_mut().rouse();
+    }
+}
+
+/// The bell's eventfd as monoio can wait for it.
+struct Ear(TcpStream);
+
+impl Ear {
+    fn new(bell: &Bell) -> io::Result<Self> {
+        let eventfd = bell.duplicate()?;
+        // SAFETY: a fresh duplicate, owned by nobody else. monoio has no type for a descriptor that is only polled; of a
+        // stream nothing but `readable` is used here, and that is a poll request, which suits an eventfd.
+        let stream = unsafe { std::net::TcpStream::from_raw_fd(eventfd.into_raw_fd()) };
+        Ok(Self(TcpStream::from_std(stream)?))
+    }
+
+    async fn listen(&self) {
+        // Fails only when the ring is gone.
+        let _ = self.0.readable(false).await;
+    }
+}
