@@ -1,31 +1,19 @@
 //! The masking of client frames (RFC 6455 section 5.3), undone in place.
 //!
 //! The decoder calls it once per received piece of a payload; the client side in tests and tools masks with the same
-//! function, since masking is its own inverse. Written over fixed-size arrays so that the compiler emits vector
-//! instructions for whatever the target has, without `unsafe`.
-
-/// Bytes handled per round: two SSE2 registers, or one of AVX2.
-const LANE: usize = 32;
+//! function, since masking is its own inverse. Written over words, which the compiler turns into vector instructions for
+//! whatever the target has, without `unsafe`.
 
 /// Applies `mask` to `payload` in place. `offset` is how many bytes of the frame's payload came before this piece.
 #[inline]
 pub fn apply(payload: &mut [u8], mask: [u8; 4], offset: usize) {
-    let mask: [u8; 4] = std::array::from_fn(|i| mask[(offset + i) % 4]);
-    let lane: [u8; LANE] = std::array::from_fn(|i| mask[i % 4]);
-    let (lanes, rest) = payload.as_chunks_mut::<LANE>();
-    for bytes in lanes {
-        xor(bytes, &lane);
-    }
-    let (words, rest) = rest.as_chunks_mut::<8>();
+    let mask = u32::from_le_bytes(mask).rotate_right(8 * (offset % 4) as u32);
+    let mask = u64::from(mask) << 32 | u64::from(mask);
+    let (words, rest) = payload.as_chunks_mut::<8>();
     for word in words {
-        xor(word, &lane);
+        *word = (u64::from_le_bytes(*word) ^ mask).to_le_bytes();
     }
-    xor(rest, &lane);
-}
-
-#[inline(always)]
-fn xor(bytes: &mut [u8], mask: &[u8; LANE]) {
-    for (byte, mask) in bytes.iter_mut().zip(mask) {
+    for (byte, mask) in rest.iter_mut().zip(mask.to_le_bytes()) {
         *byte ^= mask;
     }
 }
