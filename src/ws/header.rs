@@ -128,16 +128,16 @@ pub(super) const fn encoded_bytes(payload_bytes: usize, masked: bool) -> usize {
 
 /// Appends a header; `mask` only for frames of a client.
 pub(super) fn write(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload_bytes: usize, mask: Option<[u8; 4]>) {
+    let first = opcode as u8 | if fin { FIN } else { 0 };
     let masked = if mask.is_some() { MASKED } else { 0 };
-    out.push(opcode as u8 | if fin { FIN } else { 0 });
     match payload_bytes {
-        0..=125 => out.push(masked | payload_bytes as u8),
+        0..=125 => out.extend_from_slice(&[first, masked | payload_bytes as u8]),
         126..=0xffff => {
-            out.push(masked | LENGTH_IN_2_BYTES);
-            out.extend_from_slice(&(payload_bytes as u16).to_be_bytes());
+            let [high, low] = (payload_bytes as u16).to_be_bytes();
+            out.extend_from_slice(&[first, masked | LENGTH_IN_2_BYTES, high, low]);
         }
         _ => {
-            out.push(masked | LENGTH_IN_8_BYTES);
+            out.extend_from_slice(&[first, masked | LENGTH_IN_8_BYTES]);
             out.extend_from_slice(&(payload_bytes as u64).to_be_bytes());
         }
     }
