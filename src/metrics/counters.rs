@@ -94,7 +94,7 @@ macro_rules! counters {
         let by_us = crate::ws::close::CloseCode::SENT.iter().map(|code| code.name());
         Family::new(by_us.chain([crate::shard::BY_PEER, crate::shard::ABNORMAL]))
     } };
-    (@new refusals) => { Family::new(crate::ws::handshake::Refusal::ALL.iter().map(|r| r.code())) };
+    (@new refusals) => { Family::new(crate::ws::handshake::Refusal::ALL.iter().map(|r| r.label())) };
     (@new token_errors) => { Family::new(crate::auth::TokenError::ALL.iter().map(|e| e.name())) };
     (@new violations) => { Family::new(crate::ws::violation::Violation::ALL.iter().map(|v| v.name())) };
     (@value counter $value:expr) => { Value::Counter($value.get()) };

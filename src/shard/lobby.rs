@@ -79,7 +79,7 @@ impl Lobby {
         };
         self.keep(buffer);
         if let Some((stream, Answer { bytes, refusal })) = answer {
-            refusal.inspect(|refusal| self.own_counters().refused.count(refusal.code()));
+            refusal.inspect(|refusal| self.own_counters().refused.count(refusal.label()));
             // Whoever does not take the answer in time goes without.
             let _ = monoio::time::timeout(deadline, say(stream, bytes)).await;
         }
@@ -104,7 +104,7 @@ impl Lobby {
             Decision::Refuse(refusal) => Some((stream, refusal.into())),
             Decision::TokenRefused(error) => {
                 self.own_counters().tokens_refused.count(error.name());
-                Some((stream, error.into()))
+                Some((stream, Refusal::Token { code: error.name(), message: error.message() }.into()))
             }
             Decision::Tell(page) => Some((stream, Answer { bytes: page.render(self.open_connections()), refusal: None })),
             Decision::Upgrade(mut arrival) => {
