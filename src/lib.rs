@@ -10,6 +10,7 @@ pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod metrics;
 pub mod protocol;
 pub mod shard;

@@ -1,0 +1,188 @@
+//! The network: listening queues, cookies, connection tracking, sharing the port, ports of a local load generator.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::TcpSocket;
+
+use super::report::{Verdict, grouped};
+use super::{Host, Notes, Wish};
+
+/// The kernel's own default since 5.4; less is an old or a deliberately narrowed host.
+const ACCEPT_QUEUE_MIN: u64 = 4_096;
+const HALF_OPEN_MIN: u64 = 1_024;
+/// A range this narrow makes even a small local test awkward.
+const PORTS_MIN: u64 = 16_384;
+/// The bit of CAP_NET_BIND_SERVICE in `CapEff`.
+const NET_BIND_SERVICE: u64 = 1 << 10;
+
+pub fn check(host: &Host, wish: &Wish, shared_port: Option<&io::Error>, notes: &mut Notes) {
+    queues(host, notes);
+    connection_tracking(host, wish, notes);
+    port_sharing(shared_port, notes);
+    privileged_port(host, wish, notes);
+    if wish.listen.ip().is_loopback() {
+        client_ports(host, wish, notes);
+    }
+}
+
+fn queues(host: &Host, notes: &mut Notes) {
+    if let Some(queue) = host.setting("net.core.somaxconn") {
+        let verdict = if queue >= ACCEPT_QUEUE_MIN { Verdict::Good } else { Verdict::Warning };
+        let needed = format!("{} or more (net.core.somaxconn)", grouped(ACCEPT_QUEUE_MIN));
+        notes.judge(verdict, "accept queue", grouped(queue), needed, || {
+            "tuning/apply, or sysctl -w net.core.somaxconn=65535: a reconnect storm waits here".into()
+        });
+    }
+    if let Some(queue) = host.setting("net.ipv4.tcp_max_syn_backlog") {
+        let verdict = if queue >= HALF_OPEN_MIN { Verdict::Good } else { Verdict::Warning };
+        let needed = format!("{} or more (tcp_max_syn_backlog)", grouped(HALF_OPEN_MIN));
+        notes.judge(verdict, "half-open queue", grouped(queue), needed, || {
+            "tuning/apply, or sysctl -w net.ipv4.tcp_max_syn_backlog=65535".into()
+        });
+    }
+    if let Some(cookies) = host.setting("net.ipv4.tcp_syncookies") {
+        let verdict = if cookies > 0 { Verdict::Good } else { Verdict::Warning };
+        notes.judge(verdict, "SYN cookies", if cookies > 0 { "on" } else { "off" }, "on", || {
+            "sysctl -w net.ipv4.tcp_syncookies=1: without them a SYN flood shuts everybody out".into()
+        });
+    }
+}
+
+/// The table exists as soon as the module is loaded; it only counts when a firewall rule uses it.
+fn connection_tracking(host: &Host, wish: &Wish, notes: &mut Notes) {
+    let Some(max) = host.setting("net.netfilter.nf_conntrack_max") else { return };
+    let tracked = host.setting("net.netfilter.nf_conntrack_count").unwrap_or(0);
+    if tracked == 0 {
+        return notes.good("conntrack", "not in use", format!("not in use, or {} entries", grouped(wish.yardstick())));
+    }
+    let free = max.saturating_sub(tracked);
+    let needed = format!("{} free", grouped(wish.yardstick()));
+    notes.judge(wish.holds(free), "conntrack", format!("{} free", grouped(free)), needed, || {
+        "do not track the gateway's port (tuning/README.md), or sysctl -w net.netfilter.nf_conntrack_max=2097152".into()
+    });
+    notes.bound(free, format!("connection tracking (nf_conntrack_max = {max})"));
+}
+
+fn port_sharing(error: Option<&io::Error>, notes: &mut Notes) {
+    match error {
+        None => notes.good("shared port", "works", "SO_REUSEPORT, one listener a shard"),
+        Some(error) => {
+            notes.judge(
+                Verdict::Missing,
+                "shared port",
+                error.to_string(),
+                "SO_REUSEPORT, one listener a shard",
+                || "listen on an address of this host (--listen), on a kernel with SO_REUSEPORT".into(),
+            );
+        }
+    }
+}
+
+/// Binds two sockets to one port of the address, as two shards do, and lets go of them.
+pub fn try_shared_port(address: IpAddr) -> io::Result<()> {
+    let first = shared_socket(SocketAddr::new(address, 0))?;
+    shared_socket(first.local_addr()?).map(drop)
+}
+
+fn shared_socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn privileged_port(host: &Host, wish: &Wish, notes: &mut Notes) {
+    let Some(first_free) = host.setting("net.ipv4.ip_unprivileged_port_start") else { return };
+    let port = u64::from(wish.listen.port());
+    if port == 0 || port >= first_free {
+        return;
+    }
+    let capabilities = host.field("proc/self/status", "CapEff").and_then(|hex| u64::from_str_radix(&hex, 16).ok());
+    let allowed = capabilities.is_some_and(|set| set & NET_BIND_SERVICE != 0);
+    let verdict = if allowed { Verdict::Good } else { Verdict::Missing };
+    let found = if allowed { "CAP_NET_BIND_SERVICE" } else { "no capability" };
+    notes.judge(verdict, "port below 1024", found, format!("to listen on {port}"), || {
+        "AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit (and the same in CapabilityBoundingSet, without \
+         PrivateUsers); or a port from 1024 up"
+            .into()
+    });
+}
+
+/// A gateway on loopback is being tried out: the load generator beside it has so many ports per source address.
+fn client_ports(host: &Host, wish: &Wish, notes: &mut Notes) {
+    let [first, last] = host.settings("net.ipv4.ip_local_port_range")[..] else { return };
+    let ports = last.saturating_sub(first) + 1;
+    let verdict = if ports >= PORTS_MIN { Verdict::Good } else { Verdict::Warning };
+    let addresses = wish.yardstick().div_ceil(ports);
+    let needed = format!("{} source addresses (127.x.y.z) to fill it from here", grouped(addresses));
+    notes.judge(verdict, "client ports", format!("{} an address", grouped(ports)), needed, || {
+        "tuning/apply --profile flood, on a machine that serves nothing else".into()
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Finding;
+    use super::super::host::made_up::{MadeUp, wish};
+    use super::*;
+
+    fn finding(host: &MadeUp, wish: &Wish, name: &str) -> Option<Finding> {
+        host.examine(wish).findings.into_iter().find(|finding| finding.name == name)
+    }
+
+    #[test]
+    fn a_conntrack_table_in_use_bounds_the_connections() {
+        let host = MadeUp::tuned()
+            .file("proc/sys/net/netfilter/nf_conntrack_max", "262144")
+            .file("proc/sys/net/netfilter/nf_conntrack_count", "144");
+        let report = host.examine(&wish(Some(500_000), 4));
+        assert_eq!(report.capacity.connections, 262_000);
+        assert!(report.capacity.stopped_by.starts_with("connection tracking"), "{}", report.capacity.stopped_by);
+        assert_eq!(report.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_conntrack_table_that_nothing_uses_does_not() {
+        let host = MadeUp::tuned()
+            .file("proc/sys/net/netfilter/nf_conntrack_max", "262144")
+            .file("proc/sys/net/netfilter/nf_conntrack_count", "0");
+        assert!(host.examine(&wish(Some(500_000), 4)).capacity.connections > 500_000);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_shared_is_missing() {
+        let mut host = MadeUp::tuned();
+        host.live.shared_port = Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
+        let found = finding(&host, &wish(None, 2), "shared port").expect("looked at");
+        assert_eq!(found.verdict, Verdict::Missing);
+    }
+
+    #[test]
+    fn one_port_is_shared_on_this_kernel_and_a_foreign_address_is_refused() {
+        try_shared_port(IpAddr::from([127, 0, 0, 1])).expect("loopback can be shared");
+        // 192.0.2.0/24 is set apart for documentation (RFC 5737): no host has it.
+        assert!(try_shared_port(IpAddr::from([192, 0, 2, 1])).is_err());
+    }
+
+    #[test]
+    fn a_port_below_1024_needs_its_capability() {
+        let mut low = wish(None, 2);
+        low.listen.set_port(443);
+        let found = finding(&MadeUp::tuned(), &low, "port below 1024").expect("looked at");
+        assert_eq!(found.verdict, Verdict::Missing);
+        let allowed = MadeUp::tuned().file("proc/self/status", "CapEff:\t0000000000000400\n");
+        let found = finding(&allowed, &low, "port below 1024").expect("looked at");
+        assert_eq!(found.verdict, Verdict::Good);
+        assert_eq!(finding(&MadeUp::tuned(), &wish(None, 2), "port below 1024"), None);
+    }
+
+    #[test]
+    fn client_ports_matter_only_on_loopback() {
+        let mut public = wish(Some(1_000_000), 2);
+        let local = finding(&MadeUp::tuned(), &public, "client ports").expect("looked at");
+        assert!(local.needed.starts_with("19 source addresses"), "{}", local.needed);
+        public.listen = SocketAddr::from(([0, 0, 0, 0], 4000));
+        assert_eq!(finding(&MadeUp::tuned(), &public, "client ports"), None);
+    }
+}
