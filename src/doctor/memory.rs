@@ -1,5 +1,7 @@
 //! Memory: what connections cost, what the host and its control groups leave, and how the kernel treats it.
 
+use std::path::{Path, PathBuf};
+
 use super::report::{Verdict, gigabytes, grouped};
 use super::{Host, Notes, Wish};
 
@@ -40,13 +42,24 @@ fn available(host: &Host, wish: &Wish, notes: &mut Notes) {
 
 /// What the tightest of the control groups around this process leaves.
 fn control_group_headroom(host: &Host) -> Option<u64> {
-    let headrooms = host.control_groups("memory").into_iter().filter_map(|group| {
+    let headroom = |group: PathBuf| {
         let max = host.number(group.join("memory.max")).or_else(|| host.number(group.join("memory.limit_in_bytes")))?;
         let used =
             host.number(group.join("memory.current")).or_else(|| host.number(group.join("memory.usage_in_bytes")));
-        (max < UNLIMITED).then(|| max.saturating_sub(used.unwrap_or(0)))
-    });
-    headrooms.min()
+        let in_use = used.unwrap_or(0).saturating_sub(quiet_page_cache(host, &group));
+        (max < UNLIMITED).then(|| max.saturating_sub(in_use))
+    };
+    host.control_groups("memory").into_iter().filter_map(headroom).min()
+}
+
+/// Page cache that the kernel gives back on demand: counted as used, but no obstacle.
+fn quiet_page_cache(host: &Host, group: &Path) -> u64 {
+    let statistics = host.text(group.join("memory.stat")).unwrap_or_default();
+    let value = |key: &str| {
+        let rest = statistics.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+        rest.trim().parse().ok()
+    };
+    value("total_inactive_file").or_else(|| value("inactive_file")).unwrap_or(0)
 }
 
 /// A frame that the client has not acknowledged costs its connection one page of `tcp_mem`, however small it is.
@@ -120,6 +133,16 @@ mod tests {
             let short = finding(&host, 100_001, "memory");
             assert!(short.fix.as_deref().is_some_and(|fix| fix.contains("MemoryMax")), "{short:?}");
         }
+    }
+
+    #[test]
+    fn page_cache_of_a_control_group_is_not_in_the_way() {
+        let group = "sys/fs/cgroup/system.slice/ringway.service";
+        let host = MadeUp::tuned()
+            .file(&format!("{group}/memory.max"), "500000000\n")
+            .file(&format!("{group}/memory.current"), "400000000\n")
+            .file(&format!("{group}/memory.stat"), "anon 50000000\ninactive_file 300000000\nactive_file 50000000\n");
+        assert_eq!(host.examine(&wish(None, 4)).capacity.connections, 100_000);
     }
 
     #[test]
