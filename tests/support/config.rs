@@ -1,0 +1,63 @@
+//! The configuration a test gives its gateway, as `section.key` and value. Called by `gateway` and the tests.
+//!
+//! Starts from what suits tests: two shards, the secret of `tokens`, a short drain, and no bounds that only real
+//! clients from many addresses would keep. A test that is about a bound sets it.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::tokens::SECRET;
+
+#[derive(Clone)]
+pub struct Config {
+    sections: Table,
+}
+
+impl Config {
+    pub fn new() -> Config {
+        Config::empty()
+            .set("server.shards", 2)
+            .set("server.drain", "2s")
+            .set("auth.secret", SECRET)
+            .set("limits.connects_per_address", 1_000_000)
+            .set("limits.messages", 1_000_000)
+    }
+
+    /// Nothing set: every default of the gateway itself.
+    pub fn empty() -> Config {
+        Config { sections: Table::new() }
+    }
+
+    /// Sets `section.key`. Durations are strings such as `"250ms"`.
+    #[must_use]
+    pub fn set(mut self, path: &str, value: impl Into<Value>) -> Config {
+        let (section, key) = path.split_once('.').expect("a path is section.key");
+        self.sections
+            .entry(section)
+            .or_insert_with(|| Value::Table(Table::new()))
+            .as_table_mut()
+            .expect("a section is a table")
+            .insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Sets `section.key` to a list of strings.
+    #[must_use]
+    pub fn list(self, path: &str, values: &[&str]) -> Config {
+        self.set(path, values.iter().map(|value| Value::from(*value)).collect::<Vec<_>>())
+    }
+
+    /// The token that the admin port will ask for.
+    pub fn admin_token(&self) -> Option<String> {
+        Some(self.sections.get("admin")?.get("token")?.as_str()?.to_owned())
+    }
+
+    /// Writes the file into `folder` and returns its path.
+    pub fn write(&self, folder: &Path) -> PathBuf {
+        let path = folder.join("ringway.toml");
+        let text = toml::to_string(&self.sections).expect("tables of scalars and lists are TOML");
+        std::fs::write(&path, text).expect("the temp dir is writable");
+        path
+    }
+}

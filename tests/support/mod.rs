@@ -1,0 +1,22 @@
+//! What every integration test stands on: the real binary, a private Redis, and clients of three kinds.
+//!
+//! Owned by the tests alone. The invariant: whatever is started here listens on a free port of 127.0.0.1, is stopped
+//! by its pid when its value is dropped, and nothing waits without a condition and a deadline.
+//!
+//! `gateway` starts the binary, `redis` a Redis; `client` is tungstenite, `crowd` many of those at once, `raw` writes
+//! bytes that no library would; `admin` asks the admin port, `wire` and `prometheus` read what is answered.
+
+pub mod admin;
+pub mod client;
+pub mod config;
+pub mod crowd;
+pub mod gateway;
+pub mod http;
+pub mod ports;
+pub mod process;
+pub mod prometheus;
+pub mod raw;
+pub mod redis;
+pub mod tokens;
+pub mod wait;
+pub mod wire;
