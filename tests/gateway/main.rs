@@ -1,0 +1,27 @@
+//! The promises of docs/PROTOCOL.md, kept by the real binary, one file per promise.
+//!
+//! One test program, because linking is the slow part. Run one promise with `cargo test --test gateway slow_consumers`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod auth_message;
+mod configuration;
+mod development_mode;
+mod grants;
+mod heartbeats;
+mod interest;
+mod message_limits;
+mod messages;
+mod nothing_left_behind;
+mod order;
+mod ports;
+mod protocol_conformance;
+mod publishing;
+mod redis_restart;
+mod refusals;
+mod shutdown;
+mod slow_consumers;
+mod slow_handshakes;
+mod token_expiry;
+mod tokens;

@@ -1,0 +1,147 @@
+//! Promise: what backends publish over HTTP or Redis is delivered byte for byte to those it is meant for, and counted.
+
+use crate::support::admin::DISCONNECTED;
+use crate::support::client::Client;
+use crate::support::config::Config;
+use crate::support::gateway::Gateway;
+use crate::support::redis::Redis;
+use crate::support::tokens::{Claims, token};
+use crate::support::wire::{self, CLOSE_DISCONNECTED};
+
+#[test]
+fn a_user_is_reached_on_every_device() {
+    let gateway = Gateway::start(Config::new());
+    let mut devices: Vec<_> = (0..3).map(|_| Client::connect(&gateway, &token("u1"))).collect();
+    let mut other = Client::connect(&gateway, &token("u2"));
+    assert_eq!(gateway.admin().broadcast("/broadcast/user/u1", "for u1"), 3);
+    assert_eq!(gateway.admin().broadcast("/broadcast/user/u2", "for u2"), 1);
+    assert_eq!(gateway.admin().broadcast("/broadcast/user/nobody", "for nobody"), 0);
+    devices.iter_mut().for_each(|device| assert_eq!(device.next_text(), "for u1"));
+    assert_eq!(other.next_text(), "for u2");
+}
+
+#[test]
+fn user_ids_with_reserved_characters_are_reached() {
+    let gateway = Gateway::start(Config::new());
+    let mut client = Client::connect(&gateway, &token("auth0|a b/c"));
+    assert_eq!(gateway.admin().broadcast("/broadcast/user/auth0%7Ca%20b%2Fc", "found"), 1);
+    assert_eq!(client.next_text(), "found");
+}
+
+#[test]
+fn all_is_everybody_or_those_of_a_filter() {
+    let gateway = Gateway::start(Config::new());
+    let connect = |user: &str, query: &str| Client::connect_at(&gateway, &format!("/ws?{query}"), &token(user));
+    let mut clients = [
+        connect("d1", "userType=driver&platform=ios"),
+        connect("d2", "userType=driver&platform=android"),
+        connect("r1", "userType=rider&platform=ios"),
+        connect("n1", "deviceId=7"),
+    ];
+    let cases = [
+        ("/broadcast/all", [true, true, true, true]),
+        ("/broadcast/all?userType=driver", [true, true, false, false]),
+        ("/broadcast/all?platform=ios", [true, false, true, false]),
+        ("/broadcast/all?userType=driver&platform=ios", [true, false, false, false]),
+        ("/broadcast/all?userType=vendor", [false; 4]),
+    ];
+    for (path, reached) in cases {
+        let count = reached.iter().filter(|reached| **reached).count() as u64;
+        assert_eq!(gateway.admin().broadcast(path, path), count, "{path}");
+    }
+    for (index, client) in clients.iter_mut().enumerate() {
+        for (path, _) in cases.iter().filter(|(_, reached)| reached[index]) {
+            assert_eq!(client.next_text(), *path, "client {index}");
+        }
+        client.ping();
+    }
+}
+
+#[test]
+fn a_role_in_the_token_wins_over_the_query() {
+    let gateway = Gateway::start(Config::new());
+    let mut client = Client::connect_at(&gateway, "/ws?userType=rider", &Claims::of("u1").role("driver").sign());
+    assert_eq!(gateway.admin().connection_of("u1").user_type.as_deref(), Some("driver"));
+    assert_eq!(gateway.admin().broadcast("/broadcast/channel/type:rider", "for riders"), 0);
+    assert_eq!(gateway.admin().broadcast("/broadcast/channel/type:driver", "for drivers"), 1);
+    assert_eq!(client.next_text(), "for drivers");
+}
+
+#[test]
+fn redis_reaches_the_implicit_channels_too() {
+    let mut redis = Redis::start();
+    let gateway = Gateway::start(Config::new().set("redis.url", redis.url()).set("redis.prefix", "gw"));
+    let mut client = Client::connect_at(&gateway, "/ws?userType=driver", &token("u1"));
+    client.subscribe(&["clan:7"]);
+    redis.publish("ws:all", "another prefix");
+    for channel in ["user:u1", "type:driver", "all", "clan:7"] {
+        redis.publish(&format!("gw:{channel}"), channel);
+        assert_eq!(client.next_text(), channel);
+    }
+}
+
+#[test]
+fn payloads_arrive_byte_for_byte() {
+    let mut redis = Redis::start();
+    let gateway = Gateway::start(
+        Config::new()
+            .set("redis.url", redis.url())
+            .set("limits.message_bytes", 2 * 1024 * 1024)
+            .set("limits.outbox_bytes", 4 * 1024 * 1024),
+    );
+    let mut client = Client::connect(&gateway, &token("u1"));
+    client.subscribe(&["conv:c1"]);
+    let megabyte = format!(r#"{{"type":"big","payload":"{}"}}"#, "é".repeat(512 * 1024));
+    let payloads = [
+        "{\n\t\"type\" :\"a\" , \"payload\":{ } }\r\n",
+        " leading and trailing ",
+        r#"{"b":1,"a":2,"b":3,"n":1.0,"m":1e400,"s":"\u00fc\/"}"#,
+        "not JSON at all: Grüße, 世界, 🚕, \u{0}, \u{7f}",
+        &"y".repeat(125),
+        &"y".repeat(126),
+        &"y".repeat(65_535),
+        &"y".repeat(65_536),
+        &megabyte,
+    ];
+    for payload in payloads {
+        assert_eq!(gateway.admin().broadcast("/broadcast/channel/conv:c1", payload), 1);
+        assert!(client.next_text() == payload, "changed on its way from HTTP: {:.40}", payload);
+        redis.publish("ws:conv:c1", payload);
+        assert!(client.next_text() == payload, "changed on its way from Redis: {:.40}", payload);
+    }
+}
+
+#[test]
+fn what_redis_sends_that_is_not_text_is_dropped_and_the_rest_goes_on() {
+    let mut redis = Redis::start();
+    let gateway = Gateway::start(Config::new().set("redis.url", redis.url()));
+    let mut client = Client::connect(&gateway, &token("u1"));
+    client.subscribe(&["conv:c1"]);
+    redis.publish("ws:conv:c1", &b"\xff\xfe"[..]);
+    redis.publish("ws:", "no channel");
+    redis.publish("ws:conv:c1", "text");
+    assert_eq!(client.next_text(), "text");
+}
+
+#[test]
+fn an_operator_can_disconnect_a_user() {
+    let gateway = Gateway::start(Config::new());
+    let mut devices: Vec<_> = (0..2).map(|_| Client::connect(&gateway, &token("u1"))).collect();
+    let mut other = Client::connect(&gateway, &token("u2"));
+    let answer = gateway.admin().post("/disconnect/user/u1", "");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(wire::number(&answer.json(), &[DISCONNECTED]), Some(2), "{answer:?}");
+    devices.iter_mut().for_each(|device| assert_eq!(device.expect_close(), CLOSE_DISCONNECTED));
+    other.ping();
+    gateway.admin().eventually_active(1);
+}
+
+#[test]
+fn a_payload_that_is_not_text_is_refused() {
+    let gateway = Gateway::start(Config::new());
+    let mut client = Client::connect(&gateway, &token("u1"));
+    let url = format!("http://{}/broadcast/user/u1", gateway.admin().address);
+    let refusal = ureq::post(url).send(&b"\xff\xfe"[..]).expect_err("not UTF-8");
+    assert!(matches!(refusal, ureq::Error::StatusCode(400)), "{refusal:?}");
+    client.ping();
+}
