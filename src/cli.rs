@@ -39,6 +39,19 @@ pub enum Command {
     PrintConfig,
     /// Print a token that this gateway accepts, signed with the configured secret
     Token(Token),
+    /// Check whether this host can hold the connections, and say what stops it first; exit code 1 if it cannot
+    Doctor(Doctor),
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// How many connections the host should hold
+    #[arg(long, value_name = "N")]
+    pub connections: Option<u64>,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,1 +1,51 @@
-fn main() {}
+//! The command line of Ringway: reads the configuration, then serves, checks, prints or signs.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ringway::cli::{Cli, Command};
+use ringway::config::{self, EX_CONFIG, Loaded};
+use ringway::{doctor_command, gateway, logging, token_command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let loaded = match config::load(&cli.flags, std::env::vars_os()) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    match cli.command() {
+        Command::Serve => serve(loaded),
+        Command::CheckConfig => {
+            loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            print("the configuration is valid\n")
+        }
+        Command::PrintConfig => print(&config::print(&loaded)),
+        Command::Token(wish) => token_command::run(wish, &loaded.config),
+        Command::Doctor(wish) => doctor_command::run(wish, &loaded.config),
+    }
+}
+
+fn serve(loaded: Loaded) -> ExitCode {
+    logging::start(&loaded.config.log);
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    match gateway::serve(&loaded.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints what was asked for. Whoever closes the pipe early has seen enough.
+fn print(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}

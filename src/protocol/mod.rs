@@ -6,4 +6,4 @@
 pub mod reply;
 pub mod request;
 
-mod shape;
+mod scan;

@@ -5,18 +5,17 @@
 //! in, so that they can be passed on without being parsed. A field may stand in `payload` or beside `type`; the one in
 //! `payload` wins. Where an object names a field twice, the last one wins, as in the JSON of browsers.
 
-use std::{borrow::Cow, cell::OnceCell, fmt};
+use std::{borrow::Cow, fmt};
 
 use smallvec::SmallVec;
-use sonic_rs::to_object_iter;
 
-use super::shape;
+use super::scan::{self, Field, ScanError};
 
 /// Longest `id` that is returned, in bytes of JSON. A longer one is ignored.
 const ID_BYTES_MAX: usize = 128;
 
-/// The fields of one object: name, and value as JSON text. Inline up to what the vocabularies use.
-type Fields<'a> = SmallVec<[(Cow<'a, str>, &'a str); 8]>;
+/// The fields of one object: name without its quotes, escapes as they came, and value as JSON text.
+type Fields<'a, const INLINE: usize> = SmallVec<[(&'a str, &'a str); INLINE]>;
 
 /// One message of a client.
 pub struct Request<'a> {
@@ -24,11 +23,12 @@ pub struct Request<'a> {
     pub kind: Cow<'a, str>,
     /// JSON text of the `id`, when it is a string or a number of at most 128 bytes: to be returned as it came.
     pub id: Option<&'a str>,
+    /// JSON text of the `payload`, of whatever type it is.
+    pub payload: Option<&'a str>,
     /// Beside `type`, `id` and `payload`.
-    fields: Fields<'a>,
-    payload: Option<&'a str>,
-    /// Read when the first field is asked for: a message that is passed on whole never pays for it.
-    payload_fields: OnceCell<Fields<'a>>,
+    outer: Fields<'a, 4>,
+    /// In `payload`.
+    inner: Fields<'a, 8>,
 }
 
 /// What is wrong with a message. The connection stays.
@@ -55,25 +55,30 @@ impl<'a> Request<'a> {
 
     /// As `parse`, for what is known to be UTF-8.
     pub fn parse_str(message: &'a str) -> Result<Request<'a>, RequestError> {
-        if !shape::is_safe(message.as_bytes()) {
-            return Err(RequestError::BadJson);
-        }
-        let mut fields = fields_of(message)?;
-        let kind = take(&mut fields, "type").and_then(string_of).filter(|kind| !kind.is_empty());
-        let kind = kind.ok_or(RequestError::NoType)?;
-        let id = take(&mut fields, "id").filter(|id| is_id(id));
-        let payload = take(&mut fields, "payload");
-        Ok(Request { kind, id, fields, payload, payload_fields: OnceCell::new() })
+        let (mut kind, mut id, mut payload) = (None, None, None);
+        let (mut outer, mut inner) = (Fields::new(), Fields::new());
+        let mut inner_of_this_payload = 0;
+        let is_payload = |name: &str| &*unescaped(name) == "payload";
+        scan::object(message, is_payload, |field| match field {
+            Field::Inner(name, value) => inner.push((name, value)),
+            Field::Outer(name, value) => match &*unescaped(name) {
+                "type" => kind = Some(value),
+                "id" => id = Some(value),
+                "payload" => {
+                    payload = Some(value);
+                    inner.drain(..inner_of_this_payload);
+                    inner_of_this_payload = inner.len();
+                }
+                _ => outer.push((name, value)),
+            },
+        })?;
+        let kind = kind.and_then(string_of).filter(|kind| !kind.is_empty()).ok_or(RequestError::NoType)?;
+        Ok(Request { kind, id: id.filter(|id| is_id(id)), payload, outer, inner })
     }
 
     /// The value of a field as JSON text: looked for in `payload`, when that is an object, then beside `type`.
     pub fn field(&self, name: &str) -> Option<&'a str> {
-        find(self.payload_fields(), name).or_else(|| find(&self.fields, name))
-    }
-
-    /// JSON text of `payload` itself, of whatever type it is.
-    pub fn payload(&self) -> Option<&'a str> {
-        self.payload
+        find(&self.inner, name).or_else(|| find(&self.outer, name))
     }
 
     /// A required string.
@@ -86,14 +91,6 @@ impl<'a> Request<'a> {
     pub fn strings(&self, name: &'static str, max: usize) -> Result<Vec<Cow<'a, str>>, RequestError> {
         let value = self.field(name).ok_or(RequestError::MissingField(name))?;
         strings_of(value, max).ok_or(RequestError::BadField(name))
-    }
-
-    fn payload_fields(&self) -> &Fields<'a> {
-        self.payload_fields.get_or_init(|| match self.payload {
-            // What lies inside a valid message is valid: an error here means that it is no object.
-            Some(payload) if payload.starts_with('{') => fields_of(payload).unwrap_or_default(),
-            _ => Fields::new(),
-        })
     }
 }
 
@@ -126,44 +123,27 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-/// The fields of an object that makes up the whole of `json`, white space around it aside.
-fn fields_of(json: &str) -> Result<Fields<'_>, RequestError> {
-    let object = json.trim_matches(is_white_space);
-    match object.as_bytes() {
-        [b'{', .., b'}'] => {}
-        [b'{', ..] | [] => return Err(RequestError::BadJson),
-        _ => return Err(RequestError::NotAnObject),
-    }
-    let mut fields = Fields::new();
-    let mut end = "{".len();
-    for entry in to_object_iter(object) {
-        let (name, value) = entry.map_err(|_| RequestError::BadJson)?;
-        // Borrowed, because the input is a `str`.
-        let Cow::Borrowed(value) = value.as_raw_cow() else { return Err(RequestError::BadJson) };
-        end = value.as_ptr() as usize + value.len() - object.as_ptr() as usize;
-        fields.push((name, value));
-    }
-    // The library stops at the brace that closes the object. Between the last value and the end there is nothing else.
-    match object[end..].trim_start_matches(is_white_space) {
-        "}" => Ok(fields),
-        _ => Err(RequestError::BadJson),
+impl From<ScanError> for RequestError {
+    fn from(error: ScanError) -> RequestError {
+        match error {
+            ScanError::Invalid => RequestError::BadJson,
+            ScanError::OtherType => RequestError::NotAnObject,
+        }
     }
 }
 
-/// White space of RFC 8259 section 2, which is less than Rust's.
-fn is_white_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r')
+fn find<'a>(fields: &[(&'a str, &'a str)], name: &str) -> Option<&'a str> {
+    fields.iter().rfind(|(field, _)| unescaped(field) == name).map(|(_, value)| *value)
 }
 
-fn find<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a str> {
-    fields.iter().rfind(|(field, _)| field == name).map(|(_, value)| *value)
-}
-
-/// The last field of that name, and no other of that name left behind.
-fn take<'a>(fields: &mut Fields<'a>, name: &str) -> Option<&'a str> {
-    let value = find(fields, name)?;
-    fields.retain(|(field, _)| field != name);
-    Some(value)
+/// A field's name without its escapes. Escapes count: a backend that the message is passed on to reads them too.
+fn unescaped(name: &str) -> Cow<'_, str> {
+    if name.contains('\\') {
+        // Half a surrogate pair is no text, so it stays as it came and is nobody's name.
+        sonic_rs::from_str(&format!("\"{name}\"")).map_or(Cow::Borrowed(name), Cow::Owned)
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 fn is_id(json: &str) -> bool {
@@ -177,18 +157,14 @@ fn string_of(json: &str) -> Option<Cow<'_, str>> {
 }
 
 fn strings_of(json: &str, max: usize) -> Option<Vec<Cow<'_, str>>> {
-    if !json.starts_with('[') {
-        return None;
-    }
     let mut list = Vec::new();
-    for item in sonic_rs::to_array_iter(json) {
-        let Cow::Borrowed(item) = item.ok()?.as_raw_cow() else { return None };
-        if list.len() == max {
-            return None;
-        }
-        list.push(string_of(item)?);
-    }
-    Some(list)
+    let mut is_good = true;
+    scan::array(json, |item| match string_of(item) {
+        Some(text) if list.len() < max => list.push(text),
+        _ => is_good = false,
+    })
+    .ok()?;
+    is_good.then_some(list)
 }
 
 #[cfg(test)]
@@ -229,13 +205,14 @@ mod tests {
         assert_eq!(request.field("n"), Some("-0.5e+3"));
         assert_eq!(request.field("z"), Some("null"));
         assert_eq!(request.field("p"), Some("true"));
-        assert_eq!(request.payload(), Some(r#"{"p":true}"#));
+        assert_eq!(request.payload, Some(r#"{"p":true}"#));
         assert_eq!(request.field("b"), None);
     }
 
     #[test]
     fn escaped_names_and_values_are_understood() {
-        let request = parse(r#"{"\u0074ype":"p\u0069ng","payload":{"t\u006fken":"a\"\\\n\ud83d\ude00é"}}"#).unwrap();
+        let request =
+            parse(r#"{"type":"x","\u0074ype":"p\u0069ng","payload":{"t\u006fken":"a\"\\\n\ud83d\ude00é"}}"#).unwrap();
         assert_eq!(request.kind, "ping");
         assert_eq!(request.string("token").unwrap(), "a\"\\\n😀é");
     }
@@ -247,6 +224,10 @@ mod tests {
         assert_eq!((&*request.kind, request.id), ("b", Some("2")));
         assert_eq!(request.string("x").unwrap(), "2");
         assert_eq!(request.string("y").unwrap(), "4");
+        let request =
+            parse(r#"{"type":"t","payload":{"x":1,"y":2},"payload":{"x":3},"payload":{"x":4,"z":5}}"#).unwrap();
+        assert_eq!((request.field("x"), request.field("y"), request.field("z")), (Some("4"), None, Some("5")));
+        assert_eq!(parse(r#"{"type":"t","payload":{"x":1},"payload":7}"#).unwrap().field("x"), None);
     }
 
     #[test]
@@ -347,7 +328,7 @@ mod tests {
             format!(r#"{{"type":"t","payload":{open}}}"#),
             format!(r#"{{"type":"t","a":{objects}1{}}}"#, "}".repeat(100_000)),
         ] {
-            assert_eq!(error_of(&message), RequestError::BadJson);
+            assert_eq!(error_of(&message).code(), "bad_json");
         }
     }
 

@@ -5,9 +5,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{EventfdFlags, eventfd};
 
 /// The shard's end and every lane's end of one bell.
 #[derive(Clone)]
@@ -20,14 +22,8 @@ struct Inner {
 
 impl Bell {
     pub fn new() -> io::Result<Self> {
-        // SAFETY: no pointers; the descriptor that comes back is owned by nobody yet.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just created, handed to exactly one owner.
-        let eventfd = unsafe { File::from_raw_fd(fd) };
-        Ok(Self(Arc::new(Inner { eventfd, asleep: AtomicBool::new(false) })))
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self(Arc::new(Inner { eventfd: eventfd.into(), asleep: AtomicBool::new(false) })))
     }
 
     /// Wakes the shard if it sleeps. Called after something was put where the shard will look.

@@ -23,6 +23,9 @@ use super::io::Slot;
 use super::profiles::Profiles;
 use super::rules::Rules;
 
+/// Channels in one request. More are refused as a bad field; the channels a connection may be in are limited apart.
+const CHANNELS_PER_REQUEST_MAX: usize = 1024;
+
 /// What a shard knows of its sessions beside the connections themselves.
 pub struct Room {
     pub shard: usize,
@@ -238,7 +241,8 @@ impl Desk<'_> {
         if name::is_implicit(channel) || !granted.unwrap_or(&self.room.rules.default_grants).allows(channel) {
             return Err(Denied::NotAllowed);
         }
-        if self.room.table.channels_of(self.slot).len() >= self.room.rules.channels_per_connection_max
+        let joined = self.room.table.channels_of(self.slot);
+        if joined.filter(|name| !name::is_implicit(name)).count() >= self.room.rules.channels_per_connection_max
             && !self.room.table.channels_of(self.slot).any(|joined| joined == channel)
         {
             return Err(Denied::TooMany);
@@ -268,7 +272,7 @@ impl Desk<'_> {
 
     fn named_channels<'r>(&self, request: &Request<'r>) -> Result<(Naming, Vec<Cow<'r, str>>), RequestError> {
         let naming = if request.field("conversation_ids").is_some() { Naming::Conversations } else { Naming::Channels };
-        Ok((naming, request.strings(naming.field(), self.room.rules.channels_per_connection_max)?))
+        Ok((naming, request.strings(naming.field(), CHANNELS_PER_REQUEST_MAX)?))
     }
 
     fn user_id<'a>(&'a self, connection: &Connection) -> &'a str {

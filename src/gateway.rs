@@ -1,0 +1,212 @@
+//! The running gateway: listeners, shards, sources and the admin port, put together, and taken apart in order.
+//!
+//! ```text
+//!  bind everything ──► shards ──► sources ──► admin port ──► wait for a signal ──► drain shards ──► sources, admin port
+//! ```
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use socket2::{Domain, Socket, Type};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::auth::{Grants, Origins, Verifier, VerifierSettings};
+use crate::bus::{Bus, Command, Lane, LaneEnd};
+use crate::channel::Interest;
+use crate::clock::ticks;
+use crate::config::{Config, Secret};
+use crate::doctor::{self, Wish};
+use crate::metrics::Counters;
+use crate::shard::addresses::Addresses;
+use crate::shard::rules::Rules;
+use crate::shard::run::{self, Seat};
+use crate::{admin, ingress, limits, welcome};
+
+/// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
+pub fn serve(config: &Config) -> io::Result<()> {
+    let open_files = limits::raise_open_files();
+    let shard_count = limits::shards(config.server.shards);
+    let capacity = limits::slots_per_shard(open_files, shard_count, config.server.max_connections);
+    tell_what_the_host_lacks(config, shard_count);
+
+    let rules = Arc::new(rules(config).map_err(io::Error::other)?);
+    let listeners = listen(config.server.listen, config.server.backlog, shard_count)?;
+    let public = listeners[0].local_addr()?;
+    let interest = Arc::<Interest>::default();
+    let counters: Arc<[Arc<Counters>]> = (0..shard_count).map(|_| Arc::default()).collect();
+    let (lanes, lane_ends) = lanes(shard_count)?;
+    let bus = Bus::new(lanes, interest.clone());
+    let shards = start_shards(config, capacity, listeners, lane_ends, &rules, &counters, &interest)?;
+    let sources = ingress::start(config, &bus)?;
+    let draining = Arc::new(AtomicBool::new(false));
+    let admin = admin::start(
+        &config.admin,
+        admin::Context {
+            bus: bus.clone(),
+            counters: counters.clone(),
+            server_id: config.server.id.clone(),
+            sources: sources.iter().map(|s| s.status.clone()).collect(),
+            draining: draining.clone(),
+        },
+    )?;
+    tracing::info!(%public, admin = %admin.address(), shards = shard_count, capacity = shard_count * capacity, "serving");
+    if config.development {
+        welcome::print(config, public, admin.address());
+    }
+
+    wait_and_drain(shards, || {
+        tracing::info!(over = ?config.server.drain, "draining");
+        draining.store(true, Ordering::Relaxed);
+        bus.tell_all(|| Command::Drain { over: config.server.drain });
+    })?;
+    for source in sources {
+        source.stop();
+    }
+    admin.stop();
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// Waits for a signal, calls `drain`, and waits for the shards to end.
+fn wait_and_drain(shards: Vec<JoinHandle<()>>, drain: impl FnOnce()) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        drain();
+        let drained = tokio::task::spawn_blocking(move || shards.into_iter().all(|shard| shard.join().is_ok()));
+        tokio::select! {
+            drained = drained => match drained {
+                Ok(true) => Ok(()),
+                _ => Err(io::Error::other("a shard has failed")),
+            },
+            _ = terminate.recv() => end_at_once(),
+            _ = interrupt.recv() => end_at_once(),
+        }
+    })
+}
+
+fn end_at_once() -> ! {
+    tracing::warn!("a second signal: ending without waiting for the connections");
+    std::process::exit(1)
+}
+
+fn tell_what_the_host_lacks(config: &Config, shards: usize) {
+    let connections = Some(config.server.max_connections as u64).filter(|n| *n > 0);
+    let report = doctor::examine(&Wish { connections, shards, listen: config.server.listen });
+    report.short().iter().for_each(|line| tracing::info!("{line}"));
+}
+
+fn rules(config: &Config) -> Result<Rules, String> {
+    let (auth, limits, heartbeat) = (&config.auth, &config.limits, &config.heartbeat);
+    let some = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
+    let verifier = Verifier::new(&VerifierSettings {
+        secrets: auth.secrets().map(|secret| Secret::expose(secret).to_owned()).collect(),
+        audience: some(&auth.audience),
+        issuer: some(&auth.issuer),
+        leeway_s: auth.leeway.as_secs(),
+    });
+    Ok(Rules {
+        verifier: verifier.map_err(|error| format!("auth: {error}"))?,
+        origins: Origins::new(&auth.origins).map_err(|error| format!("auth.origins: {error}"))?,
+        roles: auth.roles.clone(),
+        default_grants: Grants::parse(&auth.channels).map_err(|error| format!("auth.channels: {error}"))?,
+        path: config.server.path.clone(),
+        server_id: config.server.id.clone(),
+        process: random_48_bits(),
+        connections_max: Some(config.server.max_connections).filter(|n| *n > 0).unwrap_or(usize::MAX),
+        message_bytes_max: limits.message_bytes,
+        outbox_bytes_max: limits.outbox_bytes,
+        channels_per_connection_max: limits.channels_per_connection,
+        channel_name_bytes_max: limits.channel_name_bytes,
+        messages_max: limits.messages,
+        message_window_ticks: ticks(limits.messages_window),
+        heartbeat_ms: heartbeat.interval.as_millis() as u64,
+        heartbeat_ticks: ticks(heartbeat.interval),
+        idle_ticks: ticks(heartbeat.idle_timeout),
+        auth_deadline_ticks: ticks(auth.deadline),
+        close_deadline_ticks: ticks(limits.close_deadline),
+        expiry_warning_s: auth.expiry_warning.as_secs(),
+        handshake_deadline: limits.handshake_deadline,
+        handshakes_max: limits.handshakes,
+    })
+}
+
+/// From the operating system's randomness, by way of the standard library's hash keys.
+fn random_48_bits() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id()) >> 16
+}
+
+/// One listener per shard on the same address: the kernel spreads new connections over them by a hash of the addresses.
+fn listen(address: SocketAddr, backlog: u32, count: usize) -> io::Result<Vec<TcpListener>> {
+    let failed = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+    // Sharing a port would also succeed with a gateway that runs already, and halve its clients: this one does not.
+    listener_socket(address, false).map_err(failed)?;
+    let first = listener_socket(address, true).map_err(failed)?;
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
+    let others = (1..count).map(|_| listener_socket(address, true).map_err(failed));
+    let listeners: Vec<Socket> = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?;
+    for listener in &listeners {
+        listener.listen(i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(failed)?;
+    }
+    Ok(listeners.into_iter().map(TcpListener::from).collect())
+}
+
+fn listener_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    // Inherited by what is accepted: a frame is a whole message, and waiting for more to send would only delay it.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn lanes(count: usize) -> io::Result<(Vec<Lane>, Vec<LaneEnd>)> {
+    let lanes: Vec<_> = (0..count).map(|_| Lane::new()).collect::<io::Result<_>>()?;
+    Ok(lanes.into_iter().unzip())
+}
+
+fn start_shards(
+    config: &Config,
+    capacity: usize,
+    listeners: Vec<TcpListener>,
+    lane_ends: Vec<LaneEnd>,
+    rules: &Arc<Rules>,
+    counters: &Arc<[Arc<Counters>]>,
+    interest: &Arc<Interest>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let addresses =
+        Arc::new(Addresses::new(config.limits.connects_per_address, ticks(config.limits.connects_window)));
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let seats = listeners.into_iter().zip(lane_ends).enumerate().map(|(shard, (listener, lane))| Seat {
+        shard,
+        core: (!cores.is_empty()).then(|| cores[shard % cores.len()]),
+        listener,
+        capacity,
+        lane,
+        rules: rules.clone(),
+        counters: counters.clone(),
+        interest: interest.clone(),
+        addresses: addresses.clone(),
+    });
+    seats.map(|seat| run::start(seat).map_err(explain)).collect()
+}
+
+/// A ring that is refused deserves more than an errno.
+fn explain(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::ENOSYS | libc::EACCES) => io::Error::new(
+            error.kind(),
+            format!("io_uring is refused here ({error}); `ringway doctor` says by what, and how to allow it"),
+        ),
+        _ => error,
+    }
+}

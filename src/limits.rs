@@ -1,0 +1,57 @@
+//! What the host lets this process have: open files and cores.
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Slots of all file tables together when nobody says how many connections to expect: 8 bytes of kernel memory each.
+const SLOTS_DEFAULT: usize = 4 << 20;
+
+/// The largest file table of one ring (`IORING_MAX_FIXED_FILES`, Linux 5.13 and later).
+const SLOTS_PER_RING_MAX: usize = 1 << 20;
+
+/// Raises the soft limit of open files to the hard one and returns it. It limits the descriptors of the process and, by
+/// the same number, the file table of each ring.
+pub fn raise_open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let mut raised = limit.clone();
+    raised.current = limit.maximum;
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    current.map_or(usize::MAX, |n| n as usize)
+}
+
+/// How many shards to run: as asked, or one per core.
+pub fn shards(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(crate::channel::interest::SHARDS_MAX),
+        asked => asked,
+    }
+}
+
+/// How many connections one shard can hold.
+///
+/// A limit for the whole process leaves each shard room for an uneven share: the kernel spreads connections over the
+/// shards by a hash.
+pub fn slots_per_shard(open_files: usize, shards: usize, connections_max: usize) -> usize {
+    let wanted = match connections_max {
+        0 => SLOTS_DEFAULT / shards,
+        max => (max / shards).saturating_mul(2).saturating_add(64).min(max),
+    };
+    wanted.min(open_files).min(SLOTS_PER_RING_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_never_gets_more_slots_than_a_ring_takes() {
+        assert_eq!(slots_per_shard(20_000, 2, 0), 20_000);
+        assert_eq!(slots_per_shard(usize::MAX, 2, 0), SLOTS_PER_RING_MAX);
+        assert_eq!(slots_per_shard(1 << 30, 64, 0), SLOTS_DEFAULT / 64);
+    }
+
+    #[test]
+    fn a_limit_of_connections_fits_into_one_shard_if_the_hash_is_unkind() {
+        assert_eq!(slots_per_shard(20_000, 2, 10), 10);
+        assert_eq!(slots_per_shard(20_000, 4, 10_000), 5_064);
+    }
+}
