@@ -1,0 +1,254 @@
+//! The Redis source: `PSUBSCRIBE {prefix}:*`, and every message goes to the channel that its name has behind the prefix.
+//!
+//! Started by [`super::start`]. Per message: take the prefix off, check that the payload can be a text message, publish.
+//! The payload is neither parsed nor copied on its way into the frame.
+//!
+//! Publishing waits while a lane is full, and with it the whole thread, so that what Redis sends stays in its own buffers
+//! and the socket's. Redis gives up on a subscriber that lags too far (`client-output-buffer-limit pubsub`); that is a lost
+//! connection like any other.
+//!
+//! Invariant: the source is `connected` exactly while Redis has confirmed the subscription and answers.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use redis::aio::{PubSub, PubSubSink, PubSubStream};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, Msg, RedisConnectionInfo, RedisError, RedisResult, Value};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use crate::bus::Bus;
+use crate::config::{Redis, RedisUrl};
+
+use super::backoff::Backoff;
+use super::{Source, SourceStatus};
+
+/// From the first packet to the confirmed subscription.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Silence is looked at this often: one span quiet, then a PING, then the end. A connection that died without a word is
+/// noticed within three.
+const PULSE: Duration = Duration::from_secs(8);
+
+/// Starts the thread and returns at once; whether Redis is there shows in the status.
+///
+/// # Errors
+///
+/// When the thread or its runtime cannot be had.
+pub fn start(settings: &Redis, url: &RedisUrl, bus: Bus) -> io::Result<Source> {
+    let status = Arc::new(SourceStatus::new("redis"));
+    let client = client(settings, url).map_err(io::Error::other)?;
+    let desk = Desk { prefix: format!("{}:", settings.prefix), bus, status: status.clone() };
+    let address = url.to_string();
+    Source::spawn(status, move || follow(client, address, desk))
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum Lost {
+    Redis(RedisError),
+    ConnectTimeout,
+    Closed,
+    Silent,
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Lost::Redis(error) => error.fmt(f),
+            Lost::ConnectTimeout => write!(f, "no answer within {CONNECT_DEADLINE:?}"),
+            Lost::Closed => f.write_str("Redis closed the connection"),
+            Lost::Silent => f.write_str("Redis does not answer any more"),
+        }
+    }
+}
+
+impl From<RedisError> for Lost {
+    fn from(error: RedisError) -> Self {
+        Lost::Redis(error)
+    }
+}
+
+/// Subscribes, again and again.
+async fn follow(client: Client, address: String, desk: Desk) -> Infallible {
+    let mut backoff = Backoff::new();
+    let pattern = desk.pattern();
+    loop {
+        let lost = match subscribe(&client, &pattern).await {
+            Ok(pubsub) => {
+                desk.status.connected();
+                info!(redis = %address, %pattern, "subscribed");
+                backoff.reset();
+                listen(pubsub, &desk).await
+            }
+            Err(lost) => lost,
+        };
+        let delay = backoff.delay();
+        if desk.status.disconnected(lost.to_string()) {
+            warn!(redis = %address, error = %lost, "not connected to Redis, trying until it is back");
+        } else {
+            debug!(redis = %address, error = %lost, retry_in = ?delay, "still not connected to Redis");
+        }
+        sleep(delay).await;
+    }
+}
+
+async fn subscribe(client: &Client, pattern: &str) -> Result<PubSub, Lost> {
+    let connected = timeout(CONNECT_DEADLINE, async {
+        let mut pubsub = client.get_async_pubsub().await?;
+        pubsub.psubscribe(pattern).await?;
+        Ok::<_, RedisError>(pubsub)
+    });
+    Ok(connected.await.map_err(|_| Lost::ConnectTimeout)??)
+}
+
+/// Passes messages on while the connection lives.
+async fn listen(pubsub: PubSub, desk: &Desk) -> Lost {
+    let (sink, messages) = pubsub.split();
+    let heard = Cell::new(false);
+    tokio::select! {
+        biased;
+        lost = pass_on(messages, desk, &heard) => lost,
+        lost = watch(sink, &heard) => lost,
+    }
+}
+
+async fn pass_on(mut messages: PubSubStream, desk: &Desk, heard: &Cell<bool>) -> Lost {
+    while let Some(message) = messages.next().await {
+        desk.take(&message);
+        heard.set(true);
+    }
+    Lost::Closed
+}
+
+/// Returns when Redis is silent. Messages are a sign of life too: while they wait behind a full lane, so does the answer
+/// to a PING.
+async fn watch(mut sink: PubSubSink, heard: &Cell<bool>) -> Lost {
+    loop {
+        sleep(PULSE).await;
+        if heard.take() {
+            continue;
+        }
+        match timeout(PULSE, sink.ping::<Value>()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return error.into(),
+            Err(_) if heard.take() => {}
+            Err(_) => return Lost::Silent,
+        }
+    }
+}
+
+/// Where messages are taken in.
+struct Desk {
+    prefix: String,
+    bus: Bus,
+    status: Arc<SourceStatus>,
+}
+
+impl Desk {
+    fn pattern(&self) -> String {
+        format!("{}*", self.prefix)
+    }
+
+    fn take(&self, message: &Msg) {
+        self.publish(message.get_channel_name(), message.get_payload_bytes());
+    }
+
+    fn publish(&self, redis_channel: &str, payload: &[u8]) {
+        self.status.messages.add(1);
+        self.status.bytes.add(payload.len() as u64);
+        // A frame that is not UTF-8 would make every client that gets it fail its connection (RFC 6455 section 8.1).
+        let channel = redis_channel.strip_prefix(&self.prefix).filter(|name| !name.is_empty());
+        let (Some(channel), Ok(_)) = (channel, simdutf8::basic::from_utf8(payload)) else {
+            self.status.invalid.add(1);
+            return;
+        };
+        if self.bus.publish(channel, payload) == 0 {
+            self.status.unmatched.add(1);
+        }
+    }
+}
+
+fn client(settings: &Redis, url: &RedisUrl) -> RedisResult<Client> {
+    let mut session = RedisConnectionInfo::default().set_db(settings.database.into());
+    if let Some(username) = &url.username {
+        session = session.set_username(username);
+    }
+    if let Some(password) = &settings.password {
+        session = session.set_password(password.expose());
+    }
+    let address = ConnectionAddr::Tcp(url.host.clone(), url.port);
+    Client::open(address.into_connection_info()?.set_redis_settings(session))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::{Command, Lane, LaneEnd};
+    use crate::channel::Interest;
+    use crate::config::Secret;
+
+    fn desk(interested_in: &str) -> (Desk, LaneEnd) {
+        let interest = Arc::new(Interest::default());
+        interest.add(interest.hash(interested_in), 0);
+        let (lane, end) = Lane::new().expect("a lane");
+        let status = Arc::new(SourceStatus::new("redis"));
+        (Desk { prefix: "ws:".into(), bus: Bus::new([lane], interest), status }, end)
+    }
+
+    #[test]
+    fn a_message_goes_to_the_channel_behind_the_prefix_byte_for_byte() {
+        let (desk, lane) = desk("conv:c1");
+        let payload = "{ \"type\" : \"größe\" }".as_bytes();
+        desk.publish("ws:conv:c1", payload);
+        let Ok(Command::Publish(publication)) = lane.receiver.try_recv() else { panic!("nothing in the lane") };
+        assert_eq!(&*publication.channel.name, "conv:c1");
+        assert!(publication.frame.bytes.ends_with(payload));
+        assert_eq!((desk.status.messages.get(), desk.status.bytes.get()), (1, payload.len() as u64));
+        assert_eq!((desk.status.unmatched.get(), desk.status.invalid.get()), (0, 0));
+    }
+
+    #[test]
+    fn a_message_that_nobody_waits_for_visits_no_shard_and_is_counted() {
+        let (desk, lane) = desk("conv:c1");
+        desk.publish("ws:conv:c2", b"{}");
+        assert!(lane.receiver.is_empty());
+        assert_eq!(desk.status.unmatched.get(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_a_text_message_of_a_channel_is_dropped_and_counted() {
+        let (desk, lane) = desk("conv:c1");
+        for (channel, payload) in [("ws:conv:c1", &b"\xff"[..]), ("other:conv:c1", b"{}"), ("ws:", b"{}"), ("?", b"{}")]
+        {
+            desk.publish(channel, payload);
+        }
+        assert!(lane.receiver.is_empty());
+        assert_eq!((desk.status.messages.get(), desk.status.invalid.get()), (4, 4));
+    }
+
+    #[test]
+    fn a_source_stops_while_redis_is_away() {
+        let (desk, _lane) = desk("conv:c1");
+        // Port 1 of loopback: nobody listens there.
+        let url = RedisUrl::parse("redis://127.0.0.1:1").expect("a URL");
+        let settings = Redis { url: Some(url.clone()), ..Redis::default() };
+        let source = start(&settings, &url, desk.bus.clone()).expect("a thread");
+        assert!(!source.status.is_connected());
+        assert!(source.stop());
+    }
+
+    #[test]
+    fn the_password_reaches_redis_and_no_text() {
+        let url = RedisUrl::parse("redis://app@127.0.0.1:6380").expect("a URL");
+        let settings = Redis { password: Some(Secret::new("hunter2")), database: 3, ..Redis::default() };
+        let client = client(&settings, &url).expect("a client");
+        let session = client.get_connection_info().redis_settings();
+        assert_eq!((session.username(), session.password(), session.db()), (Some("app"), Some("hunter2"), 3));
+        assert!(!format!("{:?}", client.get_connection_info()).contains("hunter2"));
+    }
+}
