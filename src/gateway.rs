@@ -183,8 +183,7 @@ fn start_shards(
     counters: &Arc<[Arc<Counters>]>,
     interest: &Arc<Interest>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
-    let addresses =
-        Arc::new(Addresses::new(config.limits.connects_per_address, ticks(config.limits.connects_window)));
+    let addresses = Arc::new(Addresses::new(config.limits.connects_per_address, ticks(config.limits.connects_window)));
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let seats = listeners.into_iter().zip(lane_ends).enumerate().map(|(shard, (listener, lane))| Seat {
         shard,

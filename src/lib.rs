@@ -17,7 +17,6 @@ pub mod gateway;
 pub mod ingress;
 pub mod limits;
 pub mod logging;
-pub mod ingress;
 pub mod metrics;
 pub mod protocol;
 pub mod shard;

@@ -38,7 +38,7 @@ pub enum Page {
 }
 
 impl Page {
-    pub fn render(self, connections: i64) -> Vec<u8> {
+    pub fn render(self, connections: u64) -> Vec<u8> {
         match self {
             Self::Root => json_response(r#"{"service":"WebSocket Gateway","status":"ok"}"#),
             Self::Health => json_response(&format!(r#"{{"status":"ok","connections":{connections}}}"#)),

@@ -94,7 +94,7 @@ impl Lobby {
             Err(bad) => return Some((stream, Refusal::from(bad).into())),
         };
         let mut floor = self.floor.borrow_mut();
-        let full = floor.is_full() || self.open_connections() >= self.rules.connections_max as i64;
+        let full = floor.is_full() || self.open_connections() >= self.rules.connections_max as u64;
         let decision = if floor.is_draining() && request.path == self.rules.path {
             Decision::Refuse(Refusal::Draining { retry_after_s: 1 })
         } else {
@@ -106,7 +106,9 @@ impl Lobby {
                 self.own_counters().tokens_refused.count(error.name());
                 Some((stream, Refusal::Token { code: error.name(), message: error.message() }.into()))
             }
-            Decision::Tell(page) => Some((stream, Answer { bytes: page.render(self.open_connections()), refusal: None })),
+            Decision::Tell(page) => {
+                Some((stream, Answer { bytes: page.render(self.open_connections()), refusal: None }))
+            }
             Decision::Upgrade(mut arrival) => {
                 arrival.rest = received[request.head_len..].to_vec();
                 // SAFETY: the stream gives up its descriptor, which is open and owned by nobody else.
@@ -120,8 +122,8 @@ impl Lobby {
         }
     }
 
-    fn open_connections(&self) -> i64 {
-        self.counters.iter().map(|c| c.connections.get()).sum()
+    fn open_connections(&self) -> u64 {
+        self.counters.iter().map(|c| c.connections.get() as u64).sum()
     }
 
     fn own_counters(&self) -> Arc<Counters> {

@@ -12,18 +12,27 @@ pub enum Refusal {
     ConnectionNotUpgrade,
     BadKey,
     /// Why the token is refused: a word and a sentence that need no escaping in JSON.
-    Token { code: &'static str, message: &'static str },
+    Token {
+        code: &'static str,
+        message: &'static str,
+    },
     OriginNotAllowed,
     RoleNotAllowed,
     PathNotFound,
     MethodNotAllowed,
     DeadlineExceeded,
     WebSocketVersion,
-    TooManyFromAddress { retry_after_s: u32 },
+    TooManyFromAddress {
+        retry_after_s: u32,
+    },
     HeadTooLarge,
     TooManyHeaders,
-    Full { retry_after_s: u32 },
-    Draining { retry_after_s: u32 },
+    Full {
+        retry_after_s: u32,
+    },
+    Draining {
+        retry_after_s: u32,
+    },
 }
 
 impl Refusal {
