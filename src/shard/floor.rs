@@ -23,7 +23,7 @@ use crate::ws::decoder::Incoming;
 use crate::ws::frame::{encode_ping, encode_pong, encode_text};
 
 use super::closing::Drain;
-use super::connection::{Attention, Connection, Details};
+use super::connection::{Attention, Connection, Details, Phase};
 use super::delivery::Wire;
 use super::frame::{Frame, LocalFrame};
 use super::id::ConnectionId;
@@ -204,8 +204,10 @@ impl<I: Io> Floor<I> {
         connection.last_seen = self.room.now.tick();
         let desk = Desk { room: &mut self.room, slot, effects: &mut self.effects };
         read(connection, self.wire.io.bytes(&chunk), desk);
-        self.wire.io.release(chunk);
         self.carry_out(slot);
+        // A socket that is about to be closed is not watched any more: to stop watching costs a search in the kernel.
+        let phase = self.wire.connections[slot as usize].phase;
+        self.wire.io.release(chunk, !matches!(phase, Phase::Finishing | Phase::Stopped));
     }
 
     fn read(&mut self, slot: Slot, input: &mut [u8]) {

@@ -44,9 +44,7 @@ pub enum Event {
 pub struct Chunk {
     pub(super) slot: Slot,
     pub(super) buffer: u16,
-    pub(super) len: u32,
-    /// More is waiting in the socket: receive again once this is given back.
-    pub(super) more: bool,
+    pub(in crate::shard) len: u32,
 }
 
 /// What became of a send.
@@ -85,7 +83,8 @@ pub trait Io {
 
     fn bytes(&mut self, chunk: &Chunk) -> &mut [u8];
 
-    fn release(&mut self, chunk: Chunk);
+    /// Gives the buffer back. Until then the slot receives nothing; without `watch` it never will again.
+    fn release(&mut self, chunk: Chunk, watch: bool);
 
     /// Hands everything queued to the kernel and fetches what has completed.
     fn enter(&mut self) -> io::Result<()>;

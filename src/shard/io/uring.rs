@@ -1,8 +1,8 @@
 //! The production backend: one io_uring with direct descriptors, a provided-buffer ring and one eventfd.
 //!
 //! Needs Linux 6.1 (`IORING_SETUP_DEFER_TASKRUN`). A socket lives only in the ring's registered file table (its descriptor is
-//! closed on arrival). An idle one is armed by multishot poll, the cheapest in kernel memory; when something is there, one
-//! receive takes a buffer from the ring. Sends ask for `MSG_WAITALL`, so that the kernel itself resumes a short one and a
+//! closed on arrival). An idle one is armed by a one-shot poll, the cheapest in kernel memory; when something is there, one
+//! receive takes a buffer from the ring, and when that is handled the poll is armed anew. Sends ask for `MSG_WAITALL`, so that the kernel itself resumes a short one and a
 //! completion means sent whole or failed. Tried: 6.18.
 
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{Ordering, fence};
 
-use io_uring::types::{CancelBuilder, Fixed, Timespec};
+use io_uring::types::{Fixed, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 
@@ -37,8 +37,6 @@ pub struct Uring {
     /// Receives handed to the kernel and not completed.
     receiving: usize,
     tick: Box<Timespec>,
-    /// How often the kernel ended a multishot poll or had no buffer: both are repaired, both are counted.
-    pub rearmed: u64,
 }
 
 /// What is going on with a slot.
@@ -55,13 +53,9 @@ impl State {
     const SENDING: u8 = 1 << 3;
     /// The floor was told `Busy` and waits for `Event::Sent`.
     const AWAITED: u8 = 1 << 4;
-    /// The peer has closed its side: after the next receive another one finds the end.
-    const HUNG_UP: u8 = 1 << 5;
-    const CLOSING: u8 = 1 << 6;
-    /// Exactly while the cancellation is with the kernel.
-    const CANCELLING: u8 = 1 << 7;
+    const CLOSING: u8 = 1 << 5;
 
-    const WITH_KERNEL: u8 = Self::POLLING | Self::RECEIVING | Self::SENDING | Self::CANCELLING;
+    const WITH_KERNEL: u8 = Self::POLLING | Self::RECEIVING | Self::SENDING;
 
     fn has(self, bits: u8) -> bool {
         self.0 & bits != 0
@@ -77,7 +71,12 @@ impl State {
 }
 
 /// What is in flight for one slot; holds the frames so that their bytes stay where the kernel reads them.
-enum Send {
+struct Send {
+    slot: Slot,
+    load: Load,
+}
+
+enum Load {
     One(LocalFrame),
     Many(Box<Many>),
 }
@@ -90,9 +89,9 @@ struct Many {
 
 impl Send {
     fn bytes(&self) -> usize {
-        match self {
-            Self::One(frame) => frame.len(),
-            Self::Many(many) => many.frames.iter().map(|f| f.len()).sum(),
+        match &self.load {
+            Load::One(frame) => frame.len(),
+            Load::Many(many) => many.frames.iter().map(|f| f.len()).sum(),
         }
     }
 }
@@ -136,7 +135,6 @@ impl Uring {
             waiting_for_buffer: VecDeque::new(),
             receiving: 0,
             tick: Box::new(Timespec::new()),
-            rearmed: 0,
         };
         uring.rouse();
         Ok(uring)
@@ -198,11 +196,8 @@ impl Uring {
             k if k == Kind::Poll as u8 => self.polled(slot, entry),
             k if k == Kind::Receive as u8 => self.received(slot, entry),
             k if k == Kind::Send as u8 => self.sent(slot, key, entry.result()),
-            k if k == Kind::Cancel as u8 => {
-                self.state(slot).clear(State::CANCELLING);
-                self.close_when_quiet(slot);
-                None
-            }
+            // What was cancelled says so itself.
+            k if k == Kind::Cancel as u8 => None,
             k if k == Kind::Close as u8 => {
                 *self.state(slot) = State::default();
                 Some(Event::Closed { slot })
@@ -212,24 +207,14 @@ impl Uring {
     }
 
     fn polled(&mut self, slot: Slot, entry: &cqueue::Entry) -> Option<Event> {
-        if !cqueue::more(entry.flags()) {
-            self.state(slot).clear(State::POLLING);
-        }
+        self.state(slot).clear(State::POLLING);
         if self.state(slot).has(State::CLOSING) {
             self.close_when_quiet(slot);
-            return None;
-        }
-        if entry.result() < 0 {
+        } else if entry.result() < 0 {
             return Some(Event::Ended { slot });
+        } else {
+            self.receive(slot);
         }
-        if entry.result() as u32 & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as u32 != 0 {
-            self.state(slot).set(State::HUNG_UP);
-        }
-        if !self.state(slot).has(State::POLLING) {
-            self.rearmed += 1;
-            self.watch(slot);
-        }
-        self.receive(slot);
         None
     }
 
@@ -245,18 +230,14 @@ impl Uring {
         }
         match (entry.result(), buffer) {
             (len, Some(buffer)) if len > 0 => {
-                let more = len as usize == Buffers::BYTES
-                    || cqueue::sock_nonempty(entry.flags())
-                    || self.state(slot).has(State::HUNG_UP);
-                Some(Event::Received { slot, chunk: Chunk { slot, buffer, len: len as u32, more } })
+                Some(Event::Received { slot, chunk: Chunk { slot, buffer, len: len as u32 } })
             }
             (result, buffer) => {
                 buffer.inspect(|&id| self.buffers.provide(id));
                 match -result {
-                    libc::EAGAIN => None,
-                    libc::ENOBUFS => {
-                        self.rearmed += 1;
-                        self.receive(slot);
+                    // Nothing there after all, or no buffer: the poll tells when there is.
+                    libc::EAGAIN | libc::ENOBUFS => {
+                        self.watch(slot);
                         None
                     }
                     _ => Some(Event::Ended { slot }),
@@ -280,17 +261,14 @@ impl Uring {
         }
     }
 
+    /// Arms the poll. It fires at once when there is more to read, or the peer has closed.
     fn watch(&mut self, slot: Slot) {
         self.state(slot).set(State::POLLING);
-        let poll = opcode::PollAdd::new(Fixed(slot), (libc::POLLIN | libc::POLLRDHUP) as u32).multi(true).build();
+        let poll = opcode::PollAdd::new(Fixed(slot), (libc::POLLIN | libc::POLLRDHUP) as u32).build();
         self.push(poll, Kind::Poll, 0, slot);
     }
 
-    /// Receives once. A receive that is under way already will find what has just come: it runs when it is submitted.
     fn receive(&mut self, slot: Slot) {
-        if self.state(slot).has(State::RECEIVING) {
-            return;
-        }
         self.state(slot).set(State::RECEIVING);
         if self.receiving >= self.buffers.provided() {
             self.waiting_for_buffer.push_back(slot);
@@ -323,17 +301,22 @@ impl Uring {
         }
     }
 
-    fn start_send(&mut self, slot: Slot, send: Send) {
+    fn start_send(&mut self, slot: Slot, load: Load) {
         self.state(slot).set(State::SENDING);
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-        let entry = match &send {
-            Send::One(frame) => {
+        let entry = match &load {
+            Load::One(frame) => {
                 opcode::Send::new(Fixed(slot), frame.bytes.as_ptr(), frame.len() as u32).flags(flags).build()
             }
-            Send::Many(many) => opcode::SendMsg::new(Fixed(slot), &many.header).flags(flags as u32).build(),
+            Load::Many(many) => opcode::SendMsg::new(Fixed(slot), &many.header).flags(flags as u32).build(),
         };
-        let key = self.sends.insert(send);
+        let key = self.sends.insert(Send { slot, load });
         self.push(entry, Kind::Send, key, slot);
+    }
+
+    /// Cancels one request. By its user data, which the kernel finds in a hash table; by descriptor it would search all.
+    fn cancel(&mut self, slot: Slot, user_data: u64) {
+        self.push(opcode::AsyncCancel::new(user_data).build(), Kind::Cancel, 0, slot);
     }
 
     fn close_when_quiet(&mut self, slot: Slot) {
@@ -377,18 +360,18 @@ impl Io for Uring {
             self.slots[slot as usize].set(State::AWAITED);
             return Sending::Busy;
         }
-        self.start_send(slot, Send::One(frame.clone()));
+        self.start_send(slot, Load::One(frame.clone()));
         Sending::Started
     }
 
     fn send_all(&mut self, slot: Slot, mut frames: Vec<LocalFrame>) {
         debug_assert!(!self.state(slot).has(State::SENDING) && frames.len() <= super::VECTOR_MAX);
-        let send = match frames.len() {
+        let load = match frames.len() {
             0 => return,
-            1 => Send::One(frames.swap_remove(0)),
-            _ => Send::Many(Many::new(frames)),
+            1 => Load::One(frames.swap_remove(0)),
+            _ => Load::Many(Many::new(frames)),
         };
-        self.start_send(slot, send);
+        self.start_send(slot, load);
     }
 
     fn await_sent(&mut self, slot: Slot) -> bool {
@@ -400,10 +383,17 @@ impl Io for Uring {
     }
 
     fn close(&mut self, slot: Slot) {
-        debug_assert!(self.state(slot).has(State::OPEN) && !self.state(slot).has(State::CLOSING));
-        self.state(slot).set(State::CLOSING | State::CANCELLING);
-        let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(slot)).all()).build();
-        self.push(cancel, Kind::Cancel, 0, slot);
+        let state = *self.state(slot);
+        debug_assert!(state.has(State::OPEN) && !state.has(State::CLOSING));
+        self.state(slot).set(State::CLOSING);
+        if state.has(State::POLLING) {
+            self.cancel(slot, user_data(Kind::Poll, 0, slot));
+        }
+        if state.has(State::SENDING) {
+            let key = self.sends.iter().find(|(_, send)| send.slot == slot).map(|(key, _)| key);
+            self.cancel(slot, user_data(Kind::Send, key.expect("a sending slot has a send"), slot));
+        }
+        self.close_when_quiet(slot);
     }
 
     fn tick(&mut self, ms: u32) {
@@ -425,11 +415,10 @@ impl Io for Uring {
         self.buffers.bytes(chunk.buffer, chunk.len as usize)
     }
 
-    fn release(&mut self, chunk: Chunk) {
+    fn release(&mut self, chunk: Chunk, watch: bool) {
         self.buffers.provide(chunk.buffer);
-        let state = *self.state(chunk.slot);
-        if chunk.more && state.has(State::OPEN) && !state.has(State::CLOSING) {
-            self.receive(chunk.slot);
+        if watch && !self.state(chunk.slot).has(State::CLOSING) {
+            self.watch(chunk.slot);
         }
         self.serve_waiting();
     }
