@@ -76,7 +76,7 @@ impl SourceStatus {
         self.lock().state == SourceState::Connected
     }
 
-    pub(super) fn connected(&self) {
+    pub(crate) fn connected(&self) {
         let mut link = self.lock();
         if std::mem::replace(&mut link.reached, true) {
             self.reconnects.add(1);
@@ -85,7 +85,7 @@ impl SourceStatus {
     }
 
     /// False when the same was said before, so that a broker that stays away is logged once.
-    pub(super) fn disconnected(&self, error: String) -> bool {
+    pub(crate) fn disconnected(&self, error: String) -> bool {
         let mut link = self.lock();
         let is_news = link.state != SourceState::Disconnected || link.error.as_ref() != Some(&error);
         link.enter(SourceState::Disconnected);

@@ -1,0 +1,126 @@
+//! How the node is: probes for orchestrators, numbers for people.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use crate::bus::Command;
+use crate::clock::now_us;
+use crate::ingress::status::{Link, SourceState, SourceStatus};
+
+use super::State;
+use super::census::Subscriptions;
+use super::refusal::Refusal;
+
+#[derive(Serialize)]
+pub struct Health {
+    status: &'static str,
+    connections: u64,
+}
+
+pub async fn health(Shared(state): Shared<Arc<State>>) -> Json<Health> {
+    Json(Health { status: "ok", connections: state.open_connections() })
+}
+
+#[derive(Serialize)]
+pub struct Live {
+    live: bool,
+}
+
+/// That this is answered is all it says.
+pub async fn livez() -> Json<Live> {
+    Json(Live { live: true })
+}
+
+#[derive(Serialize)]
+pub struct Ready {
+    ready: bool,
+    /// Why not.
+    reasons: Vec<String>,
+    sources: Vec<SourceLine>,
+}
+
+#[derive(Serialize)]
+pub struct SourceLine {
+    name: &'static str,
+    #[serde(flatten)]
+    link: Link,
+    reconnects: u64,
+}
+
+impl From<&Arc<SourceStatus>> for SourceLine {
+    fn from(source: &Arc<SourceStatus>) -> Self {
+        Self { name: source.name(), link: source.link(), reconnects: source.reconnects.get() }
+    }
+}
+
+/// Whether new clients should be sent here: not while draining, and not while what is published could not arrive.
+pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Ready>) {
+    let sources: Vec<SourceLine> = state.context.sources.iter().map(SourceLine::from).collect();
+    let away = sources.iter().filter(|source| source.link.state != SourceState::Connected);
+    let mut reasons: Vec<String> = away.map(|source| format!("{} is not connected", source.name)).collect();
+    if state.is_draining() {
+        reasons.insert(0, "draining".into());
+    }
+    let ready = reasons.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready, reasons, sources }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    server_id: String,
+    total_connections: u64,
+    unique_users: u64,
+    by_user_type: BTreeMap<Box<str>, usize>,
+    /// Seconds.
+    uptime: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+pub async fn stats(Shared(state): Shared<Arc<State>>) -> Result<Json<Stats>, Refusal> {
+    let ask = state.shards.ask(|bus, answer| bus.tell_all(|| Command::Types { answer: answer.clone() }));
+    let answers = ask.await?;
+    let note = answers.note();
+    let mut by_user_type = BTreeMap::new();
+    for count in answers.values.into_iter().flatten() {
+        *by_user_type.entry(count.user_type).or_default() += count.sessions;
+    }
+    Ok(Json(Stats {
+        server_id: state.context.server_id.clone(),
+        total_connections: state.open_connections(),
+        unique_users: state.level(|counters| &counters.users),
+        by_user_type,
+        uptime: now_us().saturating_sub(state.context.started.us) / 1_000_000,
+        note,
+    }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebSockets {
+    /// Since start.
+    total_connections: u64,
+    active_connections: u64,
+    connected_users: u64,
+    subscriptions: Subscriptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+pub async fn websocket(Shared(state): Shared<Arc<State>>) -> Result<Json<WebSockets>, Refusal> {
+    let (subscriptions, note) = state.census.subscriptions(&state).await?;
+    Ok(Json(WebSockets {
+        total_connections: state.context.counters.iter().map(|counters| counters.upgraded.get()).sum(),
+        active_connections: state.open_connections(),
+        connected_users: state.level(|counters| &counters.users),
+        subscriptions,
+        note,
+    }))
+}

@@ -1,0 +1,144 @@
+//! The admin port: health, statistics, metrics, and publishing over HTTP. Ordinary code on an own thread with an own tokio
+//! runtime; nothing of it runs on a shard.
+//!
+//! [`start`] is called once by `main`. [`routes`] lists every path; the handlers live in files named by what they answer.
+//! A further page or endpoint is a further file and one line there. What a handler needs of the process is in [`Context`];
+//! what it needs of the shards it reads from their counters, or asks through their lanes ([`shards`]).
+//!
+//! Invariant: a handler never blocks the runtime. Lanes may be full, so whatever posts to them runs on a blocking thread.
+
+mod census;
+mod guard;
+mod health;
+mod listing;
+mod publish;
+mod refusal;
+mod routes;
+mod shards;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::error;
+
+use crate::bus::Bus;
+use crate::clock::Now;
+use crate::config::{self, Secret};
+use crate::ingress::SourceStatus;
+use crate::metrics::{Counters, counters};
+
+use census::Census;
+use shards::Shards;
+
+/// How long requests that are under way may take when the port closes.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// Threads that post to the lanes. Each may wait in a full one; more would only wait as well.
+const POSTING_THREADS: usize = 8;
+
+/// What the port shows and acts on.
+#[derive(Clone)]
+pub struct Context {
+    pub bus: Bus,
+    /// By shard.
+    pub counters: Arc<[Arc<Counters>]>,
+    pub server_id: String,
+    pub started: Now,
+    pub sources: Vec<Arc<SourceStatus>>,
+    /// Set when the process begins to drain; from then on it is not ready.
+    pub draining: Arc<AtomicBool>,
+}
+
+/// A running admin port.
+pub struct Admin {
+    /// Where it listens; the real port where 0 was configured.
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    /// Closed when the thread ends.
+    ended: Receiver<()>,
+}
+
+/// What the handlers share.
+struct State {
+    context: Context,
+    token: Option<Secret>,
+    shards: Shards,
+    census: Census,
+}
+
+/// Binds the port and serves it from an own thread.
+///
+/// # Errors
+///
+/// When the address cannot be bound, or the thread cannot be had.
+pub fn start(settings: &config::Admin, context: Context) -> io::Result<Admin> {
+    let listener = TcpListener::bind(settings.listen)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(POSTING_THREADS).build()?;
+    let shards = Shards::new(context.bus.clone());
+    let state = State { context, token: settings.token.clone(), shards, census: Census::default() };
+    let router = routes::router(Arc::new(state));
+    let (stop, stopped) = watch::channel(false);
+    let (alive, ended) = channel::<()>();
+    thread::Builder::new().name("admin".into()).spawn(move || {
+        if let Err(error) = runtime.block_on(serve(listener, router, stopped)) {
+            error!(%error, "the admin port has ended");
+        }
+        // A post that waits in a full lane must not hold up the end.
+        runtime.shutdown_background();
+        drop(alive);
+    })?;
+    Ok(Admin { address, stop, ended })
+}
+
+async fn serve(listener: TcpListener, router: axum::Router, stopped: watch::Receiver<bool>) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let told = |mut stopped: watch::Receiver<bool>| async move {
+        // An error means that the other end is gone, which is as good a reason.
+        let _ = stopped.changed().await;
+    };
+    let grace_over = async {
+        told(stopped.clone()).await;
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        result = axum::serve(listener, router).with_graceful_shutdown(told(stopped.clone())) => result,
+        () = grace_over => Ok(()),
+    }
+}
+
+impl Admin {
+    /// Closes the port, lets requests that are under way finish, within bounds. False when the thread did not end.
+    pub fn stop(self) -> bool {
+        self.stop.send_replace(true);
+        self.ended.recv_timeout(2 * STOP_GRACE) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+impl State {
+    fn is_draining(&self) -> bool {
+        self.context.draining.load(Relaxed)
+    }
+
+    /// The sum of a level over all shards.
+    fn level(&self, gauge: impl Fn(&Counters) -> &counters::Gauge) -> u64 {
+        let sum: i64 = self.context.counters.iter().map(|counters| gauge(counters).get()).sum();
+        // Shards are read one after the other, so a sum of shares can be out by a moment.
+        u64::try_from(sum).unwrap_or(0)
+    }
+
+    fn open_connections(&self) -> u64 {
+        self.level(|counters| &counters.connections)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! `POST /broadcast/…` and `POST /disconnect/user/{id}`: what an operator or a backend without a broker sends.
+//!
+//! The body is the message, delivered byte for byte; it is not parsed.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State as Shared};
+use serde::{Deserialize, Serialize};
+
+use crate::bus::{Command, Filter};
+use crate::channel::name;
+use crate::ws::close::CloseCode;
+
+use super::State;
+use super::refusal::Refusal;
+
+/// The largest message that may be published here.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Narrows the recipients. An unknown name is refused: a slip must not turn a message to few into one to all.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Recipients {
+    user_type: Option<String>,
+    platform: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct Delivered {
+    /// Connections of this node.
+    delivered: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct Disconnected {
+    /// Connections that are being closed.
+    disconnected: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+type PathOf = Result<Path<String>, PathRejection>;
+type QueryOf = Result<Query<Recipients>, QueryRejection>;
+type BodyOf = Result<Bytes, BytesRejection>;
+type Shares = Shared<Arc<State>>;
+
+pub async fn to_user(state: Shares, id: PathOf, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {
+    let Path(id) = id?;
+    publish(&state, format!("{}{id}", name::USER_PREFIX), query, body).await
+}
+
+pub async fn to_channel(state: Shares, name: PathOf, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {
+    let Path(name) = name?;
+    publish(&state, name, query, body).await
+}
+
+pub async fn to_all(state: Shares, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {
+    publish(&state, name::ALL.to_owned(), query, body).await
+}
+
+pub async fn disconnect_user(Shared(state): Shares, id: PathOf) -> Result<Json<Disconnected>, Refusal> {
+    let Path(id) = id?;
+    let ask = state.shards.ask(move |bus, answer| {
+        bus.tell_all(|| Command::Disconnect {
+            user: id.as_str().into(),
+            code: CloseCode::OPERATOR,
+            answer: answer.clone(),
+        })
+    });
+    let answers = ask.await?;
+    Ok(Json(Disconnected { disconnected: answers.values.iter().sum(), note: answers.note() }))
+}
+
+async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {
+    let Query(Recipients { user_type, platform }) = query?;
+    let filter = Filter { user_type, platform };
+    let filter = (filter != Filter::default()).then_some(filter);
+    let message = message(body)?;
+    let ask = state.shards.ask(move |bus, answer| bus.publish_with(&channel, &message, filter, Some(answer)));
+    let answers = ask.await?;
+    Ok(Json(Delivered { delivered: answers.values.iter().sum(), note: answers.note() }))
+}
+
+fn message(body: BodyOf) -> Result<Bytes, Refusal> {
+    let body = body?;
+    if body.is_empty() {
+        return Err(Refusal::BodyEmpty);
+    }
+    match simdutf8::basic::from_utf8(&body) {
+        Ok(_) => Ok(body),
+        Err(_) => Err(Refusal::BodyNotUtf8),
+    }
+}

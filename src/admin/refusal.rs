@@ -1,0 +1,95 @@
+//! Every way to refuse a request to the admin port, and the one table that maps it to an HTTP answer.
+
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    BadPath,
+    BadQuery,
+    BodyUnreadable,
+    BodyEmpty,
+    BodyNotUtf8,
+    BodyTooLarge,
+    TokenMissing,
+    TokenInvalid,
+    HostUnknown,
+    OriginForeign,
+    PathNotFound,
+    MethodNotAllowed,
+    Busy,
+    NoAnswer,
+}
+
+impl Refusal {
+    /// The table: refusal, status, code, message.
+    #[rustfmt::skip]
+    const fn row(self) -> (StatusCode, &'static str, &'static str) {
+        use Refusal::*;
+        use StatusCode as Status;
+        match self {
+            BadPath          => (Status::BAD_REQUEST, "bad_path", "the path is not valid UTF-8 when decoded"),
+            BadQuery         => (Status::BAD_REQUEST, "bad_query", "the query names something unknown, or a value that does not fit"),
+            BodyUnreadable   => (Status::BAD_REQUEST, "body_unreadable", "the body did not arrive"),
+            BodyEmpty        => (Status::BAD_REQUEST, "body_empty", "the body is the message and must not be empty"),
+            BodyNotUtf8      => (Status::BAD_REQUEST, "body_not_utf8", "the body is the message and must be UTF-8 text"),
+            BodyTooLarge     => (Status::PAYLOAD_TOO_LARGE, "body_too_large", "the message is larger than 16 MiB"),
+            TokenMissing     => (Status::UNAUTHORIZED, "token_missing", "send the admin token: Authorization: Bearer TOKEN"),
+            TokenInvalid     => (Status::UNAUTHORIZED, "token_invalid", "the admin token is not this one"),
+            HostUnknown      => (Status::FORBIDDEN, "host_unknown", "without an admin token only localhost and IP addresses are served: set admin.token"),
+            OriginForeign    => (Status::FORBIDDEN, "origin_foreign", "pages of other sites may not use the admin port"),
+            PathNotFound     => (Status::NOT_FOUND, "not_found", "nothing is served at this path"),
+            MethodNotAllowed => (Status::METHOD_NOT_ALLOWED, "method_not_allowed", "this path wants another method: see Allow"),
+            Busy             => (Status::SERVICE_UNAVAILABLE, "busy", "too many requests wait for the shards; nothing was done"),
+            NoAnswer         => (Status::SERVICE_UNAVAILABLE, "no_answer", "no shard answered in time; what was asked may still happen"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body {
+    error: Error,
+}
+
+#[derive(Serialize)]
+struct Error {
+    code: &'static str,
+    message: &'static str,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, code, message) = self.row();
+        let mut response = (status, Json(Body { error: Error { code, message } })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = header::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+impl From<BytesRejection> for Refusal {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Refusal::BodyTooLarge,
+            _ => Refusal::BodyUnreadable,
+        }
+    }
+}
+
+impl From<PathRejection> for Refusal {
+    fn from(_: PathRejection) -> Self {
+        Refusal::BadPath
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(_: QueryRejection) -> Self {
+        Refusal::BadQuery
+    }
+}

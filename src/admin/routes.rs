@@ -1,0 +1,31 @@
+//! Every path of the admin port.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post};
+
+use super::refusal::Refusal;
+use super::{State, guard, health, listing, publish};
+
+pub fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/health/websocket", get(health::websocket))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/stats", get(health::stats))
+        .route("/connections", get(listing::connections))
+        .route("/channels", get(listing::channels))
+        .route("/broadcast/user/{id}", post(publish::to_user))
+        .route("/broadcast/channel/{*name}", post(publish::to_channel))
+        .route("/broadcast/all", post(publish::to_all))
+        .route("/disconnect/user/{id}", post(publish::disconnect_user))
+        .fallback(async || Refusal::PathNotFound)
+        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(publish::MESSAGE_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(state.clone(), guard::check))
+        .with_state(state)
+}

@@ -1,0 +1,418 @@
+//! The port as a client sees it, over a real socket, with shards that answer as they are told.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
+
+use super::*;
+use crate::bus::{Command, Lane, LaneEnd};
+use crate::channel::Interest;
+use crate::shard::inspect::{ChannelCount, ConnectionInfo, TypeCount};
+
+/// An admin port and what stands behind it.
+struct Node {
+    admin: Admin,
+    context: Context,
+    interest: Arc<Interest>,
+    shards: Vec<JoinHandle<()>>,
+    /// What the shards were told, in order.
+    told: mpsc::Receiver<Told>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Publish { shard: usize, channel: String, message: Vec<u8>, filter: Option<crate::bus::Filter> },
+    Disconnect { shard: usize, user: String, code: u16 },
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Node {
+    fn start(shards: usize, token: Option<&str>) -> Node {
+        Self::start_with(shards, token, serve_shard)
+    }
+
+    fn start_with(
+        shards: usize,
+        token: Option<&str>,
+        serve: fn(usize, LaneEnd, Arc<Counters>, mpsc::Sender<Told>),
+    ) -> Node {
+        let interest = Arc::new(Interest::default());
+        let (teller, told) = mpsc::channel();
+        let counters: Arc<[_]> = (0..shards).map(|_| Arc::new(Counters::default())).collect();
+        let mut lanes = Vec::new();
+        let mut threads = Vec::new();
+        for shard in 0..shards {
+            let (lane, end) = Lane::new().expect("a lane");
+            let (counters, teller) = (counters[shard].clone(), teller.clone());
+            lanes.push(lane);
+            threads.push(thread::spawn(move || serve(shard, end, counters, teller)));
+        }
+        let context = Context {
+            bus: Bus::new(lanes, interest.clone()),
+            counters,
+            server_id: "node-1".into(),
+            started: Now::read(),
+            sources: vec![Arc::new(SourceStatus::new("redis"))],
+            draining: Arc::default(),
+        };
+        let settings = config::Admin { listen: SocketAddr::from(([127, 0, 0, 1], 0)), token: token.map(Secret::new) };
+        let admin = start(&settings, context.clone()).expect("a free port");
+        Node { admin, context, interest, shards: threads, told }
+    }
+
+    fn subscribe(&self, shard: usize, channel: &str) {
+        self.interest.add(self.interest.hash(channel), shard);
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], b"")
+    }
+
+    fn post(&self, path: &str, body: &[u8]) -> Answer {
+        self.request("POST", path, &[], body)
+    }
+
+    fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.admin.address).expect("the port is open");
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+            self.admin.address,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("writable");
+        // A body that is refused for its size is not read to its end.
+        let _ = stream.write_all(body);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+    }
+
+    fn told(&self, count: usize) -> Vec<Told> {
+        let mut told: Vec<_> = (0..count).map(|_| self.told.recv().expect("the shards run")).collect();
+        told.sort_by_key(|told| match told {
+            Told::Publish { shard, .. } | Told::Disconnect { shard, .. } => *shard,
+        });
+        assert!(self.told.try_recv().is_err(), "told too much");
+        told
+    }
+
+    fn stop(self) {
+        assert!(self.admin.stop());
+        drop(self.context);
+        for shard in self.shards {
+            shard.join().expect("a shard that ends");
+        }
+    }
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        assert!(self.head.contains("content-type: application/json"), "{}", self.head);
+        sonic_rs::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// The code of an error, with its status.
+    fn refusal(&self) -> (u16, String) {
+        let json = self.json();
+        assert!(json["error"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{}", self.body);
+        (self.status, json["error"]["code"].as_str().expect("a code").to_owned())
+    }
+}
+
+/// Shard n says that a message reached n + 1 connections, has one connection of user `u{n}`, and two channels.
+fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc::Sender<Told>) {
+    counters.connections.set(shard as i64 + 1);
+    counters.users.set(1);
+    counters.upgraded.add(10);
+    counters.closed.count("too_slow");
+    for command in end.receiver {
+        match command {
+            Command::Publish(publication) => {
+                let frame = &publication.frame.bytes;
+                let header = if frame[1] < 126 { 2 } else { 4 };
+                let _ = teller.send(Told::Publish {
+                    shard,
+                    channel: publication.channel.name.to_string(),
+                    message: frame[header..].to_vec(),
+                    filter: publication.filter.as_deref().cloned(),
+                });
+                publication.answer.expect("the port wants to know")(shard + 1);
+            }
+            Command::Disconnect { user, code, answer } => {
+                let _ = teller.send(Told::Disconnect { shard, user: user.into(), code: code.0 });
+                answer(1);
+            }
+            Command::Connections { limit, user, answer } => {
+                let own = format!("u{shard}");
+                let asked = user.is_none_or(|user| *user == *own);
+                answer((0..usize::from(asked)).take(limit).map(|slot| connection(shard, slot, &own)).collect());
+            }
+            Command::Channels { answer } => answer(vec![
+                ChannelCount { name: "conv:1".into(), subscribers: 2 },
+                ChannelCount { name: format!("user:u{shard}").into(), subscribers: 1 },
+            ]),
+            Command::Types { answer } => answer(vec![
+                TypeCount { user_type: "driver".into(), sessions: 2 },
+                TypeCount { user_type: "driver".into(), sessions: 1 },
+            ]),
+            Command::Drain { .. } => return,
+        }
+    }
+}
+
+/// Takes commands and never says anything.
+fn serve_nothing(_: usize, end: LaneEnd, _: Arc<Counters>, _: mpsc::Sender<Told>) {
+    let mut unanswered: Vec<Command> = Vec::new();
+    for command in end.receiver {
+        unanswered.push(command);
+    }
+}
+
+/// Shard 0 answers, the others do not.
+fn serve_first(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc::Sender<Told>) {
+    if shard == 0 { serve_shard(shard, end, counters, teller) } else { serve_nothing(shard, end, counters, teller) }
+}
+
+fn connection(shard: usize, slot: usize, user: &str) -> ConnectionInfo {
+    ConnectionInfo {
+        shard,
+        slot: slot as u32,
+        session_id: format!("session-{shard}-{slot}"),
+        user_id: Some(user.into()),
+        user_type: None,
+        platform: None,
+        device_id: None,
+        connected_at: 1,
+        expires_at: Some(2),
+        channels: vec![format!("user:{user}")],
+        outbox_bytes: 0,
+    }
+}
+
+/// The gauges are set by the shards' threads, before they answer their first question.
+fn settled(node: &Node) {
+    assert_eq!(node.get("/stats").status, 200);
+}
+
+#[test]
+fn health_counts_open_connections() {
+    let node = Node::start(2, None);
+    settled(&node);
+    assert_eq!(node.get("/health").body, r#"{"status":"ok","connections":3}"#);
+    let json = node.get("/health/websocket").json();
+    assert_eq!(json["totalConnections"].as_u64(), Some(20));
+    assert_eq!(json["activeConnections"].as_u64(), Some(3));
+    assert_eq!(json["connectedUsers"].as_u64(), Some(2));
+    assert_eq!(json["subscriptions"]["conversations"].as_u64(), Some(4));
+    assert_eq!(json["subscriptions"]["users"].as_u64(), Some(2));
+    assert_eq!(json["subscriptions"]["other"].as_u64(), Some(0));
+    node.stop();
+}
+
+#[test]
+fn stats_are_summed_over_the_shards() {
+    let node = Node::start(3, None);
+    settled(&node);
+    let json = node.get("/stats").json();
+    assert_eq!(json["serverId"].as_str(), Some("node-1"));
+    assert_eq!(json["totalConnections"].as_u64(), Some(6));
+    assert_eq!(json["uniqueUsers"].as_u64(), Some(3));
+    assert_eq!(json["byUserType"]["driver"].as_u64(), Some(9));
+    assert!(json["uptime"].is_u64());
+    node.stop();
+}
+
+#[test]
+fn a_node_is_ready_when_its_sources_are_connected_and_until_it_drains() {
+    let node = Node::start(1, None);
+    let unready = node.get("/readyz");
+    assert_eq!(unready.status, 503);
+    assert_eq!(unready.json()["ready"].as_bool(), Some(false));
+    assert_eq!(unready.json()["reasons"][0].as_str(), Some("redis is not connected"));
+    assert_eq!(unready.json()["sources"][0]["state"].as_str(), Some("connecting"));
+
+    node.context.sources[0].connected();
+    let ready = node.get("/readyz");
+    assert_eq!((ready.status, ready.json()["ready"].as_bool()), (200, Some(true)));
+    assert_eq!(ready.json()["sources"][0]["state"].as_str(), Some("connected"));
+
+    node.context.draining.store(true, Relaxed);
+    let draining = node.get("/readyz");
+    assert_eq!((draining.status, draining.json()["reasons"][0].as_str()), (503, Some("draining")));
+    assert_eq!(node.get("/livez").status, 200);
+    node.stop();
+}
+
+#[test]
+fn a_message_is_delivered_byte_for_byte_to_the_shards_that_have_subscribers() {
+    let node = Node::start(3, None);
+    node.subscribe(1, "user:42");
+    let message = "{ \"type\":\"größe\",\n \"not\": json".as_bytes();
+    let answer = node.post("/broadcast/user/42", message);
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"delivered":2}"#));
+    let told = Told::Publish { shard: 1, channel: "user:42".into(), message: message.into(), filter: None };
+    assert_eq!(node.told(1), [told]);
+
+    assert_eq!(node.post("/broadcast/user/43", message).body, r#"{"delivered":0}"#);
+    assert_eq!(node.post("/broadcast/all", message).body, r#"{"delivered":6}"#);
+    assert_eq!(node.told(3).len(), 3);
+    node.stop();
+}
+
+#[test]
+fn names_in_paths_are_percent_decoded_and_may_hold_slashes() {
+    let node = Node::start(1, None);
+    for (path, channel) in [
+        ("/broadcast/channel/conv:c1", "conv:c1"),
+        ("/broadcast/channel/conv%3Ac1", "conv:c1"),
+        ("/broadcast/channel/room:a/b", "room:a/b"),
+        ("/broadcast/channel/room%3Aa%2Fb", "room:a/b"),
+        ("/broadcast/channel/conv:Z%C3%BCrich", "conv:Zürich"),
+        ("/broadcast/user/auth0%7C1%2F2", "user:auth0|1/2"),
+    ] {
+        node.subscribe(0, channel);
+        assert_eq!(node.post(path, b"x").body, r#"{"delivered":1}"#, "{path}");
+        let told = Told::Publish { shard: 0, channel: channel.into(), message: b"x".into(), filter: None };
+        assert_eq!(node.told(1), [told]);
+    }
+    assert_eq!(node.post("/broadcast/channel/%ff", b"x").refusal(), (400, "bad_path".into()));
+    node.stop();
+}
+
+#[test]
+fn filters_narrow_the_recipients_and_an_unknown_one_is_refused() {
+    let node = Node::start(1, None);
+    assert_eq!(node.post("/broadcast/all?userType=driver&platform=ios", b"x").status, 200);
+    let filter = crate::bus::Filter { user_type: Some("driver".into()), platform: Some("ios".into()) };
+    let told = Told::Publish { shard: 0, channel: "all".into(), message: b"x".into(), filter: Some(filter) };
+    assert_eq!(node.told(1), [told]);
+    assert_eq!(node.post("/broadcast/all?usertype=driver", b"x").refusal(), (400, "bad_query".into()));
+    node.stop();
+}
+
+#[test]
+fn what_cannot_be_a_text_message_is_refused() {
+    let node = Node::start(1, None);
+    assert_eq!(node.post("/broadcast/all", b"").refusal(), (400, "body_empty".into()));
+    assert_eq!(node.post("/broadcast/all", b"\xff").refusal(), (400, "body_not_utf8".into()));
+    let largest = vec![b'x'; publish::MESSAGE_BYTES_MAX + 1];
+    assert_eq!(node.post("/broadcast/all", &largest).refusal(), (413, "body_too_large".into()));
+    assert_eq!(node.told(0), []);
+    node.stop();
+}
+
+#[test]
+fn a_user_is_disconnected_on_every_shard() {
+    let node = Node::start(2, None);
+    assert_eq!(node.post("/disconnect/user/u%201", b"").body, r#"{"disconnected":2}"#);
+    let told = |shard| Told::Disconnect { shard, user: "u 1".into(), code: 4004 };
+    assert_eq!(node.told(2), [told(0), told(1)]);
+    node.stop();
+}
+
+#[test]
+fn connections_are_listed_up_to_the_limit_or_for_one_user() {
+    let node = Node::start(3, None);
+    settled(&node);
+    let listed = |path: &str| {
+        let json = node.get(path).json();
+        let sessions = json["connections"].as_array().expect("a list").iter();
+        let sessions: Vec<_> = sessions.map(|c| c["session_id"].as_str().expect("an id").to_owned()).collect();
+        (json["total"].as_u64().expect("a number"), sessions.join(" "))
+    };
+    assert_eq!(listed("/connections"), (6, "session-0-0 session-1-0 session-2-0".into()));
+    assert_eq!(listed("/connections?limit=2"), (6, "session-0-0 session-1-0".into()));
+    assert_eq!(listed("/connections?user=u1"), (1, "session-1-0".into()));
+    assert_eq!(listed("/connections?user=nobody&limit=99999999"), (0, "".into()));
+    for path in ["/connections?limit=-1", "/connections?limit=x", "/connections?users=u1"] {
+        assert_eq!(node.get(path).refusal(), (400, "bad_query".into()), "{path}");
+    }
+    node.stop();
+}
+
+#[test]
+fn channels_of_all_shards_are_listed_once() {
+    let node = Node::start(2, None);
+    let answer = node.get("/channels?limit=2");
+    let expected = r#"{"total":3,"channels":[{"name":"conv:1","subscribers":4},{"name":"user:u0","subscribers":1}]}"#;
+    assert_eq!((answer.status, answer.body.as_str()), (200, expected));
+    let answer = node.get("/channels?prefix=conv:");
+    assert_eq!(answer.body, r#"{"total":1,"channels":[{"name":"conv:1","subscribers":4}]}"#);
+    node.stop();
+}
+
+#[test]
+fn unknown_paths_and_methods_are_answered_in_json() {
+    let node = Node::start(1, None);
+    assert_eq!(node.get("/nothing").refusal(), (404, "not_found".into()));
+    assert_eq!(node.get("/broadcast/channel/").refusal(), (404, "not_found".into()));
+    let wrong = node.get("/broadcast/all");
+    assert_eq!(wrong.refusal(), (405, "method_not_allowed".into()));
+    assert!(wrong.head.contains("allow: post"), "{}", wrong.head);
+    assert_eq!(node.post("/stats", b"").refusal(), (405, "method_not_allowed".into()));
+    node.stop();
+}
+
+#[test]
+fn with_a_token_only_probes_are_open() {
+    let node = Node::start(1, Some("s3cret"));
+    for path in ["/livez", "/health"] {
+        assert_eq!(node.get(path).status, 200, "{path}");
+    }
+    assert_eq!(node.get("/readyz").status, 503);
+    for path in ["/stats", "/health/websocket", "/connections", "/channels", "/nothing"] {
+        let answer = node.get(path);
+        assert_eq!(answer.refusal(), (401, "token_missing".into()), "{path}");
+        assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
+    }
+    let with = |token: &str| node.request("POST", "/broadcast/all", &[token], b"x");
+    assert_eq!(with("Authorization: Bearer wrong").refusal(), (401, "token_invalid".into()));
+    assert_eq!(with("Authorization: Bearer s3cret").status, 200);
+    node.stop();
+}
+
+#[test]
+fn a_page_of_another_site_cannot_publish() {
+    let node = Node::start(1, None);
+    let answer = node.request("POST", "/broadcast/all", &["Origin: https://evil.example"], b"x");
+    assert_eq!(answer.refusal(), (403, "origin_foreign".into()));
+    assert_eq!(node.told(0), []);
+    node.stop();
+}
+
+#[test]
+fn a_shard_that_does_not_answer_costs_its_part_of_the_answer() {
+    let node = Node::start_with(2, None, serve_first);
+    let answer = node.post("/broadcast/all", b"x").json();
+    assert_eq!(answer["delivered"].as_u64(), Some(1));
+    assert_eq!(answer["note"].as_str(), Some("partial: 1 of 2 shards answered in time"));
+    node.stop();
+}
+
+#[test]
+fn without_any_answer_there_is_an_error_and_probes_still_work() {
+    let node = Node::start_with(1, None, serve_nothing);
+    assert_eq!(node.get("/stats").refusal(), (503, "no_answer".into()));
+    assert_eq!(node.get("/health").status, 200);
+    node.stop();
+}
+
+#[test]
+fn an_address_in_use_is_reported_before_anything_runs() {
+    let node = Node::start(1, None);
+    let settings = config::Admin { listen: node.admin.address, token: None };
+    let error = start(&settings, node.context.clone()).err().expect("the port is taken");
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    node.stop();
+}
