@@ -11,6 +11,7 @@ mod census;
 mod guard;
 mod health;
 mod listing;
+mod metrics;
 mod publish;
 mod refusal;
 mod routes;
@@ -24,6 +25,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tracing::error;
 
@@ -70,6 +72,7 @@ struct State {
     token: Option<Secret>,
     shards: Shards,
     census: Census,
+    registry: Registry,
 }
 
 /// Binds the port and serves it from an own thread.
@@ -84,7 +87,8 @@ pub fn start(settings: &config::Admin, context: Context) -> io::Result<Admin> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(POSTING_THREADS).build()?;
     let shards = Shards::new(context.bus.clone());
-    let state = State { context, token: settings.token.clone(), shards, census: Census::default() };
+    let registry = metrics::registry(&context);
+    let state = State { registry, context, token: settings.token.clone(), shards, census: Census::default() };
     let router = routes::router(Arc::new(state));
     let (stop, stopped) = watch::channel(false);
     let (alive, ended) = channel::<()>();

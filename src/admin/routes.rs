@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use super::refusal::Refusal;
-use super::{State, guard, health, listing, publish};
+use super::{State, guard, health, listing, metrics, publish};
 
 pub fn router(state: Arc<State>) -> Router {
     Router::new()
@@ -17,6 +17,7 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/stats", get(health::stats))
+        .route("/metrics", get(metrics::metrics))
         .route("/connections", get(listing::connections))
         .route("/channels", get(listing::channels))
         .route("/broadcast/user/{id}", post(publish::to_user))

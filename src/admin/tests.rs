@@ -416,3 +416,61 @@ fn an_address_in_use_is_reported_before_anything_runs() {
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     node.stop();
 }
+
+#[test]
+fn metrics_can_be_read_by_prometheus() {
+    let node = Node::start(2, None);
+    settled(&node);
+    let answer = node.get("/metrics");
+    assert!(answer.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", answer.head);
+    let samples = parse_metrics(&answer.body);
+    let sample = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("{name} in {}", answer.body));
+    assert_eq!(sample(r#"ringway_connections{shard="1"}"#), 2.0);
+    assert_eq!(sample(r#"ringway_upgraded_total{shard="0"}"#), 10.0);
+    assert_eq!(sample(r#"ringway_closed_total{shard="0",code="too_slow"}"#), 1.0);
+    assert_eq!(sample(r#"ringway_source_connected{source="redis"}"#), 0.0);
+    assert_eq!(sample(r#"ringway_source_messages_total{source="redis"}"#), 0.0);
+    assert_eq!(sample("ringway_draining"), 0.0);
+    assert!(sample("process_resident_memory_bytes") > 0.0);
+    assert!(sample("process_open_fds") > 0.0);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(sample(&format!(r#"ringway_build_info{{version="{version}",server_id="node-1"}}"#)), 1.0);
+    node.stop();
+}
+
+/// Reads a page as the OpenMetrics specification has it: a family is described once, its samples follow and bear its name
+/// with the suffix of its type, no sample comes twice, and the page has an end.
+fn parse_metrics(page: &str) -> std::collections::HashMap<String, f64> {
+    let mut samples = std::collections::HashMap::new();
+    let mut families = std::collections::HashSet::new();
+    let (mut family, mut helped) = (("", ""), "");
+    let page = page.strip_suffix("# EOF\n").expect("the page has an end");
+    for line in page.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, text) = help.split_once(' ').expect("a help text");
+            assert!(!text.is_empty() && families.insert(name), "{line}");
+            helped = name;
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            family = kind.split_once(' ').expect("a type");
+            assert!(family.0 == helped && ["counter", "gauge", "info"].contains(&family.1), "{line}");
+        } else {
+            let (sample, value) = line.rsplit_once(' ').expect("a value");
+            let (name, labels) = sample.split_once('{').map_or((sample, "}"), |(name, labels)| (name, labels));
+            let suffix = match family.1 {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => "",
+            };
+            assert_eq!(name.strip_suffix(suffix), Some(family.0), "{line}");
+            assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{line}");
+            let labels = labels.strip_suffix('}').expect("closed labels");
+            for label in labels.split(',').filter(|label| !label.is_empty()) {
+                let (_, value) = label.split_once('=').expect("a label");
+                assert!(value.len() >= 2 && value.starts_with('"') && value.ends_with('"'), "{line}");
+            }
+            let value: f64 = value.parse().expect("a number");
+            assert!(samples.insert(sample.to_owned(), value).is_none(), "twice: {line}");
+        }
+    }
+    samples
+}

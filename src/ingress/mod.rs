@@ -7,6 +7,7 @@
 //! What may not live here: anything that looks into a payload.
 
 mod backoff;
+pub mod export;
 pub mod redis;
 pub mod status;
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::clock::Now;
 use crate::metrics::Counter;
 
+#[derive(Debug)]
 pub struct SourceStatus {
     name: &'static str,
     link: Mutex<Link>,

@@ -2,5 +2,7 @@
 //! load and store; the admin port reads them from outside at any time.
 
 pub mod counters;
+pub mod export;
+pub mod process;
 
 pub use counters::{Counter, Counters, Family};

@@ -1,0 +1,45 @@
+//! `GET /metrics`: everything that is counted, for Prometheus.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use axum::extract::State as Shared;
+use axum::http::{HeaderName, header};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::ingress::export::Sources;
+use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
+use crate::metrics::process::Process;
+
+use super::{Context, State};
+
+pub async fn metrics(Shared(state): Shared<Arc<State>>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], export::text(&state.registry))
+}
+
+/// Everything that is on the page. A further kind of metric is a further collector here.
+pub fn registry(context: &Context) -> Registry {
+    let mut registry = Registry::default();
+    let ours = registry.sub_registry_with_prefix(PREFIX);
+    let labels = vec![("version", env!("CARGO_PKG_VERSION").to_owned()), ("server_id", context.server_id.clone())];
+    ours.register("build", "The running version and the id of this node", Info::new(labels));
+    ours.register_collector(Box::new(Draining(context.draining.clone())));
+    ours.register_collector(Box::new(Shards(context.counters.clone())));
+    ours.register_collector(Box::new(Sources(context.sources.clone())));
+    registry.register_collector(Box::new(Process { started_unix_s: context.started.unix_s() }));
+    registry
+}
+
+#[derive(Debug)]
+struct Draining(Arc<AtomicBool>);
+
+impl Collector for Draining {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let draining = i64::from(self.0.load(Relaxed));
+        export::gauge(&mut encoder, "draining", "1 while the process closes its connections to end.", draining)
+    }
+}
