@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::auth::{Grants, Origins, Verifier, VerifierSettings};
 use crate::bus::{Bus, Command, Lane, LaneEnd};
 use crate::channel::Interest;
-use crate::clock::ticks;
+use crate::clock::{Now, ticks};
 use crate::config::{Config, Secret};
 use crate::doctor::{self, Wish};
 use crate::metrics::Counters;
@@ -48,13 +48,14 @@ pub fn serve(config: &Config) -> io::Result<()> {
             bus: bus.clone(),
             counters: counters.clone(),
             server_id: config.server.id.clone(),
+            started: Now::read(),
             sources: sources.iter().map(|s| s.status.clone()).collect(),
             draining: draining.clone(),
         },
     )?;
-    tracing::info!(%public, admin = %admin.address(), shards = shard_count, capacity = shard_count * capacity, "serving");
+    tracing::info!(%public, admin = %admin.address, shards = shard_count, capacity = shard_count * capacity, "serving");
     if config.development {
-        welcome::print(config, public, admin.address());
+        welcome::print(config, public, admin.address);
     }
 
     wait_and_drain(shards, || {

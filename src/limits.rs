@@ -1,4 +1,4 @@
-//! What the host lets this process have: open files and cores.
+//! What the host lets this process have: open files, cores, memory pages.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -7,6 +7,13 @@ const SLOTS_DEFAULT: usize = 4 << 20;
 
 /// The largest file table of one ring (`IORING_MAX_FIXED_FILES`, Linux 5.13 and later).
 const SLOTS_PER_RING_MAX: usize = 1 << 20;
+
+/// Keeps the kernel from backing memory with huge pages of 2 MiB. The allocator asks for them, and every size class and every
+/// shard would round up to one: measured with 15,000 connections, 775 bytes a connection instead of 280.
+pub fn keep_pages_small() {
+    // Refused only by kernels without huge pages.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
 
 /// Raises the soft limit of open files to the hard one and returns it. It limits the descriptors of the process and, by
 /// the same number, the file table of each ring.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use ringway::cli::{Cli, Command};
 use ringway::config::{self, EX_CONFIG, Loaded};
-use ringway::{doctor_command, gateway, logging, token_command};
+use ringway::{doctor_command, gateway, limits, logging, token_command};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(loaded: Loaded) -> ExitCode {
+    limits::keep_pages_small();
     logging::start(&loaded.config.log);
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     match gateway::serve(&loaded.config) {
