@@ -1,1 +1,525 @@
-//! To be written.
+//! The backend of the tests: sockets in memory, on a clock that the test moves.
+//!
+//! A test holds the [`Peer`] of each socket. What the contract in [`super`] leaves open is drawn from one seed: input comes in
+//! chunks of any length, completions come late and in another order than the requests, receive buffers are so few that some
+//! slots wait, a send to a peer that has gone fails after any number of bytes. What the contract asks of the floor is
+//! asserted at each call, so misuse panics where it happens.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use super::{Chunk, Event, InFlight, Io, Sending, Slot, VECTOR_MAX};
+use crate::clock::Now;
+use crate::shard::frame::LocalFrame;
+
+/// Receive buffers of a backend, so few that slots have to wait for one.
+const BUFFERS: usize = 3;
+const BUFFER_BYTES: usize = 4096;
+
+/// Unix time of a clock's first moment.
+const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
+
+/// Time that passes only when the test says so.
+#[derive(Clone, Default)]
+pub struct Clock(Rc<Cell<u64>>);
+
+/// The far end of a socket, in the hands of the test.
+#[derive(Clone, Default)]
+pub struct Peer(Rc<RefCell<Line>>);
+
+/// The near end, to be adopted by the floor.
+pub struct MemorySocket {
+    peer: Peer,
+    /// Opening it fails.
+    pub broken: bool,
+}
+
+#[derive(Default)]
+struct Line {
+    to_floor: VecDeque<u8>,
+    from_floor: Vec<u8>,
+    /// Frames in each send that was completed.
+    sends: Vec<usize>,
+    stalled: bool,
+    gone: bool,
+    closed: bool,
+}
+
+pub struct Memory {
+    chance: Chance,
+    clock: Clock,
+    /// `None` where the slot is free.
+    slots: Vec<Option<State>>,
+    /// What has happened and was not fetched yet. Of one slot in order, between slots in any.
+    ready: Vec<Event>,
+    buffers: [Option<Vec<u8>>; BUFFERS],
+    loan: Option<(Slot, u16)>,
+    /// The slot whose end was told and that the floor has to close next.
+    to_close: Option<Slot>,
+    tick_due_ms: Option<u64>,
+}
+
+struct State {
+    peer: Peer,
+    sending: Option<Flight>,
+    /// The floor was told `Busy`, or has asked for `Event::Sent`.
+    awaited: bool,
+    /// A chunk is ready or on loan.
+    receiving: bool,
+    ended: bool,
+    closing: bool,
+}
+
+/// The frames of one send.
+struct Flight {
+    frames: Vec<LocalFrame>,
+    /// Bytes that have reached the peer.
+    arrived: usize,
+    /// Completed; the event waits in `ready`.
+    over: bool,
+}
+
+impl Clock {
+    pub fn now(&self) -> Now {
+        Now { us: self.0.get() * 1000, unix_ms: EPOCH_UNIX_MS + self.0.get() }
+    }
+
+    pub fn advance(&self, ms: u64) {
+        self.0.set(self.0.get() + ms);
+    }
+}
+
+impl Peer {
+    /// A connected pair.
+    pub fn connect() -> (Self, MemorySocket) {
+        let peer = Self::default();
+        (peer.clone(), MemorySocket { peer, broken: false })
+    }
+
+    /// Sends to the floor; lost when either side has closed.
+    pub fn write(&self, bytes: &[u8]) {
+        let mut line = self.0.borrow_mut();
+        if !line.gone && !line.closed {
+            line.to_floor.extend(bytes);
+        }
+    }
+
+    /// What has come from the floor since the last time.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().from_floor)
+    }
+
+    /// How many frames each send carried that was completed since the last time.
+    pub fn take_sends(&self) -> Vec<usize> {
+        std::mem::take(&mut self.0.borrow_mut().sends)
+    }
+
+    /// Goes away. What was written before can still be received, what is sent from now on fails.
+    pub fn close(&self) {
+        self.0.borrow_mut().gone = true;
+    }
+
+    /// While stalled the peer reads nothing: sends do not complete.
+    pub fn stall(&self, stalled: bool) {
+        self.0.borrow_mut().stalled = stalled;
+    }
+
+    /// Whether the floor has closed the socket.
+    pub fn is_closed(&self) -> bool {
+        self.0.borrow().closed
+    }
+}
+
+impl Memory {
+    pub fn new(seed: u64, clock: Clock) -> Self {
+        Self {
+            chance: Chance(seed),
+            clock,
+            slots: Vec::new(),
+            ready: Vec::new(),
+            buffers: Default::default(),
+            loan: None,
+            to_close: None,
+            tick_due_ms: None,
+        }
+    }
+
+    /// Nothing more happens before the clock moves or a peer does something.
+    pub fn is_quiet(&self) -> bool {
+        self.ready.is_empty() && !self.tick_is_due() && self.slots.iter().flatten().all(State::is_quiet)
+    }
+
+    /// The frames in flight for a slot.
+    pub fn sending(&self, slot: Slot) -> &[LocalFrame] {
+        let state = self.slots.get(slot as usize).and_then(Option::as_ref);
+        state.and_then(|s| s.sending.as_ref()).map_or(&[], |flight| &flight.frames)
+    }
+
+    fn open_state(&mut self, slot: Slot) -> &mut State {
+        let state = self.slots.get_mut(slot as usize).and_then(Option::as_mut).expect("the slot is open");
+        assert!(!state.closing, "slot {slot} is closing: nothing may be asked of it");
+        state
+    }
+
+    fn start_send(&mut self, slot: Slot, frames: Vec<LocalFrame>) {
+        assert!(frames.iter().all(|frame| !frame.is_empty()), "an empty send would look like a failed one");
+        let state = self.open_state(slot);
+        assert!(state.sending.is_none(), "slot {slot} has a send in flight already");
+        state.sending = Some(Flight { frames, arrived: 0, over: false });
+    }
+
+    fn tick_is_due(&self) -> bool {
+        self.tick_due_ms.is_some_and(|due| due <= self.clock.0.get())
+    }
+
+    /// The floor has done with what it was told before.
+    fn assert_answered(&self) {
+        assert!(self.loan.is_none(), "a chunk is released before the next event is asked for");
+        assert!(self.to_close.is_none(), "a slot that has ended is closed before the next event is asked for");
+    }
+
+    /// Lets some bytes of a send reach the peer.
+    fn progress_send(&mut self, slot: Slot) {
+        let Self { slots, chance, ready, .. } = self;
+        let Some(state) = &mut slots[slot as usize] else { return };
+        let Some(flight) = state.sending.as_mut().filter(|flight| !flight.over) else { return };
+        let mut line = state.peer.0.borrow_mut();
+        if !line.gone && !line.stalled {
+            let bytes = flight.frames.iter().flat_map(|frame| &frame.bytes[..]).skip(flight.arrived);
+            let count = chance.up_to(flight.bytes() - flight.arrived);
+            line.from_floor.extend(bytes.take(count));
+            flight.arrived += count;
+        }
+        if flight.arrived == flight.bytes() {
+            line.sends.push(flight.frames.len());
+            flight.over = true;
+        }
+        if state.closing {
+            state.sending = None;
+        } else if flight.over && state.awaited {
+            ready.push(Event::Sent { slot });
+        } else if flight.over {
+            state.sending = None;
+        } else if line.gone {
+            flight.over = true;
+            if !std::mem::replace(&mut state.ended, true) {
+                ready.push(Event::Ended { slot });
+            }
+        }
+    }
+
+    /// Receives some of what the peer has written, or finds that it is gone.
+    fn progress_receive(&mut self, slot: Slot) {
+        let Some(state) = &mut self.slots[slot as usize] else { return };
+        if state.closing || state.receiving || state.ended {
+            return;
+        }
+        let mut line = state.peer.0.borrow_mut();
+        if !line.to_floor.is_empty() {
+            let Some(buffer) = self.buffers.iter().position(Option::is_none) else { return };
+            let len = self.chance.up_to(line.to_floor.len().min(BUFFER_BYTES));
+            self.buffers[buffer] = Some(line.to_floor.drain(..len).collect());
+            state.receiving = true;
+            let chunk = Chunk { slot, buffer: buffer as u16, len: len as u32, more: !line.to_floor.is_empty() };
+            self.ready.push(Event::Received { slot, chunk });
+        } else if line.gone {
+            state.ended = true;
+            self.ready.push(Event::Ended { slot });
+        }
+    }
+
+    fn progress_close(&mut self, slot: Slot) {
+        let Some(state) = &mut self.slots[slot as usize] else { return };
+        if state.closing && state.sending.is_none() && !state.peer.is_closed() {
+            state.peer.0.borrow_mut().closed = true;
+            self.ready.push(Event::Closed { slot });
+        }
+    }
+}
+
+impl State {
+    fn is_quiet(&self) -> bool {
+        let line = self.peer.0.borrow();
+        let sends = self.sending.as_ref().is_some_and(|flight| !flight.over && (line.gone || !line.stalled));
+        let receives = !self.ended && (line.gone || !line.to_floor.is_empty());
+        !self.closing && !sends && !receives
+    }
+}
+
+impl Flight {
+    fn bytes(&self) -> usize {
+        self.frames.iter().map(|frame| frame.len()).sum()
+    }
+}
+
+impl Io for Memory {
+    type Socket = MemorySocket;
+
+    fn open(&mut self, slot: Slot, socket: MemorySocket) -> io::Result<()> {
+        if self.slots.len() <= slot as usize {
+            self.slots.resize_with(slot as usize + 1, || None);
+        }
+        assert!(self.slots[slot as usize].is_none(), "slot {slot} is not free");
+        if socket.broken {
+            socket.peer.0.borrow_mut().closed = true;
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.slots[slot as usize] = Some(State {
+            peer: socket.peer,
+            sending: None,
+            awaited: false,
+            receiving: false,
+            ended: false,
+            closing: false,
+        });
+        Ok(())
+    }
+
+    fn send(&mut self, slot: Slot, frame: &LocalFrame) -> Sending {
+        let state = self.open_state(slot);
+        if state.sending.is_some() {
+            state.awaited = true;
+            return Sending::Busy;
+        }
+        self.start_send(slot, vec![frame.clone()]);
+        Sending::Started
+    }
+
+    fn send_all(&mut self, slot: Slot, frames: Vec<LocalFrame>) {
+        assert!(frames.len() <= VECTOR_MAX);
+        if !frames.is_empty() {
+            self.start_send(slot, frames);
+        }
+    }
+
+    fn await_sent(&mut self, slot: Slot) -> bool {
+        let state = self.open_state(slot);
+        state.awaited |= state.sending.is_some();
+        state.sending.is_some()
+    }
+
+    fn close(&mut self, slot: Slot) {
+        let state = self.open_state(slot);
+        state.closing = true;
+        state.sending.take_if(|flight| flight.over);
+        self.to_close.take_if(|ended| *ended == slot);
+        let buffers = &mut self.buffers;
+        self.ready.retain(|event| {
+            if let Event::Received { chunk, .. } = event
+                && chunk.slot == slot
+            {
+                buffers[chunk.buffer as usize] = None;
+            }
+            slot_of(event) != Some(slot)
+        });
+    }
+
+    fn tick(&mut self, ms: u32) {
+        assert!(self.tick_due_ms.is_none(), "one tick at a time");
+        self.tick_due_ms = Some(self.clock.0.get() + u64::from(ms));
+    }
+
+    fn next(&mut self) -> Option<Event> {
+        self.assert_answered();
+        if self.ready.is_empty() {
+            return None;
+        }
+        let slot = slot_of(&self.ready[self.chance.below(self.ready.len())]);
+        let first = self.ready.iter().position(|event| slot_of(event) == slot)?;
+        let event = self.ready.remove(first);
+        match &event {
+            Event::Received { slot, chunk } => self.loan = Some((*slot, chunk.buffer)),
+            Event::Ended { slot } => self.to_close = Some(*slot),
+            Event::Sent { slot } => {
+                let state = self.open_state(*slot);
+                state.sending = None;
+                state.awaited = false;
+            }
+            Event::Closed { slot } => self.slots[*slot as usize] = None,
+            Event::Tick => {}
+        }
+        Some(event)
+    }
+
+    fn bytes(&mut self, chunk: &Chunk) -> &mut [u8] {
+        assert_eq!(self.loan, Some((chunk.slot, chunk.buffer)), "only a chunk on loan is read");
+        self.buffers[chunk.buffer as usize].as_deref_mut().expect("a buffer on loan is filled")
+    }
+
+    fn release(&mut self, chunk: Chunk) {
+        assert_eq!(self.loan.take(), Some((chunk.slot, chunk.buffer)), "only a chunk on loan is released");
+        self.buffers[chunk.buffer as usize] = None;
+        if let Some(state) = &mut self.slots[chunk.slot as usize] {
+            state.receiving = false;
+        }
+    }
+
+    fn enter(&mut self) -> io::Result<()> {
+        self.assert_answered();
+        if self.tick_is_due() {
+            self.tick_due_ms = None;
+            self.ready.push(Event::Tick);
+        }
+        let mut slots: Vec<Slot> = (0..self.slots.len() as Slot).collect();
+        while !slots.is_empty() {
+            let slot = slots.swap_remove(self.chance.below(slots.len()));
+            // One third of the time each: nothing yet, or what comes first.
+            match self.chance.below(3) {
+                0 => {}
+                1 => {
+                    self.progress_send(slot);
+                    self.progress_receive(slot);
+                }
+                _ => {
+                    self.progress_receive(slot);
+                    self.progress_send(slot);
+                }
+            }
+            self.progress_close(slot);
+        }
+        Ok(())
+    }
+
+    fn doze(&mut self) -> bool {
+        self.is_quiet()
+    }
+
+    fn rouse(&mut self) {}
+
+    fn in_flight(&self) -> InFlight {
+        InFlight {
+            sends: self.slots.iter().flatten().filter(|state| state.sending.is_some()).count(),
+            receive_buffers: self.buffers.iter().flatten().count(),
+        }
+    }
+}
+
+fn slot_of(event: &Event) -> Option<Slot> {
+    match event {
+        Event::Received { slot, .. } | Event::Ended { slot } | Event::Sent { slot } | Event::Closed { slot } => {
+            Some(*slot)
+        }
+        Event::Tick => None,
+    }
+}
+
+/// Splitmix64: every seed gives its own sequence, the same on every machine.
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// From 0 to `end` - 1.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.draw() % end as u64) as usize
+    }
+
+    /// From 1 to `most`: half of the time all of it, so that both whole and cut messages are common.
+    fn up_to(&mut self, most: usize) -> usize {
+        if self.below(2) == 0 { most } else { 1 + self.below(most) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::frame::Frame;
+
+    fn opened() -> (Memory, Peer) {
+        let mut memory = Memory::new(1, Clock::default());
+        let (peer, socket) = Peer::connect();
+        memory.open(0, socket).unwrap();
+        (memory, peer)
+    }
+
+    fn wait(memory: &mut Memory) -> Event {
+        for _ in 0..1000 {
+            memory.enter().unwrap();
+            if let Some(event) = memory.next() {
+                return event;
+            }
+        }
+        panic!("nothing happens");
+    }
+
+    fn frame(bytes: &'static [u8]) -> LocalFrame {
+        Frame::local(bytes.into(), 0)
+    }
+
+    #[test]
+    fn a_second_send_waits_for_the_first() {
+        let (mut memory, peer) = opened();
+        peer.stall(true);
+        assert_eq!(memory.send(0, &frame(b"abc")), Sending::Started);
+        assert_eq!(memory.send(0, &frame(b"def")), Sending::Busy);
+        assert!(memory.is_quiet());
+        peer.stall(false);
+        assert!(matches!(wait(&mut memory), Event::Sent { slot: 0 }));
+        assert_eq!(memory.in_flight(), InFlight::default());
+        assert_eq!((peer.take(), peer.take_sends()), (b"abc".to_vec(), vec![1]));
+    }
+
+    #[test]
+    fn a_closed_slot_tells_nothing_but_that_it_is_closed() {
+        let (mut memory, peer) = opened();
+        peer.write(b"never read");
+        peer.close();
+        memory.send(0, &frame(b"never sent"));
+        for _ in 0..10 {
+            memory.enter().unwrap();
+        }
+        memory.close(0);
+        assert!(matches!(wait(&mut memory), Event::Closed { slot: 0 }));
+        assert!(peer.is_closed() && memory.is_quiet() && memory.next().is_none());
+        assert_eq!(memory.in_flight(), InFlight::default());
+        memory.open(0, Peer::connect().1).unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "is not free")]
+    fn a_slot_is_opened_once() {
+        let (mut memory, _) = opened();
+        let _ = memory.open(0, Peer::connect().1);
+    }
+
+    #[test]
+    #[should_panic(expected = "is closing")]
+    fn a_closing_slot_takes_no_send() {
+        let (mut memory, _) = opened();
+        memory.close(0);
+        memory.send(0, &frame(b"late"));
+    }
+
+    #[test]
+    #[should_panic(expected = "a send in flight already")]
+    fn a_vectored_send_does_not_overtake() {
+        let (mut memory, _) = opened();
+        memory.send(0, &frame(b"abc"));
+        memory.send_all(0, vec![frame(b"def")]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a chunk is released")]
+    fn a_chunk_that_is_kept_is_noticed() {
+        let (mut memory, peer) = opened();
+        peer.write(b"abc");
+        assert!(matches!(wait(&mut memory), Event::Received { .. }));
+        let _ = memory.enter();
+    }
+
+    #[test]
+    #[should_panic(expected = "has ended is closed")]
+    fn a_slot_that_has_ended_must_be_closed() {
+        let (mut memory, peer) = opened();
+        peer.close();
+        assert!(matches!(wait(&mut memory), Event::Ended { slot: 0 }));
+        memory.next();
+    }
+}
