@@ -43,7 +43,11 @@ impl<I: Io> Floor<I> {
         if self.wire.connections[slot as usize].is_alive() {
             self.say_goodbye(slot, Some(code), code.name(), Phase::Closing, ticks(LINGER));
         } else {
-            self.stop(slot);
+            // Our close frame is under way already, and stopping at once could cut it off.
+            let patience_ends = self.room.now.tick() + ticks(LINGER);
+            let connection = &mut self.wire.connections[slot as usize];
+            connection.attention_at = connection.attention_at.min(patience_ends);
+            self.watch_clock(slot);
         }
     }
 
