@@ -219,13 +219,20 @@ impl<I: Io> Floor<I> {
     fn carry_out(&mut self, slot: Slot) {
         let mut frames = std::mem::take(&mut self.effects.frames);
         for frame in frames.drain(..) {
-            self.send(slot, &frame);
+            // An answer may have been one too many for the outbox: nothing follows the close frame.
+            if self.wire.connections[slot as usize].is_alive() {
+                self.send(slot, &frame);
+            } else {
+                self.room.counters.deliveries_dropped.add(1);
+            }
         }
         self.effects.frames = frames;
-        let Effects { end, rearm, .. } = &mut self.effects;
-        let (end, rearm) = (end.take(), std::mem::take(rearm));
+        let Effects { close, end, rearm, .. } = &mut self.effects;
+        let (close, end, rearm) = (close.take(), end.take(), std::mem::take(rearm));
+        if let Some(code) = close {
+            self.close(slot, code);
+        }
         match end {
-            Some(End::Close(code)) => self.close(slot, code),
             Some(End::Fail(code)) => self.fail(slot, code),
             Some(End::Answer(code)) => self.answer_close(slot, code),
             None if rearm => self.watch_clock(slot),
@@ -322,12 +329,12 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
         match connection.decoder.next(&mut input, message_bytes_max) {
             Ok(None) => return,
             Ok(Some(Incoming::Text(message))) => {
-                if connection.is_alive() && desk.effects.end.is_none() {
+                if connection.is_alive() && desk.effects.close.is_none() {
                     desk.answer(connection, &message);
                 }
             }
             Ok(Some(Incoming::Ping(payload))) => {
-                if connection.is_alive() && desk.effects.end.is_none() {
+                if connection.is_alive() && desk.effects.close.is_none() {
                     desk.effects.frames.push(Frame::local(encode_pong(&payload), desk.room.now.us));
                 }
             }

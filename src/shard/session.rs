@@ -49,19 +49,20 @@ pub struct Desk<'a> {
 #[derive(Default)]
 pub struct Effects {
     pub frames: Vec<LocalFrame>,
+    /// We close with this code and wait for the peer's answer.
+    pub close: Option<CloseCode>,
+    /// What the peer did in the same piece of input, after that or without it.
     pub end: Option<End>,
     /// The connection's next deadline may have come nearer.
     pub rearm: bool,
 }
 
-/// How a connection ends.
+/// How a peer ends its side: nothing more is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// We close with this code and wait for the peer's answer.
-    Close(CloseCode),
-    /// We close with this code and read nothing more.
+    /// It broke the protocol; we close with this code.
     Fail(CloseCode),
-    /// The peer closes; it gets its code back.
+    /// It closes; it gets its code back.
     Answer(Option<CloseCode>),
 }
 
@@ -119,7 +120,7 @@ impl Desk<'_> {
     pub fn answer(&mut self, connection: &mut Connection, message: &[u8]) {
         self.room.counters.messages_received.add(1);
         if !connection.admit_message(self.room.now, &self.room.rules) {
-            self.effects.end = Some(End::Close(CloseCode::TOO_MANY_MESSAGES));
+            self.effects.close = Some(CloseCode::TOO_MANY_MESSAGES);
             return;
         }
         match Request::parse(message) {
@@ -159,19 +160,19 @@ impl Desk<'_> {
             Err(error) => {
                 self.room.counters.tokens_refused.count(error.name());
                 self.refuse(error.name(), &error.to_string(), Some(request));
-                self.effects.end = Some(End::Close(CloseCode::TOKEN_INVALID));
+                self.effects.close = Some(CloseCode::TOKEN_INVALID);
                 return Ok(());
             }
         };
         if connection.phase == Phase::Open && *self.user_id(connection) != *identity.user_id {
             self.refuse("other_user", "the token is for another user", Some(request));
-            self.effects.end = Some(End::Close(CloseCode::TOKEN_INVALID));
+            self.effects.close = Some(CloseCode::TOKEN_INVALID);
             return Ok(());
         }
         let user_id = identity.user_id.clone();
         if !self.admit(connection, identity) {
             self.refuse("role_not_allowed", "this user type may not connect", Some(request));
-            self.effects.end = Some(End::Close(CloseCode::NOT_ALLOWED));
+            self.effects.close = Some(CloseCode::NOT_ALLOWED);
             return Ok(());
         }
         self.reply(reply::auth_success(&user_id, &self.session_id(connection).to_string(), request.id));
