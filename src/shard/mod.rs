@@ -28,3 +28,6 @@ pub mod session;
 pub mod wheel;
 
 pub use closing::{ABNORMAL, BY_PEER};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! The promises of the floor, kept on a backend in memory, on a clock that the test moves: one file per topic.
+//!
+//! Every promise is tried under several seeds, that is with several ways in which input is cut, sends are late and events
+//! change places. After each run [`Shard::settle`] the floor has done all it can do at that moment.
+
+mod arriving;
+mod authenticating;
+mod beating;
+mod chaos;
+mod client;
+mod closing;
+mod draining;
+mod publishing;
+mod slow;
+mod subscribing;
+mod vanishing;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use crossbeam_channel::{Sender, bounded};
+
+use crate::auth::mint::mint;
+use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
+use crate::bus::{Answer, Channel, Command, Filter, Publication};
+use crate::channel::{Interest, Table};
+use crate::metrics::Counters;
+use crate::ws::frame::encode_text;
+
+use super::connection::Details;
+use super::floor::{Arrival, Floor};
+use super::frame::Frame;
+use super::io::memory::{Clock, Memory, Peer};
+use super::io::{InFlight, Io};
+use super::profiles::Profiles;
+use super::rules::Rules;
+use super::session::Room;
+use client::{Client, HEAD};
+
+const SECRET: &str = "a secret for tests, long enough for its purpose";
+const SHARD: usize = 3;
+const CAPACITY: usize = 64;
+const OUTBOX_BYTES_MAX: usize = 1000;
+
+static VERIFIER_SETTINGS: LazyLock<VerifierSettings> =
+    LazyLock::new(|| VerifierSettings { secrets: vec![SECRET.into()], ..VerifierSettings::default() });
+
+/// A floor with everything around it that a shard's thread would give it.
+struct Shard {
+    floor: Floor<Memory>,
+    lane: Sender<Command>,
+    interest: Arc<Interest>,
+    clock: Clock,
+}
+
+/// Tries a promise under several seeds.
+fn under_faults(promise: impl Fn(Shard)) {
+    under_faults_with(|_| {}, promise);
+}
+
+fn under_faults_with(change: impl Fn(&mut Rules), promise: impl Fn(Shard)) {
+    for seed in 0..12 {
+        promise(Shard::with(seed, &change));
+    }
+}
+
+impl Shard {
+    fn with(seed: u64, change: impl Fn(&mut Rules)) -> Self {
+        let mut rules = rules();
+        change(&mut rules);
+        let (clock, interest) = (Clock::default(), Arc::new(Interest::default()));
+        let room = Room {
+            shard: SHARD,
+            now: clock.now(),
+            rules: Arc::new(rules),
+            counters: Arc::default(),
+            table: Table::new(SHARD, interest.clone()),
+            profiles: Profiles::default(),
+            sessions: 0,
+        };
+        let (lane, commands) = bounded(256);
+        let floor = Floor::new(Memory::new(seed, clock.clone()), CAPACITY, room, commands);
+        Self { floor, lane, interest, clock }
+    }
+
+    /// Lets the floor work until nothing more happens at this moment.
+    fn settle(&mut self) {
+        for _ in 0..100_000 {
+            let worked = self.floor.turn(self.clock.now());
+            if !worked && self.floor.doze() {
+                return;
+            }
+        }
+        panic!("the floor does not come to rest");
+    }
+
+    /// Lets time pass, tick by tick.
+    fn pass(&mut self, ms: u64) {
+        self.settle();
+        for _ in 0..ms / 100 {
+            self.clock.advance(100);
+            self.settle();
+        }
+    }
+
+    fn adopt(&mut self, arrival: Arrival) -> Client {
+        let (peer, socket) = Peer::connect();
+        let id = self.floor.adopt(socket, arrival, self.clock.now()).unwrap();
+        Client::new(peer, id)
+    }
+
+    /// A client without a token. What it was told so far is in its hands.
+    fn stranger(&mut self) -> Client {
+        self.settled(Arrival { identity: None, ..arrival("nobody") })
+    }
+
+    /// A client of `user` with a token that holds for an hour.
+    fn client(&mut self, user: &str) -> Client {
+        self.settled(arrival(user))
+    }
+
+    fn client_with(&mut self, user: &str, change: impl FnOnce(&mut Identity, &mut Details)) -> Client {
+        let (mut arrival, mut details) = (arrival(user), Box::<Details>::default());
+        change(arrival.identity.as_mut().unwrap(), &mut details);
+        self.settled(Arrival { details: Some(details), ..arrival })
+    }
+
+    fn settled(&mut self, arrival: Arrival) -> Client {
+        let mut client = self.adopt(arrival);
+        self.settle();
+        client.heard();
+        client
+    }
+
+    /// Clients in one channel.
+    fn subscribers<const N: usize>(&mut self, channel: &str) -> [Client; N] {
+        std::array::from_fn(|n| {
+            let mut client = self.client(&format!("u{n}"));
+            client.subscribe(channel);
+            self.settle();
+            client.heard();
+            client
+        })
+    }
+
+    fn command(&mut self, command: Command) {
+        self.lane.send(command).unwrap();
+    }
+
+    /// Publishes and settles; says how many it reached.
+    fn publish(&mut self, channel: &str, payload: &str) -> usize {
+        self.publish_to(channel, encode_text(payload.as_bytes()), None)
+    }
+
+    fn publish_to(&mut self, channel: &str, bytes: Bytes, filter: Option<Filter>) -> usize {
+        let (answer, reached) = counted();
+        self.command(Command::Publish(Publication {
+            channel: Channel { name: channel.into(), hash: self.interest.hash(channel) },
+            frame: Frame { bytes, arrived_us: self.clock.now().us },
+            filter: filter.map(Arc::new),
+            answer: Some(answer),
+        }));
+        self.settle();
+        reached.load(Ordering::Relaxed)
+    }
+
+    fn counters(&self) -> &Counters {
+        self.floor.counters()
+    }
+
+    fn closed(&self, label: &str) -> u64 {
+        self.counters().closed.iter().find(|(name, _)| *name == label).unwrap().1
+    }
+
+    /// Whether any shard is known to have subscribers.
+    fn is_of_interest(&self, channel: &str) -> bool {
+        !self.interest.shards(self.interest.hash(channel)).is_empty()
+    }
+
+    /// Nothing is left of any connection.
+    fn assert_empty(&self) {
+        let (wire, room) = (&self.floor.wire, &self.floor.room);
+        assert_eq!(wire.connections.len(), 0, "connections");
+        assert_eq!(wire.io.in_flight(), InFlight::default());
+        assert_eq!(wire.outbox_bytes, 0, "bytes in outboxes");
+        assert_eq!((room.table.membership_count(), room.table.channel_count()), (0, 0), "subscriptions and channels");
+        assert_eq!((room.table.user_share(), room.sessions), (0, 0), "users and sessions");
+        assert_eq!(room.profiles.types().count(), 0, "profiles");
+        assert!(self.floor.wheel.is_empty(), "deadlines");
+        let counters = self.counters();
+        let levels = [&counters.connections, &counters.sessions, &counters.subscriptions, &counters.outbox_bytes];
+        assert_eq!(levels.map(|gauge| gauge.get()), [0; 4], "what the admin port shows");
+        assert_eq!(counters.upgraded.get(), counters.closed.total(), "every connection is counted once as closed");
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        verifier: Verifier::new(&VERIFIER_SETTINGS).unwrap(),
+        origins: Origins::default(),
+        roles: Vec::new(),
+        default_grants: Grants::parse(["conv:*", "news"]).unwrap(),
+        path: "/ws".into(),
+        server_id: "node-1".into(),
+        process: 0xabcd_ef01_2345,
+        message_bytes_max: 8192,
+        outbox_bytes_max: OUTBOX_BYTES_MAX,
+        channels_per_connection_max: 6,
+        channel_name_bytes_max: 32,
+        messages_max: 0,
+        message_window_ticks: 600,
+        heartbeat_ms: 30_000,
+        heartbeat_ticks: 300,
+        idle_ticks: 600,
+        auth_deadline_ticks: 100,
+        close_deadline_ticks: 50,
+        expiry_warning_s: 30,
+        handshake_deadline: std::time::Duration::from_secs(5),
+        handshakes_max: 16,
+    }
+}
+
+fn arrival(user: &str) -> Arrival {
+    let identity = Identity {
+        user_id: user.into(),
+        user_type: None,
+        expires_at: Clock::default().now().unix_s() + 3600,
+        grants: None,
+    };
+    Arrival { response: HEAD.into(), rest: Vec::new(), identity: Some(identity), details: None }
+}
+
+/// A token that is good for `ttl_s` seconds from a clock's first moment.
+fn token(user: &str, user_type: Option<&str>, ttl_s: u64) -> String {
+    mint(SECRET, user, user_type, ttl_s, Clock::default().now().unix_s(), &[]).unwrap()
+}
+
+/// An answer to a command, and where it arrives.
+fn counted() -> (Answer<usize>, Arc<AtomicUsize>) {
+    let reached = Arc::new(AtomicUsize::new(0));
+    let sum = reached.clone();
+    (Arc::new(move |count| drop(sum.fetch_add(count, Ordering::Relaxed))), reached)
+}

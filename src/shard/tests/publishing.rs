@@ -1,0 +1,155 @@
+//! Who gets what is published, and in which shape.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
+use crate::bus::Filter;
+use crate::ws::frame::encode_text;
+
+use super::client::Client;
+use super::{InFlight, Io, under_faults};
+
+#[test]
+fn a_publication_reaches_exactly_the_subscribers_in_order_byte_for_byte() {
+    under_faults(|mut shard| {
+        let mut members = shard.subscribers::<5>("conv:1");
+        let mut other = shard.client("other");
+        other.subscribe("conv:11");
+        shard.settle();
+        other.heard();
+        // As it came, even where it is not JSON.
+        let messages: Vec<String> = (0..30).map(|n| format!("{n} \u{1f600}\t{}", "x".repeat(n * 13))).collect();
+        for message in &messages {
+            assert_eq!(shard.publish("conv:1", message), 5);
+        }
+        for member in &mut members {
+            assert_eq!(member.texts(), messages);
+        }
+        assert_eq!(other.texts(), [""; 0]);
+        assert_eq!(shard.counters().deliveries.get(), 150);
+    });
+}
+
+#[test]
+fn publications_that_come_together_keep_their_order() {
+    under_faults(|mut shard| {
+        let mut members = shard.subscribers::<4>("conv:1");
+        members.iter().for_each(|member| member.peer.stall(true));
+        let messages: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+        messages.iter().for_each(|message| drop(shard.publish("conv:1", message)));
+        members.iter().for_each(|member| member.peer.stall(false));
+        shard.settle();
+        members.iter_mut().for_each(|member| assert_eq!(member.texts(), messages));
+    });
+}
+
+/// The bytes of a message, and whether anybody still holds them.
+struct Watched(Bytes, Arc<AtomicBool>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn one_frame_is_shared_by_all_recipients_and_let_go_after_the_last_send() {
+    under_faults(|mut shard| {
+        let members = shard.subscribers::<6>("conv:1");
+        members.iter().for_each(|member| member.peer.stall(true));
+        let gone = Arc::new(AtomicBool::new(false));
+        let frame = Bytes::from_owner(Watched(encode_text(b"hello"), gone.clone()));
+        let address = frame.as_ptr();
+        assert_eq!(shard.publish_to("conv:1", frame, None), 6);
+
+        let sending = |member: &Client| &shard.floor.wire.io.sending(member.id.slot)[0];
+        let shared = sending(&members[0]);
+        assert_eq!(shared.bytes.as_ptr(), address, "the payload is not copied");
+        assert!(members.iter().all(|member| Rc::ptr_eq(sending(member), shared)));
+        assert_eq!(Rc::strong_count(shared), members.len(), "one count per recipient and no other");
+        assert!(members.iter().all(|member| shard.floor.wire.connections[member.id.slot as usize].outbox.is_none()));
+
+        members.iter().for_each(|member| member.peer.stall(false));
+        shard.settle();
+        assert!(gone.load(Ordering::Relaxed), "nothing of the frame is kept");
+        assert_eq!(shard.floor.wire.io.in_flight(), InFlight::default());
+    });
+}
+
+#[test]
+fn a_filter_narrows_the_recipients() {
+    under_faults(|mut shard| {
+        let mut sessions = [("driver", "ios"), ("driver", "android"), ("rider", "ios")].map(|(user_type, platform)| {
+            shard.client_with("ann", |identity, details| {
+                identity.user_type = Some(user_type.into());
+                details.platform = Some(platform.into());
+            })
+        });
+        let mut publish = |channel: &str, user_type: Option<&str>, platform: Option<&str>| {
+            let filter = Filter { user_type: user_type.map(Into::into), platform: platform.map(Into::into) };
+            shard.publish_to(channel, encode_text(b"x"), Some(filter))
+        };
+        assert_eq!(publish("user:ann", Some("driver"), None), 2);
+        assert_eq!(publish("all", None, Some("ios")), 2);
+        assert_eq!(publish("type:driver", Some("driver"), Some("ios")), 1);
+        assert_eq!(publish("user:ann", Some("rider"), Some("android")), 0);
+        assert_eq!(publish("user:ann", None, None), 3);
+        assert_eq!(sessions.each_mut().map(|session| session.texts().len()), [4, 2, 2]);
+    });
+}
+
+#[test]
+fn all_reaches_every_session_and_nobody_without_a_token() {
+    under_faults(|mut shard| {
+        let mut sessions = [shard.client("ann"), shard.client("bob"), shard.client("ann")];
+        let mut stranger = shard.stranger();
+        let leaving = shard.client("eve");
+        leaving.peer.stall(true);
+        leaving.say_close(1000);
+        shard.settle();
+        assert_eq!(shard.publish("all", "hello"), 3);
+        sessions.iter_mut().for_each(|session| assert_eq!(session.texts(), ["hello"]));
+        assert!(stranger.heard().is_empty());
+    });
+}
+
+#[test]
+fn a_user_is_reached_on_every_device_and_a_type_in_every_session() {
+    under_faults(|mut shard| {
+        let mut phone = shard.client_with("ann", |identity, _| identity.user_type = Some("driver".into()));
+        let mut desk = shard.client("ann");
+        // Asked for in the upgrade, not said by the token.
+        let mut other = shard.client_with("bob", |_, details| details.user_type = Some("driver".into()));
+        assert_eq!((shard.publish("user:ann", "a"), shard.publish("type:driver", "b")), (2, 2));
+        assert_eq!(
+            (phone.texts(), desk.texts(), other.texts()),
+            (vec!["a".into(), "b".into()], vec!["a".into()], vec!["b".into()])
+        );
+        assert_eq!(shard.floor.room.table.user_share(), 2);
+    });
+}
+
+#[test]
+fn who_has_left_a_channel_hears_nothing_more() {
+    under_faults(|mut shard| {
+        let [mut ann, mut bob] = shard.subscribers("conv:1");
+        ann.say(r#"{"type":"unsubscribe","channels":["conv:1"]}"#);
+        shard.settle();
+        ann.heard();
+        assert_eq!(shard.publish("conv:1", "x"), 1);
+        assert_eq!((ann.texts().len(), bob.texts().len()), (0, 1));
+        bob.peer.close();
+        shard.settle();
+        assert!(!shard.is_of_interest("conv:1"));
+        assert_eq!(shard.publish("conv:1", "x"), 0);
+    });
+}
