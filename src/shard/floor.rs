@@ -147,6 +147,10 @@ impl<I: Io> Floor<I> {
         }
         self.effects.rearm = true;
         self.carry_out(slot);
+        if self.is_draining() {
+            // The sweep may have passed this slot already.
+            self.close(slot, CloseCode::GOING_AWAY);
+        }
         self.keep_ticking();
         Ok(ConnectionId { shard: self.room.shard as u16, slot, generation: self.generation })
     }
