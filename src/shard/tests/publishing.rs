@@ -39,7 +39,9 @@ fn publications_that_come_together_keep_their_order() {
         let mut members = shard.subscribers::<4>("conv:1");
         members.iter().for_each(|member| member.peer.stall(true));
         let messages: Vec<String> = (0..20).map(|n| n.to_string()).collect();
-        messages.iter().for_each(|message| drop(shard.publish("conv:1", message)));
+        messages.iter().for_each(|message| {
+            shard.publish("conv:1", message);
+        });
         members.iter().for_each(|member| member.peer.stall(false));
         shard.settle();
         members.iter_mut().for_each(|member| assert_eq!(member.texts(), messages));
