@@ -226,6 +226,7 @@ impl Uring {
         if self.state(slot).has(State::CLOSING) {
             buffer.inspect(|&id| self.buffers.provide(id));
             self.close_when_quiet(slot);
+            self.serve_waiting();
             return None;
         }
         match (entry.result(), buffer) {
@@ -234,14 +235,16 @@ impl Uring {
             }
             (result, buffer) => {
                 buffer.inspect(|&id| self.buffers.provide(id));
-                match -result {
+                let event = match -result {
                     // Nothing there after all, or no buffer: the poll tells when there is.
                     libc::EAGAIN | libc::ENOBUFS => {
                         self.watch(slot);
                         None
                     }
                     _ => Some(Event::Ended { slot }),
-                }
+                };
+                self.serve_waiting();
+                event
             }
         }
     }
@@ -287,7 +290,7 @@ impl Uring {
         self.push(receive, Kind::Receive, 0, slot);
     }
 
-    /// A buffer has come back: the slot that has waited longest receives.
+    /// A buffer has come back, or was not needed after all: the slot that has waited longest receives.
     fn serve_waiting(&mut self) {
         while self.receiving < self.buffers.provided()
             && let Some(slot) = self.waiting_for_buffer.pop_front()
