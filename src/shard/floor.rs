@@ -258,7 +258,8 @@ impl<I: Io> Floor<I> {
 
     /// Ticks come only while somebody has a deadline: an empty shard sleeps.
     pub(super) fn keep_ticking(&mut self) {
-        if !self.ticking && !(self.wheel.is_empty() && self.drain.is_none()) {
+        let has_deadlines = !self.wheel.is_empty() || self.is_draining();
+        if has_deadlines && !self.ticking {
             self.ticking = true;
             self.wire.io.tick(TICK_MS);
         }
