@@ -5,47 +5,20 @@
 //! slots wait, a send to a peer that has gone fails after any number of bytes. What the contract asks of the floor is
 //! asserted at each call, so misuse panics where it happens.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+mod chance;
+mod line;
+
 use std::io;
-use std::rc::Rc;
 
 use super::{Chunk, Event, InFlight, Io, Sending, Slot, VECTOR_MAX};
-use crate::clock::Now;
 use crate::shard::frame::LocalFrame;
+
+pub use chance::Chance;
+pub use line::{Clock, MemorySocket, Peer};
 
 /// Receive buffers of a backend, so few that slots have to wait for one.
 const BUFFERS: usize = 3;
 const BUFFER_BYTES: usize = 4096;
-
-/// Unix time of a clock's first moment.
-const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
-
-/// Time that passes only when the test says so.
-#[derive(Clone, Default)]
-pub struct Clock(Rc<Cell<u64>>);
-
-/// The far end of a socket, in the hands of the test.
-#[derive(Clone, Default)]
-pub struct Peer(Rc<RefCell<Line>>);
-
-/// The near end, to be adopted by the floor.
-pub struct MemorySocket {
-    peer: Peer,
-    /// Opening it fails.
-    pub broken: bool,
-}
-
-#[derive(Default)]
-struct Line {
-    to_floor: VecDeque<u8>,
-    from_floor: Vec<u8>,
-    /// Frames in each send that was completed.
-    sends: Vec<usize>,
-    stalled: bool,
-    gone: bool,
-    closed: bool,
-}
 
 pub struct Memory {
     chance: Chance,
@@ -79,57 +52,6 @@ struct Flight {
     arrived: usize,
     /// Completed; the event waits in `ready`.
     over: bool,
-}
-
-impl Clock {
-    pub fn now(&self) -> Now {
-        Now { us: self.0.get() * 1000, unix_ms: EPOCH_UNIX_MS + self.0.get() }
-    }
-
-    pub fn advance(&self, ms: u64) {
-        self.0.set(self.0.get() + ms);
-    }
-}
-
-impl Peer {
-    /// A connected pair.
-    pub fn connect() -> (Self, MemorySocket) {
-        let peer = Self::default();
-        (peer.clone(), MemorySocket { peer, broken: false })
-    }
-
-    /// Sends to the floor; lost when either side has closed.
-    pub fn write(&self, bytes: &[u8]) {
-        let mut line = self.0.borrow_mut();
-        if !line.gone && !line.closed {
-            line.to_floor.extend(bytes);
-        }
-    }
-
-    /// What has come from the floor since the last time.
-    pub fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.borrow_mut().from_floor)
-    }
-
-    /// How many frames each send carried that was completed since the last time.
-    pub fn take_sends(&self) -> Vec<usize> {
-        std::mem::take(&mut self.0.borrow_mut().sends)
-    }
-
-    /// Goes away. What was written before can still be received, what is sent from now on fails.
-    pub fn close(&self) {
-        self.0.borrow_mut().gone = true;
-    }
-
-    /// While stalled the peer reads nothing: sends do not complete.
-    pub fn stall(&self, stalled: bool) {
-        self.0.borrow_mut().stalled = stalled;
-    }
-
-    /// Whether the floor has closed the socket.
-    pub fn is_closed(&self) -> bool {
-        self.0.borrow().closed
-    }
 }
 
 impl Memory {
@@ -171,7 +93,7 @@ impl Memory {
     }
 
     fn tick_is_due(&self) -> bool {
-        self.tick_due_ms.is_some_and(|due| due <= self.clock.0.get())
+        self.tick_due_ms.is_some_and(|due| due <= self.clock.ms())
     }
 
     /// The floor has done with what it was told before.
@@ -318,7 +240,7 @@ impl Io for Memory {
 
     fn tick(&mut self, ms: u32) {
         assert!(self.tick_due_ms.is_none(), "one tick at a time");
-        self.tick_due_ms = Some(self.clock.0.get() + u64::from(ms));
+        self.tick_due_ms = Some(self.clock.ms() + u64::from(ms));
     }
 
     fn next(&mut self) -> Option<Event> {
@@ -405,121 +327,5 @@ fn slot_of(event: &Event) -> Option<Slot> {
     }
 }
 
-/// Splitmix64: every seed gives its own sequence, the same on every machine.
-pub struct Chance(pub u64);
-
-impl Chance {
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    /// From 0 to `end` - 1.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.draw() % end as u64) as usize
-    }
-
-    /// From 1 to `most`: half of the time all of it, so that both whole and cut messages are common.
-    fn up_to(&mut self, most: usize) -> usize {
-        if self.below(2) == 0 { most } else { 1 + self.below(most) }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shard::frame::Frame;
-
-    fn opened() -> (Memory, Peer) {
-        let mut memory = Memory::new(1, Clock::default());
-        let (peer, socket) = Peer::connect();
-        memory.open(0, socket).unwrap();
-        (memory, peer)
-    }
-
-    fn wait(memory: &mut Memory) -> Event {
-        for _ in 0..1000 {
-            memory.enter().unwrap();
-            if let Some(event) = memory.next() {
-                return event;
-            }
-        }
-        panic!("nothing happens");
-    }
-
-    fn frame(bytes: &'static [u8]) -> LocalFrame {
-        Frame::local(bytes.into(), 0)
-    }
-
-    #[test]
-    fn a_second_send_waits_for_the_first() {
-        let (mut memory, peer) = opened();
-        peer.stall(true);
-        assert_eq!(memory.send(0, &frame(b"abc")), Sending::Started);
-        assert_eq!(memory.send(0, &frame(b"def")), Sending::Busy);
-        assert!(memory.is_quiet());
-        peer.stall(false);
-        assert!(matches!(wait(&mut memory), Event::Sent { slot: 0 }));
-        assert_eq!(memory.in_flight(), InFlight::default());
-        assert_eq!((peer.take(), peer.take_sends()), (b"abc".to_vec(), vec![1]));
-    }
-
-    #[test]
-    fn a_closed_slot_tells_nothing_but_that_it_is_closed() {
-        let (mut memory, peer) = opened();
-        peer.write(b"never read");
-        peer.close();
-        memory.send(0, &frame(b"never sent"));
-        for _ in 0..10 {
-            memory.enter().unwrap();
-        }
-        memory.close(0);
-        assert!(matches!(wait(&mut memory), Event::Closed { slot: 0 }));
-        assert!(peer.is_closed() && memory.is_quiet() && memory.next().is_none());
-        assert_eq!(memory.in_flight(), InFlight::default());
-        memory.open(0, Peer::connect().1).unwrap();
-    }
-
-    #[test]
-    #[should_panic(expected = "is not free")]
-    fn a_slot_is_opened_once() {
-        let (mut memory, _) = opened();
-        let _ = memory.open(0, Peer::connect().1);
-    }
-
-    #[test]
-    #[should_panic(expected = "is closing")]
-    fn a_closing_slot_takes_no_send() {
-        let (mut memory, _) = opened();
-        memory.close(0);
-        memory.send(0, &frame(b"late"));
-    }
-
-    #[test]
-    #[should_panic(expected = "a send in flight already")]
-    fn a_vectored_send_does_not_overtake() {
-        let (mut memory, _) = opened();
-        memory.send(0, &frame(b"abc"));
-        memory.send_all(0, vec![frame(b"def")]);
-    }
-
-    #[test]
-    #[should_panic(expected = "a chunk is released")]
-    fn a_chunk_that_is_kept_is_noticed() {
-        let (mut memory, peer) = opened();
-        peer.write(b"abc");
-        assert!(matches!(wait(&mut memory), Event::Received { .. }));
-        let _ = memory.enter();
-    }
-
-    #[test]
-    #[should_panic(expected = "has ended is closed")]
-    fn a_slot_that_has_ended_must_be_closed() {
-        let (mut memory, peer) = opened();
-        peer.close();
-        assert!(matches!(wait(&mut memory), Event::Ended { slot: 0 }));
-        memory.next();
-    }
-}
+mod tests;

@@ -5,8 +5,11 @@ use crate::ws::close::CloseCode;
 use super::client::{Client, HEAD};
 use super::{Arrival, Shard, arrival, under_faults};
 
+/// Brings a client to a certain point.
+type Connect = fn(&mut Shard) -> Client;
+
 /// Every way to be connected at the moment of vanishing.
-const PHASES: [(&str, fn(&mut Shard) -> Client); 9] = [
+const PHASES: [(&str, Connect); 9] = [
     ("before anything was sent", |shard| shard.adopt(arrival("ann"))),
     ("without a token", |shard| shard.stranger()),
     ("with a session", |shard| shard.client("ann")),

@@ -1,0 +1,92 @@
+//! A socket in memory and the clock beside it: what the test holds, and what the backend moves.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::clock::Now;
+
+/// Unix time of a clock's first moment.
+const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
+
+/// Time that passes only when the test says so.
+#[derive(Clone, Default)]
+pub struct Clock(Rc<Cell<u64>>);
+
+/// The far end of a socket, in the hands of the test.
+#[derive(Clone, Default)]
+pub struct Peer(pub(super) Rc<RefCell<Line>>);
+
+/// The near end, to be adopted by the floor.
+pub struct MemorySocket {
+    pub(super) peer: Peer,
+    /// Opening it fails.
+    pub broken: bool,
+}
+
+/// What lies between the two ends.
+#[derive(Default)]
+pub(super) struct Line {
+    pub(super) to_floor: VecDeque<u8>,
+    pub(super) from_floor: Vec<u8>,
+    /// Frames in each send that was completed.
+    pub(super) sends: Vec<usize>,
+    pub(super) stalled: bool,
+    pub(super) gone: bool,
+    pub(super) closed: bool,
+}
+
+impl Clock {
+    pub fn now(&self) -> Now {
+        Now { us: self.0.get() * 1000, unix_ms: EPOCH_UNIX_MS + self.0.get() }
+    }
+
+    pub(super) fn ms(&self) -> u64 {
+        self.0.get()
+    }
+
+    pub fn advance(&self, ms: u64) {
+        self.0.set(self.0.get() + ms);
+    }
+}
+
+impl Peer {
+    /// A connected pair.
+    pub fn connect() -> (Self, MemorySocket) {
+        let peer = Self::default();
+        (peer.clone(), MemorySocket { peer, broken: false })
+    }
+
+    /// Sends to the floor; lost when either side has closed.
+    pub fn write(&self, bytes: &[u8]) {
+        let mut line = self.0.borrow_mut();
+        if !line.gone && !line.closed {
+            line.to_floor.extend(bytes);
+        }
+    }
+
+    /// What has come from the floor since the last time.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().from_floor)
+    }
+
+    /// How many frames each send carried that was completed since the last time.
+    pub fn take_sends(&self) -> Vec<usize> {
+        std::mem::take(&mut self.0.borrow_mut().sends)
+    }
+
+    /// Goes away. What was written before can still be received, what is sent from now on fails.
+    pub fn close(&self) {
+        self.0.borrow_mut().gone = true;
+    }
+
+    /// While stalled the peer reads nothing: sends do not complete.
+    pub fn stall(&self, stalled: bool) {
+        self.0.borrow_mut().stalled = stalled;
+    }
+
+    /// Whether the floor has closed the socket.
+    pub fn is_closed(&self) -> bool {
+        self.0.borrow().closed
+    }
+}
