@@ -146,6 +146,23 @@ fn a_fresh_token_moves_both_the_warning_and_the_end() {
 }
 
 #[test]
+fn a_token_that_holds_for_seconds_only_is_announced_at_once_and_closes_in_time() {
+    under_faults(|mut shard| {
+        let mut clients = [shard.stranger(), session_of(&mut shard, 3600)];
+        clients.iter().for_each(|client| client.authenticate(&token("ann", None, 5)));
+        shard.pass(1_000);
+        for client in &mut clients {
+            let heard = client.texts();
+            assert!(heard[0].contains("auth.success") && heard[1].contains(r#""expires_in":5,"#), "{heard:?}");
+        }
+        shard.pass(3_900);
+        assert!(clients.iter_mut().all(|client| client.heard().is_empty()));
+        shard.pass(300);
+        assert!(clients.iter_mut().all(|client| client.heard() == [Said::close(CloseCode::TOKEN_EXPIRED)]));
+    });
+}
+
+#[test]
 fn a_fresh_token_keeps_the_session_in_its_channels() {
     under_faults(|mut shard| {
         let [mut ann] = shard.subscribers("conv:1");

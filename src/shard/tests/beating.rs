@@ -56,6 +56,23 @@ fn a_silent_client_is_closed() {
 }
 
 #[test]
+fn deadlines_hold_after_the_shard_was_empty_for_long_and_after_a_long_pause() {
+    under_faults(|mut shard| {
+        shard.client("first").peer.close();
+        shard.pass(200);
+        shard.clock.advance(1_800_000);
+        let (mut ann, mut stranger) = (shard.client("ann"), shard.stranger());
+        shard.pass(9_900);
+        assert_eq!((ann.heard(), stranger.heard()), (vec![], vec![]));
+        // The loop does not get to run for more than a minute.
+        shard.clock.advance(75_000);
+        shard.settle();
+        assert_eq!(stranger.heard(), [Said::close(CloseCode::AUTH_TIMEOUT)]);
+        assert_eq!(ann.heard(), [Said::close(CloseCode::NO_SIGN_OF_LIFE)]);
+    });
+}
+
+#[test]
 fn a_ping_is_answered_with_what_it_carried() {
     under_faults(|mut shard| {
         let mut ann = shard.client("ann");
