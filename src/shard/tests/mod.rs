@@ -10,6 +10,7 @@ mod chaos;
 mod client;
 mod closing;
 mod draining;
+mod inspecting;
 mod kernel;
 mod publishing;
 mod slow;

@@ -1,0 +1,91 @@
+//! What a shard says of itself when asked.
+
+use std::sync::{Arc, Mutex};
+
+use crate::bus::{Answer, Command};
+use crate::shard::inspect::ConnectionInfo;
+
+use super::{SHARD, Shard, under_faults};
+
+/// An answer to a command, and where it arrives.
+fn kept<T: Send + 'static>() -> (Answer<T>, Arc<Mutex<Option<T>>>) {
+    let place = Arc::new(Mutex::new(None));
+    let kept = place.clone();
+    (Arc::new(move |value| *kept.lock().unwrap() = Some(value)), place)
+}
+
+fn connections(shard: &mut Shard, limit: usize, user: Option<&str>) -> Vec<ConnectionInfo> {
+    let (answer, place) = kept();
+    shard.command(Command::Connections { limit, user: user.map(Into::into), answer });
+    shard.settle();
+    place.lock().unwrap().take().unwrap()
+}
+
+#[test]
+fn a_connection_is_described_as_it_is() {
+    under_faults(|mut shard| {
+        shard.pass(1_000);
+        let ann = shard.client_with("ann", |identity, details| {
+            identity.user_type = Some("driver".into());
+            details.platform = Some("ios".into());
+            details.device_id = Some("phone-1".into());
+        });
+        shard.stranger();
+        ann.subscribe("conv:1");
+        ann.peer.stall(true);
+        shard.settle();
+        shard.publish("conv:1", "hello");
+        shard.pass(5_000);
+
+        let found = connections(&mut shard, 10, Some("ann"));
+        let [info] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((info.shard, info.slot), (SHARD, 0));
+        assert_eq!(info.session_id, "abcdef01-2345-8003-8000-000000000001");
+        assert_eq!((info.user_id.as_deref(), info.user_type.as_deref()), (Some("ann"), Some("driver")));
+        assert_eq!((info.platform.as_deref(), info.device_id.as_deref()), (Some("ios"), Some("phone-1")));
+        assert_eq!((info.connected_at, info.expires_at), (1_800_000_001, Some(1_800_003_600)));
+        assert_eq!(info.channels, ["user:ann", "type:driver", "conv:1"]);
+        assert_eq!(info.outbox_bytes, "..hello".len());
+    });
+}
+
+#[test]
+fn connections_are_listed_up_to_a_limit_and_by_user() {
+    under_faults(|mut shard| {
+        let clients = [shard.client("ann"), shard.client("ann"), shard.client("bob"), shard.stranger()];
+        assert_eq!(connections(&mut shard, 10, None).len(), 4);
+        assert_eq!(connections(&mut shard, 3, None).len(), 3);
+        assert_eq!(connections(&mut shard, 10, Some("ann")).len(), 2);
+        assert_eq!(connections(&mut shard, 1, Some("ann")).len(), 1);
+        assert_eq!(connections(&mut shard, 10, Some("eve")).len(), 0);
+        let stranger = &connections(&mut shard, 10, None)[3];
+        assert_eq!((&stranger.user_id, stranger.expires_at, stranger.channels.len()), (&None, None, 0));
+        // One that is closing is listed until its slot is free, but belongs to nobody any more.
+        clients[2].authenticate("nonsense");
+        shard.settle();
+        assert_eq!(connections(&mut shard, 10, None).len(), 4);
+        assert_eq!(connections(&mut shard, 10, Some("bob")).len(), 0);
+    });
+}
+
+#[test]
+fn channels_and_types_are_counted() {
+    under_faults(|mut shard| {
+        shard.subscribers::<2>("conv:1");
+        let driver = shard.client_with("u0", |identity, _| identity.user_type = Some("driver".into()));
+        let (answer, channels) = kept();
+        shard.command(Command::Channels { answer });
+        let (answer, types) = kept();
+        shard.command(Command::Types { answer });
+        shard.settle();
+        let channels = channels.lock().unwrap().take().unwrap();
+        let mut channels: Vec<_> = channels.iter().map(|channel| (&*channel.name, channel.subscribers)).collect();
+        channels.sort_unstable();
+        assert_eq!(channels, [("conv:1", 2), ("type:driver", 1), ("user:u0", 2), ("user:u1", 1)]);
+        let types = types.lock().unwrap().take().unwrap();
+        assert_eq!(types.iter().map(|t| (&*t.user_type, t.sessions)).collect::<Vec<_>>(), [("driver", 1)]);
+        driver.peer.close();
+        shard.settle();
+        assert_eq!(shard.floor.room.profiles.types().count(), 0);
+    });
+}
