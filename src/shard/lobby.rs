@@ -44,6 +44,7 @@ pub struct Lobby {
     pub addresses: Arc<Addresses>,
     /// Of all shards: for the public health page and the limit of the whole process.
     pub counters: Arc<[Arc<Counters>]>,
+    pub own_counters: Arc<Counters>,
     pub buffers: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -55,7 +56,7 @@ impl Lobby {
             match listener.accept().await {
                 Ok((stream, address)) => {
                     self.gate.spend();
-                    self.own_counters().accepted.add(1);
+                    self.own_counters.accepted.add(1);
                     monoio::spawn(self.clone().handshake(stream, address, pass));
                 }
                 // The client has gone already, or there is no descriptor for it: both pass.
@@ -79,7 +80,7 @@ impl Lobby {
         };
         self.keep(buffer);
         if let Some((stream, Answer { bytes, refusal })) = answer {
-            refusal.inspect(|refusal| self.own_counters().refused.count(refusal.label()));
+            refusal.inspect(|refusal| self.own_counters.refused.count(refusal.label()));
             // Whoever does not take the answer in time goes without.
             let _ = monoio::time::timeout(deadline, say(stream, bytes)).await;
         }
@@ -103,7 +104,7 @@ impl Lobby {
         match decision {
             Decision::Refuse(refusal) => Some((stream, refusal.into())),
             Decision::TokenRefused(error) => {
-                self.own_counters().tokens_refused.count(error.name());
+                self.own_counters.tokens_refused.count(error.name());
                 Some((stream, Refusal::Token { code: error.name(), message: error.message() }.into()))
             }
             Decision::Tell(page) => {
@@ -124,10 +125,6 @@ impl Lobby {
 
     fn open_connections(&self) -> u64 {
         self.counters.iter().map(|c| c.connections.get() as u64).sum()
-    }
-
-    fn own_counters(&self) -> Arc<Counters> {
-        self.floor.borrow().counters().clone()
     }
 
     fn keep(&self, mut buffer: Vec<u8>) {

@@ -114,6 +114,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
         bell: lane.bell,
         rules,
         addresses,
+        own_counters: counters[shard].clone(),
         counters,
         buffers: RefCell::default(),
     };

@@ -41,6 +41,8 @@ struct State {
     awaited: bool,
     /// A chunk is ready or on loan.
     receiving: bool,
+    /// Released without `watch`: nothing is received any more.
+    unwatched: bool,
     ended: bool,
     closing: bool,
 }
@@ -135,7 +137,7 @@ impl Memory {
     /// Receives some of what the peer has written, or finds that it is gone.
     fn progress_receive(&mut self, slot: Slot) {
         let Some(state) = &mut self.slots[slot as usize] else { return };
-        if state.closing || state.receiving || state.ended {
+        if state.closing || state.receiving || state.unwatched || state.ended {
             return;
         }
         let mut line = state.peer.0.borrow_mut();
@@ -144,7 +146,7 @@ impl Memory {
             let len = self.chance.up_to(line.to_floor.len().min(BUFFER_BYTES));
             self.buffers[buffer] = Some(line.to_floor.drain(..len).collect());
             state.receiving = true;
-            let chunk = Chunk { slot, buffer: buffer as u16, len: len as u32, more: !line.to_floor.is_empty() };
+            let chunk = Chunk { slot, buffer: buffer as u16, len: len as u32 };
             self.ready.push(Event::Received { slot, chunk });
         } else if line.gone {
             state.ended = true;
@@ -165,7 +167,7 @@ impl State {
     fn is_quiet(&self) -> bool {
         let line = self.peer.0.borrow();
         let sends = self.sending.as_ref().is_some_and(|flight| !flight.over && (line.gone || !line.stalled));
-        let receives = !self.ended && (line.gone || !line.to_floor.is_empty());
+        let receives = !self.ended && !self.unwatched && (line.gone || !line.to_floor.is_empty());
         !self.closing && !sends && !receives
     }
 }
@@ -193,6 +195,7 @@ impl Io for Memory {
             sending: None,
             awaited: false,
             receiving: false,
+            unwatched: false,
             ended: false,
             closing: false,
         });
@@ -270,11 +273,12 @@ impl Io for Memory {
         self.buffers[chunk.buffer as usize].as_deref_mut().expect("a buffer on loan is filled")
     }
 
-    fn release(&mut self, chunk: Chunk) {
+    fn release(&mut self, chunk: Chunk, watch: bool) {
         assert_eq!(self.loan.take(), Some((chunk.slot, chunk.buffer)), "only a chunk on loan is released");
         self.buffers[chunk.buffer as usize] = None;
         if let Some(state) = &mut self.slots[chunk.slot as usize] {
             state.receiving = false;
+            state.unwatched |= !watch;
         }
     }
 

@@ -206,6 +206,7 @@ fn rules() -> Rules {
         path: "/ws".into(),
         server_id: "node-1".into(),
         process: 0xabcd_ef01_2345,
+        connections_max: usize::MAX,
         message_bytes_max: 8192,
         outbox_bytes_max: OUTBOX_BYTES_MAX,
         channels_per_connection_max: 6,
