@@ -19,7 +19,7 @@ pub fn keep_pages_small() {
 /// the same number, the file table of each ring.
 pub fn raise_open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let mut raised = limit.clone();
+    let mut raised = limit;
     raised.current = limit.maximum;
     let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     current.map_or(usize::MAX, |n| n as usize)

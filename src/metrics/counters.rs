@@ -160,8 +160,6 @@ counters! {
     deliveries_dropped: counter,
     /// Pings and heartbeats sent.
     heartbeats_sent: counter,
-    /// Times the loop slept.
-    sleeps: counter,
     /// Turns of the loop.
     turns: counter,
 }

@@ -180,7 +180,7 @@ impl<I: Io> Floor<I> {
         if worked {
             self.show();
         }
-        worked
+        worked || self.wire.io.has_queued()
     }
 
     /// Before sleeping: false when something waits that would not ring the bell.

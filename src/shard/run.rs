@@ -124,18 +124,14 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
 async fn turn_until_done(lobby: &Lobby) {
     let ear = Ear::new(&lobby.bell).expect("an eventfd can be duplicated");
     loop {
-        for _ in 0..ROUNDS_PER_LOBBY_TURN {
-            if !lobby.floor.borrow_mut().turn(Now::read()) {
-                break;
-            }
-        }
+        let busy = (0..ROUNDS_PER_LOBBY_TURN).all(|_| lobby.floor.borrow_mut().turn(Now::read()));
         lobby.gate.refill();
         if lobby.floor.borrow().is_done() {
             return;
         }
         lobby.bell.doze();
-        if !lobby.floor.borrow_mut().doze() {
-            // Busy: the wait below ends at once, but monoio gets its turn in it.
+        if busy || !lobby.floor.borrow_mut().doze() {
+            // The wait below ends at once, but monoio gets its turn in it.
             lobby.bell.ring();
         }
         ear.listen().await;

@@ -16,8 +16,8 @@ pub const REACHED: &str = "delivered";
 pub const DISCONNECTED: &str = "disconnected";
 
 /// The names in `/health/websocket`.
-pub const TOTAL: &str = "total";
-pub const ACTIVE: &str = "active";
+pub const TOTAL: &str = "totalConnections";
+pub const ACTIVE: &str = "activeConnections";
 pub const CONNECTED_USERS: &str = "connectedUsers";
 pub const SUBSCRIPTIONS: &str = "subscriptions";
 

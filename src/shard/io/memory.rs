@@ -308,6 +308,10 @@ impl Io for Memory {
         Ok(())
     }
 
+    fn has_queued(&mut self) -> bool {
+        false
+    }
+
     fn doze(&mut self) -> bool {
         self.is_quiet()
     }

@@ -89,6 +89,9 @@ pub trait Io {
     /// Hands everything queued to the kernel and fetches what has completed.
     fn enter(&mut self) -> io::Result<()>;
 
+    /// Whether requests wait for the next [`Io::enter`]: not the moment to sleep.
+    fn has_queued(&mut self) -> bool;
+
     /// Before sleeping: from now on completions ring the shard's bell. False when something has completed already.
     fn doze(&mut self) -> bool;
 

@@ -439,7 +439,12 @@ impl Io for Uring {
         self.submit()
     }
 
+    fn has_queued(&mut self) -> bool {
+        !self.ring.submission().is_empty()
+    }
+
     fn doze(&mut self) -> bool {
+        debug_assert!(!self.has_queued(), "what is queued would sleep as well");
         self.ring.completion().enable_eventfd();
         // The kernel sets the task-run flag, then looks whether the bell is muted; we unmute, then look at the flag.
         fence(Ordering::SeqCst);
