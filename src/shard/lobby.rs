@@ -68,6 +68,11 @@ impl Lobby {
         }
     }
 
+    /// Drained, and so are the others: until then somebody has to tell those who come that we go.
+    pub fn is_done(&self) -> bool {
+        self.floor.borrow().is_done() && self.open_connections() == 0
+    }
+
     async fn handshake(self: Rc<Self>, mut stream: TcpStream, address: SocketAddr, _pass: Pass) {
         let mut buffer = self.buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES_USUAL));
         let deadline = self.rules.handshake_deadline;
@@ -129,7 +134,8 @@ impl Lobby {
 
     fn keep(&self, mut buffer: Vec<u8>) {
         let mut buffers = self.buffers.borrow_mut();
-        if buffers.len() < BUFFERS_KEPT && buffer.capacity() <= HEAD_BYTES_USUAL {
+        // A read that was given up keeps its buffer: then this one is empty.
+        if buffers.len() < BUFFERS_KEPT && buffer.capacity() == HEAD_BYTES_USUAL {
             buffer.clear();
             buffers.push(buffer);
         }
@@ -156,7 +162,7 @@ async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<b
             if filled > HEAD_BYTES_MAX {
                 return Ok(false);
             }
-            buffer.reserve(filled);
+            buffer.reserve(filled.max(HEAD_BYTES_USUAL));
         }
         let (read, slice) = stream.read(std::mem::take(buffer).slice_mut(filled..)).await;
         *buffer = slice.into_inner();

@@ -126,7 +126,7 @@ async fn turn_until_done(lobby: &Lobby) {
     loop {
         let busy = (0..ROUNDS_PER_LOBBY_TURN).all(|_| lobby.floor.borrow_mut().turn(Now::read()));
         lobby.gate.refill();
-        if lobby.floor.borrow().is_done() {
+        if lobby.is_done() {
             return;
         }
         lobby.bell.doze();
