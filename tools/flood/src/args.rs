@@ -1,0 +1,254 @@
+//! The command line: what can be typed, its help, its defaults. No logic but the choice of defaults.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::client::cast::Protocol;
+use crate::client::stamp;
+use crate::floor::FloorArgs;
+use crate::sources::Sources;
+
+/// Opens WebSockets by the hundred thousand, checks every message, and measures what the server spends.
+#[derive(Debug, Parser)]
+#[command(name = "ringway-flood", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Scenario {
+    /// Open connections at a pace, then keep them quiet
+    Hold(Hold),
+    /// Round trips of ping
+    Echo(Echo),
+    /// One publisher, every subscriber's receipt checked
+    Fanout(Fanout),
+    /// Everybody drops at once and comes back
+    Storm(Storm),
+    /// The ride-hailing day: drivers, riders, notifications, slow and vanishing clients
+    Mix(Mix),
+    /// The fan-out against the floor: a bare loop that only sends
+    FloorFanout(Fanout),
+    /// The echo against the floor: a bare loop that only sends back
+    FloorEcho(Echo),
+    /// The floor itself; started by the two above
+    FloorServer(FloorArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Connections to open
+    #[arg(long, short = 'c', default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
+
+    /// The server to connect to
+    #[arg(long, default_value = "ws://127.0.0.1:4000/ws")]
+    pub url: String,
+
+    /// Start this gateway (path to the ringway binary) for the run, and stop it afterwards
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["url", "admin", "server_pid"])]
+    pub spawn: Option<PathBuf>,
+
+    /// Shards of the gateway that is started [default: as many as the limit of open files calls for]
+    #[arg(long)]
+    pub shards: Option<usize>,
+
+    /// The server's admin port, such as http://127.0.0.1:4001
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
+
+    #[arg(long, value_name = "TOKEN")]
+    pub admin_token: Option<String>,
+
+    /// Where messages are posted; {channel} is filled in [default: ADMIN/broadcast/channel/{channel}]
+    #[arg(long, value_name = "URL")]
+    pub publish: Option<String>,
+
+    /// Publish through this Redis instead; with --spawn, `spawn` starts one
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+
+    /// First part of every Redis channel
+    #[arg(long, default_value = "ws")]
+    pub redis_prefix: String,
+
+    /// Process of the server, to measure its CPU time and memory; may be repeated
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Vec<u32>,
+
+    /// Addresses to connect from, such as 127.1.0.1-127.1.0.64 [default: on loopback, one per 14,000 connections]
+    #[arg(long, value_name = "RANGE")]
+    pub source_addresses: Option<Sources>,
+
+    /// Secret that tokens are signed with, one per connection [default: that of --spawn, or of development mode]
+    #[arg(long, value_name = "SECRET", conflicts_with = "token")]
+    pub token_secret: Option<String>,
+
+    /// The token of every connection; {i} and {group} are filled in; empty: none
+    #[arg(long, value_name = "TEMPLATE")]
+    pub token: Option<String>,
+
+    /// Message that subscribes; {i} and {group} are filled in; empty: none
+    #[arg(long, value_name = "TEMPLATE")]
+    pub subscribe: Option<String>,
+
+    /// Text in the server's first message that is awaited; empty: not awaited
+    #[arg(long, value_name = "TEXT")]
+    pub greeting: Option<String>,
+
+    /// Text in the answer to the subscription that is awaited; empty: not awaited
+    #[arg(long, value_name = "TEXT")]
+    pub subscribed: Option<String>,
+
+    #[arg(long, value_enum, default_value = "ringway")]
+    pub protocol: Protocol,
+
+    /// Connects per second [default: as fast as handshakes complete]
+    #[arg(long, value_name = "PER_SECOND")]
+    pub rate: Option<f64>,
+
+    /// Threads, each with a ring of its own [default: one per core, more where the limit of open files calls for it]
+    #[arg(long)]
+    pub workers: Option<u32>,
+
+    /// Length of the phase that is measured [default: hold 60s, others 10s]
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+
+    /// Bytes of a message
+    #[arg(long, default_value_t = 64, value_parser = payload_bytes)]
+    pub payload_bytes: usize,
+
+    /// Append one JSON line per phase to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Name of this run in table and JSON [default: the server's]
+    #[arg(long)]
+    pub label: Option<String>,
+
+    /// No progress bars
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Hold {
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Echo {
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Messages per second of all connections together [default: one per connection, at most 20000]
+    #[arg(long, value_name = "PER_SECOND", conflicts_with = "in_flight")]
+    pub message_rate: Option<f64>,
+
+    /// Closed loop instead: keep so many messages under way
+    #[arg(long, value_name = "COUNT")]
+    pub in_flight: Option<u32>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Fanout {
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Messages to publish
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub messages: u64,
+
+    /// Messages per second [default: so many that there are 50000 deliveries a second, at most 1000]
+    #[arg(long, value_name = "PER_SECOND")]
+    pub publish_rate: Option<f64>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Storm {
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Connections that stay and receive messages all the while
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub background: u32,
+
+    /// Messages per second to those that stay
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 10.0)]
+    pub publish_rate: f64,
+
+    /// How the others drop: with an orderly end of their TCP connections instead of a reset
+    #[arg(long)]
+    pub orderly: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Mix {
+    #[command(flatten)]
+    pub common: Common,
+
+    /// One in so many connections is a driver
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..))]
+    pub driver_every: u32,
+
+    /// Between two locations of a driver
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub location_interval: Duration,
+
+    /// Notifications per second, each to one user
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 100.0)]
+    pub notification_rate: f64,
+
+    /// Further clients that subscribe to a driver and then read nothing
+    #[arg(long, default_value_t = 20)]
+    pub slow: u32,
+
+    /// Percentage of riders that fall silent without a goodbye
+    #[arg(long, default_value_t = 1.0)]
+    pub vanishing_percent: f64,
+}
+
+fn payload_bytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes) if (stamp::BYTES_MIN..=16 << 20).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("a message has {} bytes to 16 MiB", stamp::BYTES_MIN)),
+    }
+}
+
+impl Scenario {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hold(_) => "hold",
+            Self::Echo(_) => "echo",
+            Self::Fanout(_) => "fanout",
+            Self::Storm(_) => "storm",
+            Self::Mix(_) => "mix",
+            Self::FloorFanout(_) => "floor-fanout",
+            Self::FloorEcho(_) => "floor-echo",
+            Self::FloorServer(_) => "floor-server",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_message_must_have_room_for_its_stamp() {
+        let parse = |bytes| Cli::try_parse_from(["ringway-flood", "fanout", "--payload-bytes", bytes]);
+        assert!(parse("64").is_ok());
+        assert!(parse("10").is_err());
+    }
+}

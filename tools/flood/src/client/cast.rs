@@ -1,0 +1,164 @@
+//! Who the clients are: user, token, subscription and behaviour of connection number `i`.
+//!
+//! Shared by all workers and read only. A template may contain `{i}` (number of the connection) and `{group}`.
+
+use ringway::auth::mint::mint;
+
+use super::upgrade;
+
+/// Tokens live longer than any run.
+const TOKEN_TTL_S: u64 = 7 * 24 * 3600;
+
+/// How the server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protocol {
+    /// JSON messages with a `type`: greeting, subscription, heartbeats, ping and pong.
+    #[default]
+    Ringway,
+    /// Nothing but frames: what is sent comes back.
+    PlainEcho,
+}
+
+/// Where the token of a connection comes from.
+#[derive(Clone, Debug)]
+pub enum Token {
+    None,
+    /// The same for all, or a template.
+    Text(String),
+    /// Made for user `u{i}`, signed with this secret.
+    Secret(String),
+}
+
+/// What part a connection plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub group: u32,
+    pub user_type: Option<&'static str>,
+    /// Subscribes to its group's channel.
+    pub subscribes: bool,
+    /// Sends in echo phases.
+    pub sends: bool,
+    /// Stays when everybody else drops.
+    pub stays: bool,
+    /// Falls silent once it is held.
+    pub vanishes: bool,
+}
+
+/// Which parts there are.
+#[derive(Clone, Copy, Debug)]
+pub enum Troupe {
+    /// All alike, spread over `groups`.
+    Even { groups: u32 },
+    /// The first of every `every` connections listens to the background channel and stays, the others come and go.
+    Storm { every: u32 },
+    /// The first of every `every` connections is a driver, the others follow one of the `drivers`; of those others one in
+    /// `vanishing_every` (0: none) vanishes.
+    Day { every: u32, drivers: u32, vanishing_every: u32 },
+}
+
+#[derive(Clone, Debug)]
+pub struct Cast {
+    pub protocol: Protocol,
+    pub troupe: Troupe,
+    pub host: String,
+    pub path: String,
+    pub token: Token,
+    /// The message that subscribes; empty: none.
+    pub subscribe: String,
+    /// A text in the server's first message; empty: not awaited.
+    pub greeting: String,
+    /// A text in the answer to the subscription; empty: not awaited.
+    pub subscribed: String,
+}
+
+impl Troupe {
+    pub fn part(self, i: u32) -> Part {
+        let plain = Part { group: 0, user_type: None, subscribes: true, sends: true, stays: false, vanishes: false };
+        match self {
+            Self::Even { groups } => Part { group: i % groups.max(1), ..plain },
+            Self::Storm { every } => {
+                let stays = i.is_multiple_of(every);
+                Part { group: u32::from(!stays), stays, ..plain }
+            }
+            Self::Day { every, drivers, vanishing_every } => {
+                let (round, place) = (i / every, i % every);
+                if place == 0 && round < drivers {
+                    return Part { group: round, user_type: Some("driver"), subscribes: false, ..plain };
+                }
+                let rider = round * (every - 1) + place;
+                Part {
+                    group: i % drivers.max(1),
+                    user_type: Some("rider"),
+                    sends: false,
+                    vanishes: vanishing_every > 0 && rider.is_multiple_of(vanishing_every),
+                    ..plain
+                }
+            }
+        }
+    }
+}
+
+impl Cast {
+    pub fn part(&self, i: u32) -> Part {
+        self.troupe.part(i)
+    }
+
+    pub fn user(i: u32) -> String {
+        format!("u{i}")
+    }
+
+    /// The upgrade request of connection `i`.
+    pub fn request(&self, i: u32, now_unix_s: u64) -> Vec<u8> {
+        let part = self.part(i);
+        let token = match &self.token {
+            Token::None => None,
+            Token::Text(template) => Some(fill(template, i, part.group)),
+            // Fails only for an empty secret, which the arguments refuse.
+            Token::Secret(secret) => mint(secret, &Self::user(i), part.user_type, TOKEN_TTL_S, now_unix_s, &[]).ok(),
+        };
+        upgrade::request(&self.host, &fill(&self.path, i, part.group), token.as_deref())
+    }
+
+    /// The message that subscribes connection `i`, if it subscribes at all.
+    pub fn subscription(&self, i: u32) -> Option<String> {
+        let part = self.part(i);
+        let wanted = part.subscribes && !self.subscribe.is_empty();
+        wanted.then(|| fill(&self.subscribe, i, part.group))
+    }
+}
+
+fn fill(template: &str, i: u32, group: u32) -> String {
+    if !template.contains('{') {
+        return template.to_owned();
+    }
+    template.replace("{i}", &i.to_string()).replace("{group}", &group.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_filled_with_number_and_group() {
+        let text = fill(r#"{"type":"subscribe","channels":["conv:{group}","x:{i}"]}"#, 7, 2);
+        assert_eq!(text, r#"{"type":"subscribe","channels":["conv:2","x:7"]}"#);
+    }
+
+    #[test]
+    fn a_storm_has_an_audience_that_stays() {
+        let troupe = Troupe::Storm { every: 10 };
+        let stays = (0..1000).filter(|&i| troupe.part(i).stays).count();
+        assert_eq!(stays, 100);
+        assert!((0..1000).all(|i| troupe.part(i).stays == (troupe.part(i).group == 0)));
+    }
+
+    #[test]
+    fn every_rider_follows_a_driver_and_only_drivers_send() {
+        let troupe = Troupe::Day { every: 5, drivers: 20, vanishing_every: 10 };
+        let parts: Vec<Part> = (0..100).map(|i| troupe.part(i)).collect();
+        let drivers: Vec<&Part> = parts.iter().filter(|part| part.user_type == Some("driver")).collect();
+        assert_eq!(drivers.iter().map(|driver| driver.group).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+        assert!(parts.iter().all(|part| part.sends == (part.user_type == Some("driver")) && part.group < 20));
+        assert_eq!(parts.iter().filter(|part| part.vanishes).count(), 8);
+    }
+}

@@ -1,0 +1,191 @@
+//! All workers together: starts them, gives them orders, sums up what they count.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+use ringway::shard::bell::Bell;
+
+use crate::client::cast::Cast;
+use crate::limits::Trouble;
+use crate::sources::Sources;
+use crate::worker::tally::{Gauge, Gauges, Tally};
+use crate::worker::{Order, Ramp, Seat, Worker, traffic};
+
+/// Handshakes under way at once in the whole fleet, when the ramp is not paced.
+const IN_PROGRESS_MAX: u32 = 2048;
+
+/// What the fleet is made of.
+pub struct Muster {
+    pub cast: Arc<Cast>,
+    pub target: SocketAddr,
+    pub connections: u32,
+    pub workers: u32,
+    pub sources: Option<Sources>,
+    pub closes_by_reset: bool,
+}
+
+pub struct Fleet {
+    members: Vec<Member>,
+}
+
+struct Member {
+    orders: Sender<Order>,
+    bell: Bell,
+    gauges: Arc<Gauges>,
+    thread: Option<JoinHandle<()>>,
+    /// Kernel's id of the thread, for its CPU time.
+    thread_id: i32,
+}
+
+impl Fleet {
+    pub fn start(muster: &Muster) -> Result<Self, Trouble> {
+        let mut fleet = Self { members: Vec::new() };
+        let mut first = 0;
+        for worker in 0..muster.workers {
+            let count = share(muster.connections, muster.workers, worker);
+            fleet.members.push(Member::start(muster, worker, first, count)?);
+            first += count;
+        }
+        Ok(fleet)
+    }
+
+    /// Opens everything that is not open; `per_s` connects a second in the whole, or as fast as handshakes complete.
+    pub fn open(&self, per_s: Option<f64>) {
+        let workers = self.members.len() as u32;
+        let ramp = Ramp {
+            per_s: per_s.map(|per_s| per_s / f64::from(workers)),
+            in_progress_max: (IN_PROGRESS_MAX / workers).max(8),
+        };
+        self.order(|_| Order::Open(ramp));
+    }
+
+    pub fn drop_all(&self) {
+        self.order(|_| Order::Drop);
+    }
+
+    pub fn follow(&self, stream: usize, next: u32) {
+        self.order(|_| Order::Follow { stream, next });
+    }
+
+    /// Sends as planned. The workers' connections are interleaved, and so are the times at which they send.
+    pub fn send(&self, plan: &traffic::Plan) {
+        let workers = self.members.len() as u64;
+        self.order(|worker| {
+            let mut plan = plan.clone();
+            match &mut plan.pace {
+                traffic::Pace::Interval { us } => {
+                    plan.start_us += *us / self.connections_hint() * worker as u64 / workers
+                }
+                traffic::Pace::InFlight { count } => *count = share(*count, workers as u32, worker as u32),
+            }
+            Order::Send(plan)
+        });
+    }
+
+    pub fn hush(&self) {
+        self.order(|_| Order::Hush);
+    }
+
+    /// What all have counted since they were asked last.
+    pub fn report(&self) -> Tally {
+        let (to, from) = bounded(self.members.len());
+        self.order(|_| Order::Report(to.clone()));
+        drop(to);
+        from.iter().fold(Tally::default(), |mut sum, tally| {
+            sum.add(&tally);
+            sum
+        })
+    }
+
+    pub fn gauge(&self) -> Gauge {
+        let mut sum = Gauge::default();
+        self.members.iter().for_each(|member| sum.add(&member.gauges));
+        sum
+    }
+
+    /// What stops the run, if anything does.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.members.iter().find_map(|member| member.gauges.trouble.get().cloned())
+    }
+
+    pub fn thread_ids(&self) -> Vec<i32> {
+        self.members.iter().map(|member| member.thread_id).collect()
+    }
+
+    fn connections_hint(&self) -> u64 {
+        self.gauge().held.max(1)
+    }
+
+    fn order(&self, order: impl Fn(usize) -> Order) {
+        for (i, member) in self.members.iter().enumerate() {
+            // A worker that has ended has panicked, which was told already.
+            let _ = member.orders.send(order(i));
+            member.bell.wake();
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.order(|_| Order::End);
+        for member in &mut self.members {
+            if let Some(thread) = member.thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Member {
+    fn start(muster: &Muster, worker: u32, first: u32, count: u32) -> Result<Self, Trouble> {
+        let (orders, taken) = unbounded();
+        let bell = Bell::new()?;
+        let gauges = Arc::<Gauges>::default();
+        let seat = Seat {
+            first,
+            count,
+            cast: muster.cast.clone(),
+            target: muster.target,
+            sources: muster.sources,
+            closes_by_reset: muster.closes_by_reset,
+            orders: taken,
+            gauges: gauges.clone(),
+            bell: bell.clone(),
+        };
+        let (tell, told) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name(format!("flood-{worker}")).spawn(move || {
+            let thread_id = nix::unistd::gettid().as_raw();
+            match Worker::new(seat) {
+                Ok(worker) => {
+                    let _ = tell.send(Ok(thread_id));
+                    worker.run();
+                }
+                Err(trouble) => drop(tell.send(Err(trouble))),
+            }
+        })?;
+        let thread_id = told.recv().unwrap_or_else(|_| Err(Trouble::new("a worker ended while it started")))?;
+        Ok(Self { orders, bell, gauges, thread: Some(thread), thread_id })
+    }
+}
+
+/// The share of part `index` of `parts` in `whole`: all shares together are the whole, and differ by one at most.
+fn share(whole: u32, parts: u32, index: u32) -> u32 {
+    whole / parts + u32::from(index < whole % parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_differ_by_one_at_most_and_add_up() {
+        for (whole, parts) in [(100_000, 6), (7, 3), (2, 4), (1_000_000, 53)] {
+            let shares: Vec<u32> = (0..parts).map(|i| share(whole, parts, i)).collect();
+            assert_eq!(shares.iter().sum::<u32>(), whole);
+            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+        }
+    }
+}

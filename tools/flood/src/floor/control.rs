@@ -1,0 +1,61 @@
+//! The control port: `POST /broadcast/…` sends the body to every connection, any GET is answered with 200.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use bytes::Bytes;
+use ringway::ws::frame::encode_text;
+use ringway::ws::handshake::read_request;
+
+use super::ring::{Command, Lane};
+
+pub(super) fn serve(listener: &TcpListener, lanes: &[Lane]) -> io::Result<()> {
+    for stream in listener.incoming() {
+        let (stream, lanes) = (stream?, lanes.to_vec());
+        std::thread::Builder::new().name("control".into()).spawn(move || {
+            // A caller that goes away or talks nonsense is no concern of the others.
+            let _ = answer(stream, &lanes);
+        })?;
+    }
+    Ok(())
+}
+
+fn answer(mut stream: TcpStream, lanes: &[Lane]) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut input = Vec::new();
+    loop {
+        let Some((is_post, head_bytes, body_bytes)) = head(&input)? else {
+            more(&mut stream, &mut input)?;
+            continue;
+        };
+        while input.len() < head_bytes + body_bytes {
+            more(&mut stream, &mut input)?;
+        }
+        if is_post {
+            let frame: Bytes = encode_text(&input[head_bytes..head_bytes + body_bytes]);
+            lanes.iter().for_each(|lane| lane.put(Command::Broadcast(frame.clone())));
+        }
+        input.drain(..head_bytes + body_bytes);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")?;
+    }
+}
+
+fn head(input: &[u8]) -> io::Result<Option<(bool, usize, usize)>> {
+    let bad = |_| io::Error::from(io::ErrorKind::InvalidData);
+    let request = read_request(input).map_err(bad)?;
+    Ok(request.map(|request| {
+        let body_bytes = request.header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        (request.method == "POST", request.head_len, body_bytes)
+    }))
+}
+
+fn more(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
+    let mut part = [0; 4096];
+    match stream.read(&mut part)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        read => {
+            input.extend_from_slice(&part[..read]);
+            Ok(())
+        }
+    }
+}

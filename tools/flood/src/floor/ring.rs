@@ -1,0 +1,267 @@
+//! One ring and its thread: sends every broadcast to every slot, or every payload back to where it came from.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use core_affinity::CoreId;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ringway::clock::now_us;
+use ringway::shard::bell::Bell;
+use ringway::shard::frame::{Frame, LocalFrame};
+use ringway::shard::io::uring::Uring;
+use ringway::shard::io::{Chunk, Event, Io, Sending, Slot, VECTOR_MAX};
+use ringway::ws::frame::{Opcode, encode_text};
+use ringway::ws::header::Header;
+use ringway::ws::mask;
+
+use super::Mode;
+
+pub(super) enum Command {
+    Open { socket: OwnedFd, response: Vec<u8> },
+    Broadcast(Bytes),
+}
+
+#[derive(Clone)]
+pub(super) struct Lane {
+    sender: Sender<Command>,
+    bell: Bell,
+}
+
+impl Lane {
+    pub fn put(&self, command: Command) {
+        // The ring lives as long as the process.
+        let _ = self.sender.send(command);
+        self.bell.wake();
+    }
+}
+
+struct Ring {
+    mode: Mode,
+    io: Uring,
+    commands: Receiver<Command>,
+    bell: Bell,
+    ear: OwnedFd,
+    open: Vec<Slot>,
+    /// Where a slot stands in `open`.
+    places: Vec<u32>,
+    free: Vec<Slot>,
+    used: Slot,
+    queues: HashMap<Slot, VecDeque<LocalFrame>>,
+    partials: HashMap<Slot, Vec<u8>>,
+}
+
+/// Starts a ring on a thread of its own and waits until it can serve.
+pub(super) fn start(mode: Mode, capacity: usize, core: Option<CoreId>) -> io::Result<Lane> {
+    let bell = Bell::new()?;
+    let (sender, commands) = unbounded();
+    let lane = Lane { sender, bell: bell.clone() };
+    let (tell, told) = mpsc::sync_channel(1);
+    std::thread::Builder::new().name("ring".into()).spawn(move || {
+        core.map(core_affinity::set_for_current);
+        match Ring::new(mode, capacity, commands, bell) {
+            Ok(ring) => {
+                let _ = tell.send(Ok(()));
+                ring.run();
+            }
+            Err(error) => drop(tell.send(Err(error))),
+        }
+    })?;
+    told.recv().unwrap_or_else(|_| Err(io::Error::other("the ring ended while it started")))?;
+    Ok(lane)
+}
+
+impl Ring {
+    fn new(mode: Mode, capacity: usize, commands: Receiver<Command>, bell: Bell) -> io::Result<Self> {
+        Ok(Self {
+            mode,
+            io: Uring::new(capacity, bell.as_raw_fd())?,
+            commands,
+            ear: bell.duplicate()?,
+            bell,
+            open: Vec::new(),
+            places: Vec::new(),
+            free: Vec::new(),
+            used: 0,
+            queues: HashMap::new(),
+            partials: HashMap::new(),
+        })
+    }
+
+    fn run(mut self) {
+        loop {
+            let mut worked = false;
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command);
+                worked = true;
+            }
+            self.io.enter().expect("the ring accepts submissions as long as it lives");
+            while let Some(event) = self.io.next() {
+                self.handle(event);
+                worked = true;
+            }
+            if !worked {
+                self.sleep();
+            }
+        }
+    }
+
+    fn sleep(&mut self) {
+        self.bell.doze();
+        if self.commands.is_empty() && self.io.doze() {
+            // An interrupted wait is a short one.
+            let _ = poll(&mut [PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+        }
+        self.io.rouse();
+        self.bell.rouse();
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Open { socket, response } => {
+                let slot = self.free.pop().unwrap_or_else(|| {
+                    self.used += 1;
+                    self.used - 1
+                });
+                // A full table refuses: the client sees its connection end.
+                if self.io.open(slot, socket).is_err() {
+                    return self.free.push(slot);
+                }
+                if self.places.len() <= slot as usize {
+                    self.places.resize(slot as usize + 1, 0);
+                }
+                self.places[slot as usize] = self.open.len() as u32;
+                self.open.push(slot);
+                self.send(slot, &Frame::local(response.into(), now_us()));
+            }
+            Command::Broadcast(bytes) => {
+                let frame = Frame::local(bytes, now_us());
+                for at in 0..self.open.len() {
+                    self.send(self.open[at], &frame);
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Received { slot, chunk } => self.receive(slot, chunk),
+            Event::Sent { slot } => self.send_queued(slot),
+            Event::Ended { slot } => {
+                let place = self.places[slot as usize];
+                self.open.swap_remove(place as usize);
+                if let Some(&moved) = self.open.get(place as usize) {
+                    self.places[moved as usize] = place;
+                }
+                self.io.close(slot);
+            }
+            Event::Closed { slot } => {
+                self.queues.remove(&slot);
+                self.partials.remove(&slot);
+                self.free.push(slot);
+            }
+            Event::Tick => {}
+        }
+    }
+
+    fn receive(&mut self, slot: Slot, chunk: Chunk) {
+        if self.mode == Mode::Echo {
+            let mut input = self.partials.remove(&slot).unwrap_or_default();
+            if input.is_empty() {
+                let (frames, rest) = echo(self.io.bytes(&chunk));
+                self.answer(slot, frames, rest);
+            } else {
+                input.extend_from_slice(self.io.bytes(&chunk));
+                let (frames, rest) = echo(&mut input);
+                self.answer(slot, frames, rest);
+            }
+        }
+        self.io.release(chunk);
+    }
+
+    fn answer(&mut self, slot: Slot, frames: Frames, rest: Option<Vec<u8>>) {
+        if let Some(frame) = frames.first {
+            self.send(slot, &frame);
+        }
+        for frame in frames.more {
+            self.send(slot, &frame);
+        }
+        if let Some(rest) = rest {
+            self.partials.insert(slot, rest);
+        }
+    }
+
+    fn send(&mut self, slot: Slot, frame: &LocalFrame) {
+        // The map is empty nearly always: a look at its length is all it costs.
+        if (self.queues.is_empty() || !self.queues.contains_key(&slot)) && self.io.send(slot, frame) == Sending::Started
+        {
+            return;
+        }
+        self.queues.entry(slot).or_default().push_back(frame.clone());
+    }
+
+    fn send_queued(&mut self, slot: Slot) {
+        let Some(queue) = self.queues.get_mut(&slot) else { return };
+        let frames = queue.drain(..queue.len().min(VECTOR_MAX)).collect();
+        let is_empty = queue.is_empty();
+        self.io.send_all(slot, frames);
+        if is_empty {
+            self.queues.remove(&slot);
+        } else {
+            self.io.await_sent(slot);
+        }
+    }
+}
+
+/// What one chunk is answered with: one frame as a rule, which then needs no list.
+#[derive(Default)]
+struct Frames {
+    first: Option<LocalFrame>,
+    more: Vec<LocalFrame>,
+}
+
+/// The answers to all whole frames in `input`, and what is left of it.
+fn echo(mut input: &mut [u8]) -> (Frames, Option<Vec<u8>>) {
+    let mut frames = Frames::default();
+    while let Ok(Some((header, header_bytes))) = Header::parse(input) {
+        let end = header_bytes + header.payload_bytes as usize;
+        if end > input.len() {
+            break;
+        }
+        let (frame, rest) = input.split_at_mut(end);
+        input = rest;
+        if !matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+            continue;
+        }
+        let payload = &mut frame[header_bytes..];
+        mask::apply(payload, header.mask, 0);
+        let answer = Frame::local(encode_text(payload), 0);
+        match frames.first {
+            None => frames.first = Some(answer),
+            Some(_) => frames.more.push(answer),
+        }
+    }
+    let rest = (!input.is_empty()).then(|| input.to_vec());
+    (frames, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway::ws::frame::encode_masked;
+
+    #[test]
+    fn what_is_whole_comes_back_and_the_rest_waits() {
+        let mut input = encode_masked(Opcode::Text, b"one", [1, 2, 3, 4]);
+        input.extend(encode_masked(Opcode::Text, b"two", [5, 6, 7, 8]));
+        let cut = encode_masked(Opcode::Text, b"three", [9, 9, 9, 9]);
+        input.extend(&cut[..cut.len() - 1]);
+        let (frames, rest) = echo(&mut input);
+        let answers: Vec<Bytes> = frames.first.iter().chain(&frames.more).map(|frame| frame.bytes.clone()).collect();
+        assert_eq!(answers, [encode_text(b"one"), encode_text(b"two")]);
+        assert_eq!(rest.as_deref(), Some(&cut[..cut.len() - 1]));
+    }
+}

@@ -1,0 +1,102 @@
+//! How busy the workers are, to tell a slow server from a slow tool.
+
+use std::fs;
+use std::time::Instant;
+
+/// From here on a thread has nothing left to give: what is late now, is late because of it.
+const SATURATED: f64 = 0.95;
+
+/// How late the tool may start a send, in its worst hundredth, before its schedule counts as slipped.
+const LAG_US_MAX: u64 = 20_000;
+
+/// Running totals of some threads.
+pub struct Snapshot {
+    at: Instant,
+    threads: Vec<Option<Thread>>,
+}
+
+#[derive(Clone, Copy)]
+struct Thread {
+    ran_ns: u64,
+    waited_ns: u64,
+}
+
+/// What the threads did between two snapshots.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Busy {
+    /// Share of the time in which the busiest thread ran or waited for a core.
+    pub busiest: f64,
+    /// Share in which the thread that ran most was on a core.
+    pub running: f64,
+    /// Share in which the thread that waited most could have run and got no core.
+    pub waiting: f64,
+}
+
+impl Snapshot {
+    pub fn of(thread_ids: &[i32]) -> Self {
+        Self { at: Instant::now(), threads: thread_ids.iter().map(|&id| read(id)).collect() }
+    }
+
+    pub fn until(&self, later: &Self) -> Busy {
+        let ns = later.at.duration_since(self.at).as_nanos().max(1) as f64;
+        let mut busy = Busy::default();
+        for (before, after) in self.threads.iter().zip(&later.threads) {
+            let (Some(before), Some(after)) = (before, after) else { continue };
+            let ran = (after.ran_ns - before.ran_ns) as f64 / ns;
+            let waited = (after.waited_ns - before.waited_ns) as f64 / ns;
+            busy.busiest = busy.busiest.max(ran + waited);
+            busy.running = busy.running.max(ran);
+            busy.waiting = busy.waiting.max(waited);
+        }
+        busy
+    }
+}
+
+impl Busy {
+    /// Why the tool and not the server was the bottleneck; `None` when it was not. `lag_p99_us` is how late scheduled
+    /// sends started; in a closed loop there is no schedule and none to slip.
+    pub fn limits(self, lag_p99_us: Option<u64>) -> Option<String> {
+        if self.busiest < SATURATED || lag_p99_us.is_some_and(|lag| lag < LAG_US_MAX) {
+            return None;
+        }
+        let (running, waiting) = (self.running * 100.0, self.waiting * 100.0);
+        Some(if self.running >= SATURATED {
+            format!("a worker used its core to {running:.0} %: more --workers on more cores are needed")
+        } else {
+            format!(
+                "a worker was never idle: it ran for {running:.0} % of the time and up to {waiting:.0} % it waited for a \
+                 core, so tool and server do not fit on this machine together at this rate"
+            )
+        })
+    }
+}
+
+/// Time on a core and time waiting for one (Documentation/scheduler/sched-stats.rst).
+fn read(thread_id: i32) -> Option<Thread> {
+    let text = fs::read_to_string(format!("/proc/self/task/{thread_id}/schedstat")).ok()?;
+    let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+    Some(Thread { ran_ns: numbers.next()?.ok()?, waited_ns: numbers.next()?.ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_tool_that_keeps_its_schedule_does_not_limit() {
+        let busy = Busy { busiest: 0.99, running: 0.5, waiting: 0.49 };
+        assert_eq!(busy.limits(Some(100)), None);
+        assert!(busy.limits(Some(LAG_US_MAX)).is_some_and(|reason| reason.contains("do not fit")));
+    }
+
+    #[test]
+    fn an_idle_tool_never_limits() {
+        assert_eq!(Busy { busiest: 0.5, running: 0.5, waiting: 0.0 }.limits(Some(u64::MAX)), None);
+    }
+
+    #[test]
+    fn a_tool_without_schedule_limits_when_its_core_is_used_up() {
+        let busy = Busy { busiest: 0.99, running: 0.98, waiting: 0.01 };
+        assert!(busy.limits(None).is_some_and(|reason| reason.contains("more --workers")));
+    }
+}

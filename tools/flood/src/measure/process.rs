@@ -1,0 +1,108 @@
+//! CPU time and memory of processes: the server's, and this one's.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// A set of processes that are measured together.
+#[derive(Clone, Debug, Default)]
+pub struct Processes(pub Vec<u32>);
+
+/// Totals since the processes started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    pub cpu_s: f64,
+    pub rss_bytes: u64,
+}
+
+impl Processes {
+    pub fn own() -> Self {
+        Self(vec![std::process::id()])
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first of them that is gone.
+    pub fn gone(&self) -> Option<u32> {
+        self.0.iter().copied().find(|&pid| !folder(pid).exists())
+    }
+
+    /// CPU time exactly, memory as the kernel's counters have it (off by a few pages per core).
+    pub fn usage(&self) -> Usage {
+        Usage {
+            cpu_s: self.0.iter().filter_map(|&pid| cpu_s(pid)).sum(),
+            rss_bytes: self.0.iter().filter_map(|&pid| rss_bytes(pid)).sum(),
+        }
+    }
+
+    /// The same with memory counted page by page, which takes a while for large processes.
+    pub fn usage_exact(&self) -> Usage {
+        let rss = |pid| rss_bytes_exact(pid).or_else(|| rss_bytes(pid));
+        Usage { rss_bytes: self.0.iter().filter_map(|&pid| rss(pid)).sum(), ..self.usage() }
+    }
+}
+
+fn folder(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}"))
+}
+
+/// User and system time of all threads. The scheduler's nanoseconds where they can be read; the ticks of `stat` also know
+/// threads that have ended, so the larger of both is the better one.
+fn cpu_s(pid: u32) -> Option<f64> {
+    let ticks = fs::read_to_string(folder(pid).join("stat")).ok().and_then(|stat| ticks(&stat));
+    let ticks_per_s = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    let counted_s = ticks.map(|ticks| ticks as f64 / ticks_per_s as f64);
+    let scheduled_s = scheduled_ns(pid).map(|ns| ns as f64 / 1e9);
+    match (counted_s, scheduled_s) {
+        (Some(counted), Some(scheduled)) => Some(counted.max(scheduled)),
+        (counted, scheduled) => counted.or(scheduled),
+    }
+}
+
+fn scheduled_ns(pid: u32) -> Option<u64> {
+    let tasks = fs::read_dir(folder(pid).join("task")).ok()?;
+    tasks
+        .flatten()
+        .map(|task| {
+            let schedstat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            schedstat.split_whitespace().next()?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+/// utime and stime, fields 14 and 15 of /proc/PID/stat (proc_pid_stat(5)); the name in field 2 may hold anything.
+fn ticks(stat: &str) -> Option<u64> {
+    let after_name = &stat[stat.rfind(')')? + 1..];
+    let mut fields = after_name.split_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+fn rss_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(folder(pid).join("status")).ok()?;
+    super::host::kilobytes(&status, "VmRSS:")
+}
+
+fn rss_bytes_exact(pid: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(folder(pid).join("smaps_rollup")).ok()?;
+    super::host::kilobytes(&rollup, "Rss:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_past_a_name_with_spaces_and_brackets() {
+        let stat = "42 (a b) c) S 1 42 42 0 -1 4194560 100 0 0 0 70 30 0 0 20 0 3 0 100 1000 50 18446744073709551615";
+        assert_eq!(ticks(stat), Some(100));
+    }
+
+    #[test]
+    fn this_process_has_used_something_and_a_vanished_one_is_noticed() {
+        let own = Processes::own();
+        assert!(own.usage().rss_bytes > 0 && own.usage_exact().rss_bytes > 0);
+        assert_eq!(own.gone(), None);
+        assert_eq!(Processes(vec![u32::MAX]).gone(), Some(u32::MAX));
+    }
+}

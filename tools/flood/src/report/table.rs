@@ -1,0 +1,103 @@
+//! The table at the end of a run, for people.
+
+use std::fmt::Write;
+
+use indicatif::HumanCount;
+
+use super::json::{Latency, Phase};
+
+const COLUMNS: [&str; 13] = [
+    "phase",
+    "s",
+    "held",
+    "lost conn",
+    "messages",
+    "deliveries",
+    "lost",
+    "p50",
+    "p99",
+    "max",
+    "cpu s/M",
+    "cores",
+    "B/conn",
+];
+
+/// All phases of a run, and a sentence for everything that is not as it should be.
+pub fn table(phases: &[Phase]) -> String {
+    let mut rows = vec![COLUMNS.map(str::to_owned)];
+    rows.extend(phases.iter().map(row));
+    let widths: [usize; COLUMNS.len()] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let mut text = String::new();
+    if let Some(phase) = phases.first() {
+        let (label, host) = (&phase.label, &phase.host);
+        let _ = writeln!(text, "{label}: {} on {} cores, Linux {}", phase.scenario, host.cores, host.kernel);
+    }
+    for row in rows {
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            let _ = if column == 0 { write!(text, "{cell:<width$}") } else { write!(text, "  {cell:>width$}") };
+        }
+        text.push('\n');
+    }
+    phases.iter().for_each(|phase| remarks(&mut text, phase));
+    text
+}
+
+fn row(phase: &Phase) -> [String; COLUMNS.len()] {
+    let latency = |pick: fn(&Latency) -> u64| phase.latency_us.as_ref().map_or("-".into(), |l| duration(pick(l)));
+    let server = phase.server.as_ref();
+    [
+        phase.phase.into(),
+        format!("{:.1}", phase.duration_s),
+        count(phase.connections.held),
+        count(phase.connections.lost),
+        count(phase.messages),
+        count(phase.deliveries),
+        count(phase.lost),
+        latency(|l| l.p50),
+        latency(|l| l.p99),
+        latency(|l| l.max),
+        server.and_then(|s| s.cpu_s_per_million).map_or("-".into(), |s| format!("{s:.2}")),
+        server.map_or("-".into(), |s| format!("{:.3}", s.cores)),
+        bytes(phase),
+    ]
+}
+
+/// User space + kernel, per connection.
+fn bytes(phase: &Phase) -> String {
+    let user = phase.server.as_ref().and_then(|server| server.rss_bytes_per_connection);
+    let show = |bytes: Option<i64>| bytes.map_or("-".into(), |bytes| bytes.to_string());
+    format!("{}+{}", show(user), show(phase.kernel_bytes_per_connection))
+}
+
+fn remarks(text: &mut String, phase: &Phase) {
+    let name = phase.phase;
+    if phase.connections.held < phase.connections.asked {
+        let (held, asked) = (count(phase.connections.held), count(phase.connections.asked));
+        let _ = writeln!(text, "{name}: {held} of {asked} connections were held");
+    }
+    if phase.duplicated + phase.out_of_order > 0 {
+        let (duplicated, out_of_order) = (count(phase.duplicated), count(phase.out_of_order));
+        let _ = writeln!(text, "{name}: {duplicated} messages came twice, {out_of_order} out of order");
+    }
+    if !phase.errors.is_empty() {
+        let errors: Vec<String> = phase.errors.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
+        let _ = writeln!(text, "{name}: {}", errors.join(", "));
+    }
+    if let Some(reason) = &phase.tool.reason {
+        let _ = writeln!(text, "{name}: the tool, not the server, was the bottleneck: {reason}");
+    }
+}
+
+fn count(n: u64) -> String {
+    HumanCount(n).to_string()
+}
+
+fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        _ => format!("{:.2} s", us as f64 / 1e6),
+    }
+}

@@ -1,0 +1,40 @@
+//! Starts this very program as the floor.
+
+use std::process::Command;
+
+use crate::args::Common;
+use crate::floor::Mode;
+use crate::limits::{self, Trouble};
+use crate::measure::host::cores;
+use crate::measure::process::Processes;
+use crate::publish::sink;
+
+use super::child::Child;
+use super::url::Url;
+use super::{Server, free_port, shards_for};
+
+pub(super) fn start(mode: Mode, common: &Common) -> Result<Server, Trouble> {
+    let (listen, admin) = (free_port()?, free_port()?);
+    let shards = common.shards.unwrap_or_else(|| shards_for(common.connections, limits::raise_open_files(), cores()));
+    let mode = match mode {
+        Mode::Fanout => "fanout",
+        Mode::Echo => "echo",
+    };
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["floor-server", "--mode", mode, "--shards", &shards.to_string()]);
+    command.args(["--listen", &listen.to_string(), "--admin", &admin.to_string()]);
+    let mut child = Child::start("the floor", &mut command, tempfile::tempdir()?)?;
+    let agent = sink::agent();
+    let ready = format!("http://{admin}/readyz");
+    child.wait_until(|| agent.get(&ready).call().is_ok())?;
+    Ok(Server {
+        url: Url { host: listen.ip().to_string(), port: listen.port(), path: "/".into() },
+        target: listen,
+        label: common.label.clone().unwrap_or_else(|| format!("floor-{mode}")),
+        admin: Some(format!("http://{admin}")),
+        redis: None,
+        processes: Processes(vec![child.pid()]),
+        secret: None,
+        _children: vec![child],
+    })
+}

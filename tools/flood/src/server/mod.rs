@@ -1,0 +1,95 @@
+//! The server under load: one that runs already, or one that this tool starts and stops.
+
+mod child;
+mod floor;
+mod gateway;
+mod redis;
+mod url;
+
+use std::net::{SocketAddr, TcpListener};
+
+use crate::args::Common;
+use crate::floor::Mode;
+use crate::limits::Trouble;
+use crate::measure::process::Processes;
+use crate::publish::sink;
+
+use child::Child;
+pub use url::Url;
+
+/// Where to connect, where to publish, whom to measure. What was started is stopped when this is dropped.
+pub struct Server {
+    pub url: Url,
+    pub target: SocketAddr,
+    pub label: String,
+    /// Without `/` at its end.
+    pub admin: Option<String>,
+    pub redis: Option<String>,
+    pub processes: Processes,
+    /// The secret that it verifies tokens with, where it is known.
+    pub secret: Option<String>,
+    _children: Vec<Child>,
+}
+
+impl Server {
+    /// The server that the arguments name.
+    pub fn find(common: &Common) -> Result<Self, Trouble> {
+        if let Some(program) = &common.spawn {
+            return gateway::start(program, common);
+        }
+        let url: Url = common.url.parse().map_err(Trouble::new)?;
+        Ok(Self {
+            target: url.resolve()?,
+            label: common.label.clone().unwrap_or_else(|| url.host.clone()),
+            admin: common.admin.clone().map(|admin| admin.trim_end_matches('/').to_owned()),
+            redis: common.redis.clone(),
+            processes: Processes(common.server_pid.clone()),
+            secret: None,
+            url,
+            _children: Vec::new(),
+        })
+    }
+
+    pub fn floor(mode: Mode, common: &Common) -> Result<Self, Trouble> {
+        floor::start(mode, common)
+    }
+
+    /// Where messages are published.
+    pub fn sink(&self, common: &Common) -> Result<sink::Address, Trouble> {
+        if let Some(url) = &self.redis {
+            return Ok(sink::Address::Redis { url: url.clone(), prefix: common.redis_prefix.clone() });
+        }
+        let url = match (&common.publish, &self.admin) {
+            (Some(url), _) => url.clone(),
+            (None, Some(admin)) => format!("{admin}/broadcast/channel/{{channel}}"),
+            (None, None) => {
+                return Err(Trouble::new("nobody to publish through: give --admin, --publish or --redis, or --spawn"));
+            }
+        };
+        Ok(sink::Address::Http { url, token: common.admin_token.clone() })
+    }
+}
+
+/// Rings that so many connections need when the kernel spreads them by chance: each is filled to 85 % at the most.
+pub fn shards_for(connections: u32, open_files: u64, cores: usize) -> usize {
+    let per_shard = (open_files as f64 * 0.85).max(1.0);
+    ((f64::from(connections) / per_shard).ceil() as usize).max(cores)
+}
+
+/// A port of 127.0.0.1 that is free at this moment.
+fn free_port() -> Result<SocketAddr, Trouble> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_shards_as_the_limits_call_for() {
+        assert_eq!(shards_for(10_000, 20_000, 2), 2);
+        assert_eq!(shards_for(100_000, 20_000, 2), 6);
+        assert_eq!(shards_for(1_000_000, 20_000, 2), 59);
+        assert_eq!(shards_for(1_000_000, 1_048_576, 8), 8);
+    }
+}

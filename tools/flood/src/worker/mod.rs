@@ -1,0 +1,122 @@
+//! One thread with one ring: opens its share of the connections, keeps them, sends and receives through them.
+//!
+//! The coordinator (`fleet`) gives [`Order`]s and reads [`tally::Gauges`]; a worker shares nothing else. The loop is in
+//! [`turn`], opening in [`opening`], what a client says in [`talk`], scheduled messages in [`traffic`].
+
+mod opening;
+mod talk;
+pub mod tally;
+pub mod traffic;
+mod turn;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use ringway::shard::bell::Bell;
+use ringway::shard::frame::LocalFrame;
+use ringway::shard::io::Slot;
+use ringway::shard::io::uring::Uring;
+
+use crate::client::cast::Cast;
+use crate::client::connection::Connection;
+use crate::limits::Trouble;
+use crate::sources::Sources;
+
+use opening::Opening;
+use tally::{Gauges, Tally, Totals};
+use traffic::Traffic;
+
+/// What a worker is told.
+pub enum Order {
+    /// Opens every connection that is not open, and opens again what ends before it is held.
+    Open(Ramp),
+    /// Closes all held connections but those that stay.
+    Drop,
+    /// Follows the sequences of these streams from these numbers on.
+    Follow {
+        stream: usize,
+        next: u32,
+    },
+    Send(traffic::Plan),
+    /// Ends sending.
+    Hush,
+    /// Gives away what was counted and starts anew.
+    Report(Sender<Tally>),
+    End,
+}
+
+/// How fast connections are opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Ramp {
+    /// Connects per second of this worker; `None`: as fast as handshakes complete.
+    pub per_s: Option<f64>,
+    /// Handshakes under way at once.
+    pub in_progress_max: u32,
+}
+
+/// What a worker is given.
+pub struct Seat {
+    /// Number of its first connection, and how many it has.
+    pub first: u32,
+    pub count: u32,
+    pub cast: Arc<Cast>,
+    pub target: SocketAddr,
+    /// None: the kernel chooses.
+    pub sources: Option<Sources>,
+    /// Connections are closed by a reset instead of an orderly end.
+    pub closes_by_reset: bool,
+    pub orders: Receiver<Order>,
+    pub gauges: Arc<Gauges>,
+    pub bell: Bell,
+}
+
+pub struct Worker {
+    seat: Seat,
+    ear: OwnedFd,
+    io: Uring,
+    connections: Vec<Connection>,
+    /// Beginnings of frames. Rare, so beside the connections.
+    partials: HashMap<Slot, Vec<u8>>,
+    /// Frames behind the one that is being sent. Rare as well.
+    queues: HashMap<Slot, VecDeque<LocalFrame>>,
+    /// The input that is being read; kept for its allocation.
+    input: Vec<u8>,
+    opening: Opening,
+    traffic: Traffic,
+    tally: Tally,
+    /// Totals of what was given away in reports.
+    reported: Totals,
+    held: u64,
+    ended: bool,
+}
+
+impl Worker {
+    /// Makes the ring. Runs on the worker's thread, because a ring belongs to the thread that made it.
+    pub fn new(seat: Seat) -> Result<Self, Trouble> {
+        let io = Uring::new(seat.count as usize, seat.bell.as_raw_fd())
+            .map_err(|error| Trouble::ring(&error, seat.count))?;
+        Ok(Self {
+            ear: seat.bell.duplicate()?,
+            io,
+            connections: vec![Connection::default(); seat.count as usize],
+            partials: HashMap::new(),
+            queues: HashMap::new(),
+            input: Vec::new(),
+            opening: Opening::default(),
+            traffic: Traffic::default(),
+            tally: Tally::default(),
+            reported: Totals::default(),
+            held: 0,
+            ended: false,
+            seat,
+        })
+    }
+
+    /// The number of the connection in `slot` among all of the run.
+    fn number(&self, slot: Slot) -> u32 {
+        self.seat.first + slot
+    }
+}

@@ -1,0 +1,203 @@
+//! What a client says and what it makes of what it hears: upgrade, greeting, subscription, heartbeats, receipts, answers.
+
+use std::collections::VecDeque;
+
+use ringway::clock::now_us;
+use ringway::shard::frame::{Frame, LocalFrame};
+use ringway::shard::io::{Chunk, Io, Sending, Slot};
+use ringway::ws::frame::{Opcode, encode_masked};
+use sonic_rs::JsonValueTrait;
+
+use super::Worker;
+use super::tally::record;
+use crate::client::cast::Protocol;
+use crate::client::connection::{Phase, Receipt, STREAMS};
+use crate::client::parser::{self, Front, Head};
+use crate::client::stamp::Stamp;
+use crate::client::upgrade;
+use crate::limits::Trouble;
+
+/// The mask of every frame: any is as good against a server, and with one for all, connections share a frame.
+pub(super) const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x8e];
+
+impl Worker {
+    pub(super) fn receive(&mut self, slot: Slot, chunk: Chunk) {
+        let mut input = std::mem::take(&mut self.input);
+        input.clear();
+        let connection = &mut self.connections[slot as usize];
+        if std::mem::take(&mut connection.is_partial)
+            && let Some(partial) = self.partials.remove(&slot)
+        {
+            input.extend_from_slice(&partial);
+        }
+        input.extend_from_slice(self.io.bytes(&chunk));
+        self.io.release(chunk);
+        let taken = self.read(slot, &input);
+        if taken < input.len() && !matches!(self.connections[slot as usize].phase, Phase::Closing(_)) {
+            self.connections[slot as usize].is_partial = true;
+            self.partials.insert(slot, input[taken..].to_vec());
+        }
+        self.input = input;
+    }
+
+    /// Reads what is complete. Returns how many bytes that was.
+    fn read(&mut self, slot: Slot, input: &[u8]) -> usize {
+        let mut taken = 0;
+        if self.connections[slot as usize].phase == Phase::Upgrading {
+            match self.read_head(slot, input) {
+                Some(head_bytes) => taken = head_bytes,
+                None => return 0,
+            }
+        }
+        let now = now_us();
+        loop {
+            let connection = &self.connections[slot as usize];
+            if matches!(connection.phase, Phase::Closing(_)) || connection.is_mute {
+                return input.len();
+            }
+            match parser::frame(&input[taken..]) {
+                Front::Incomplete => return taken,
+                Front::Bad => {
+                    self.tally.count_error("bad_frame");
+                    self.end(slot);
+                    return input.len();
+                }
+                Front::Frame { opcode, fin, payload, bytes } => {
+                    taken += bytes;
+                    self.hear(slot, opcode, fin, payload, now);
+                }
+            }
+        }
+    }
+
+    /// Reads the answer to the upgrade. `None` while it is incomplete, and when it was a refusal.
+    fn read_head(&mut self, slot: Slot, input: &[u8]) -> Option<usize> {
+        match parser::head(input) {
+            Head::Incomplete => None,
+            Head::Response { status: 101, head } if upgrade::is_accepted(head) => {
+                self.connections[slot as usize].phase = Phase::Greeting;
+                if self.seat.cast.greeting.is_empty() {
+                    self.greeted(slot);
+                }
+                Some(head.len())
+            }
+            Head::Response { status, .. } => {
+                self.tally.count_error(format!("status_{status}"));
+                if matches!(status, 101 | 400..=428) {
+                    let body = String::from_utf8_lossy(input);
+                    self.give_up(Trouble::new(format!("the server refuses the upgrade: {}", body.trim())));
+                }
+                self.end(slot);
+                None
+            }
+            Head::Bad => {
+                self.give_up(Trouble::new("the server does not speak HTTP"));
+                self.end(slot);
+                None
+            }
+        }
+    }
+
+    fn hear(&mut self, slot: Slot, opcode: Opcode, fin: bool, payload: &[u8], now: u64) {
+        match opcode {
+            Opcode::Text | Opcode::Binary if fin => self.hear_message(slot, payload, now),
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => self.tally.count_error("fragmented_message"),
+            Opcode::Ping => self.say_masked(slot, Opcode::Pong, payload, now),
+            Opcode::Pong => {}
+            Opcode::Close => {
+                let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                self.tally.count_error(format!("close_{code}"));
+                // The server ends the connection when it has the answer.
+                self.say_masked(slot, Opcode::Close, &payload[..payload.len().min(2)], now);
+            }
+        }
+    }
+
+    fn hear_message(&mut self, slot: Slot, message: &[u8], now: u64) {
+        if let Some(stamp) = Stamp::read(message)
+            && self.connections[slot as usize].phase == Phase::Held
+        {
+            return self.take_receipt(slot, stamp, now);
+        }
+        match self.connections[slot as usize].phase {
+            Phase::Greeting if parser::contains(message, self.seat.cast.greeting.as_bytes()) => self.greeted(slot),
+            Phase::Subscribing if parser::contains(message, self.seat.cast.subscribed.as_bytes()) => self.hold(slot),
+            _ => self.hear_other(slot, message, now),
+        }
+    }
+
+    fn hear_other(&mut self, slot: Slot, message: &[u8], now: u64) {
+        if self.seat.cast.protocol == Protocol::PlainEcho {
+            return self.take_answer(slot, now);
+        }
+        match parser::kind(message) {
+            Some(b"pong") => self.take_answer(slot, now),
+            Some(b"heartbeat") => self.say_masked(slot, Opcode::Text, br#"{"type":"heartbeat_ack"}"#, now),
+            Some(b"error") => {
+                let code = sonic_rs::get(message, &["payload", "code"]);
+                let code = code.ok().and_then(|code| code.as_str().map(str::to_owned));
+                self.tally.count_error(code.unwrap_or_else(|| "error".into()));
+                if self.connections[slot as usize].phase != Phase::Held {
+                    self.end(slot);
+                } else {
+                    // An error is an answer as well: the server has done its work.
+                    self.take_answer(slot, now);
+                }
+            }
+            _ => self.tally.others += 1,
+        }
+    }
+
+    fn take_receipt(&mut self, slot: Slot, stamp: Stamp, now: u64) {
+        self.tally.receipts += 1;
+        let sequence = &mut self.connections[slot as usize].sequences[usize::from(stamp.stream) % STREAMS];
+        match sequence.receive(stamp.number) {
+            Receipt::InOrder => {}
+            Receipt::AfterGap => self.tally.gaps += 1,
+            Receipt::OutOfOrder => self.tally.out_of_order += 1,
+            Receipt::Duplicate => self.tally.duplicated += 1,
+        }
+        record(&mut self.tally.latency, now.saturating_sub(stamp.intended_us));
+    }
+
+    /// The server has said that the client is in.
+    fn greeted(&mut self, slot: Slot) {
+        self.connections[slot as usize].phase = Phase::Subscribing;
+        match self.seat.cast.subscription(self.number(slot)) {
+            Some(message) => {
+                self.say_masked(slot, Opcode::Text, message.as_bytes(), now_us());
+                if self.seat.cast.subscribed.is_empty() {
+                    self.hold(slot);
+                }
+            }
+            None => self.hold(slot),
+        }
+    }
+
+    fn hold(&mut self, slot: Slot) {
+        let is_mute = self.seat.cast.part(self.number(slot)).vanishes;
+        let connection = &mut self.connections[slot as usize];
+        connection.phase = Phase::Held;
+        connection.is_mute = is_mute;
+        self.held += 1;
+        self.opening.in_progress -= 1;
+        let took_us = (now_us() as u32).wrapping_sub(connection.since_us);
+        record(&mut self.tally.connect, took_us.into());
+    }
+
+    pub(super) fn say_masked(&mut self, slot: Slot, opcode: Opcode, payload: &[u8], now: u64) {
+        self.say(slot, &Frame::local(encode_masked(opcode, payload, MASK).into(), now));
+    }
+
+    /// Sends a frame, behind those that wait already.
+    pub(super) fn say(&mut self, slot: Slot, frame: &LocalFrame) {
+        let connection = &mut self.connections[slot as usize];
+        if !connection.is_queued {
+            if self.io.send(slot, frame) == Sending::Started {
+                return;
+            }
+            connection.is_queued = true;
+        }
+        self.queues.entry(slot).or_insert_with(VecDeque::new).push_back(frame.clone());
+    }
+}

@@ -1,0 +1,149 @@
+//! The worker's loop: orders, connects, due messages, completions; then sleep until the bell rings or something is due.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::Relaxed;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::{TimeSpec, TimeValLike};
+use ringway::clock::now_us;
+use ringway::shard::io::{Event, Io, Slot, VECTOR_MAX};
+
+use super::{Order, Worker};
+use crate::client::connection::{After, Phase, Sequence};
+
+/// The longest sleep: after it the gauges are looked at in any case.
+const SLEEP_US_MAX: u64 = 1_000_000;
+
+impl Worker {
+    pub fn run(mut self) {
+        while !self.ended {
+            let worked = self.take_orders() | self.open_due() | self.send_due();
+            self.io.enter().expect("the ring accepts submissions as long as it lives");
+            let mut handled = false;
+            while let Some(event) = self.io.next() {
+                self.handle(event);
+                handled = true;
+            }
+            self.show();
+            if !worked && !handled {
+                self.sleep();
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Received { slot, chunk } => self.receive(slot, chunk),
+            Event::Sent { slot } => self.send_queued(slot),
+            Event::Ended { slot } => self.end(slot),
+            Event::Closed { slot } => self.free(slot),
+            Event::Tick => {}
+        }
+    }
+
+    fn take_orders(&mut self) -> bool {
+        let mut took = false;
+        while let Ok(order) = self.seat.orders.try_recv() {
+            took = true;
+            match order {
+                Order::Open(ramp) => self.start_opening(ramp),
+                Order::Drop => self.drop_all(),
+                Order::Follow { stream, next } => {
+                    self.connections.iter_mut().for_each(|c| c.sequences[stream] = Sequence::from(next));
+                }
+                Order::Send(plan) => self.start_sending(plan),
+                Order::Hush => self.traffic.plan = None,
+                Order::Report(to) => {
+                    let tally = std::mem::take(&mut self.tally);
+                    self.reported.add(&tally);
+                    // Nobody waits any more: nobody misses it.
+                    let _ = to.send(tally);
+                }
+                Order::End => self.ended = true,
+            }
+        }
+        took
+    }
+
+    fn sleep(&mut self) {
+        self.show();
+        let now = now_us();
+        let due = [self.opening_due(now), self.traffic.due_us()].into_iter().flatten().min();
+        let sleep_us = due.map_or(SLEEP_US_MAX, |due| due.saturating_sub(now).min(SLEEP_US_MAX));
+        self.seat.bell.doze();
+        if sleep_us > 0 && self.seat.orders.is_empty() && self.io.doze() {
+            let mut ear = [PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)];
+            // An interrupted or failed wait is a short one.
+            let _ = ppoll(&mut ear, Some(TimeSpec::microseconds(sleep_us as i64)), None);
+        }
+        self.io.rouse();
+        self.seat.bell.rouse();
+    }
+
+    /// Sends what queued behind a send that has left.
+    fn send_queued(&mut self, slot: Slot) {
+        let Some(queue) = self.queues.get_mut(&slot) else { return };
+        let frames = queue.drain(..queue.len().min(VECTOR_MAX)).collect();
+        let is_empty = queue.is_empty();
+        self.io.send_all(slot, frames);
+        if is_empty {
+            self.queues.remove(&slot);
+            self.connections[slot as usize].is_queued = false;
+        } else {
+            self.io.await_sent(slot);
+        }
+    }
+
+    /// The server or the network has ended a connection.
+    pub(super) fn end(&mut self, slot: Slot) {
+        let connection = &mut self.connections[slot as usize];
+        let is_mute = connection.is_mute;
+        let after = match connection.phase {
+            Phase::Free | Phase::Closing(_) => return,
+            Phase::Held => {
+                self.held -= 1;
+                if is_mute {
+                    self.tally.count_error("vanished");
+                } else {
+                    self.tally.lost += 1;
+                }
+                After::Nothing
+            }
+            Phase::Upgrading | Phase::Greeting | Phase::Subscribing => {
+                self.opening.in_progress -= 1;
+                self.tally.refused += 1;
+                After::Retry
+            }
+        };
+        self.connections[slot as usize].phase = Phase::Closing(after);
+        self.io.close(slot);
+    }
+
+    fn free(&mut self, slot: Slot) {
+        self.partials.remove(&slot);
+        self.queues.remove(&slot);
+        let connection = std::mem::take(&mut self.connections[slot as usize]);
+        if let Phase::Closing(after) = connection.phase {
+            self.opening.freed(slot, after);
+        }
+    }
+
+    fn drop_all(&mut self) {
+        for slot in 0..self.seat.count {
+            let stays = self.seat.cast.part(self.number(slot)).stays;
+            let connection = &mut self.connections[slot as usize];
+            if connection.phase == Phase::Held && !stays {
+                connection.phase = Phase::Closing(After::Again);
+                self.held -= 1;
+                self.io.close(slot);
+            }
+        }
+    }
+
+    fn show(&self) {
+        let gauges = &self.seat.gauges;
+        gauges.held.store(self.held, Relaxed);
+        gauges.connecting.store(self.opening.in_progress.into(), Relaxed);
+        gauges.show(&self.reported, &self.tally);
+    }
+}
