@@ -179,7 +179,7 @@ impl Ring {
                 self.answer(slot, frames, rest);
             }
         }
-        self.io.release(chunk);
+        self.io.release(chunk, true);
     }
 
     fn answer(&mut self, slot: Slot, frames: Frames, rest: Option<Vec<u8>>) {

@@ -31,7 +31,7 @@ impl Worker {
             input.extend_from_slice(&partial);
         }
         input.extend_from_slice(self.io.bytes(&chunk));
-        self.io.release(chunk);
+        self.io.release(chunk, true);
         let taken = self.read(slot, &input);
         if taken < input.len() && !matches!(self.connections[slot as usize].phase, Phase::Closing(_)) {
             self.connections[slot as usize].is_partial = true;
