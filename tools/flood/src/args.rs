@@ -204,12 +204,12 @@ pub struct Mix {
     #[arg(long, value_name = "PER_SECOND", default_value_t = 100.0)]
     pub notification_rate: f64,
 
-    /// Further clients that subscribe to a driver and then read nothing
-    #[arg(long, default_value_t = 20)]
-    pub slow: u32,
+    /// Percentage of riders that stop reading
+    #[arg(long, default_value_t = 1.0, value_parser = percent)]
+    pub slow_percent: f64,
 
     /// Percentage of riders that fall silent without a goodbye
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = percent)]
     pub vanishing_percent: f64,
 }
 
@@ -217,6 +217,13 @@ fn payload_bytes(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(bytes) if (stamp::BYTES_MIN..=16 << 20).contains(&bytes) => Ok(bytes),
         _ => Err(format!("a message has {} bytes to 16 MiB", stamp::BYTES_MIN)),
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..=50.0).contains(&percent) => Ok(percent),
+        _ => Err("a percentage between 0 and 50 is expected".into()),
     }
 }
 

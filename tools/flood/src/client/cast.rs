@@ -42,6 +42,20 @@ pub struct Part {
     pub stays: bool,
     /// Falls silent once it is held.
     pub vanishes: bool,
+    /// Goes on reading once it is held.
+    pub reads: bool,
+}
+
+impl Part {
+    /// Whether it must receive everything.
+    pub fn is_audience(self) -> bool {
+        self.subscribes && self.listens()
+    }
+
+    /// Whether it hears what is sent to it.
+    pub fn listens(self) -> bool {
+        self.reads && !self.vanishes
+    }
 }
 
 /// Which parts there are.
@@ -51,9 +65,9 @@ pub enum Troupe {
     Even { groups: u32 },
     /// The first of every `every` connections listens to the background channel and stays, the others come and go.
     Storm { every: u32 },
-    /// The first of every `every` connections is a driver, the others follow one of the `drivers`; of those others one in
-    /// `vanishing_every` (0: none) vanishes.
-    Day { every: u32, drivers: u32, vanishing_every: u32 },
+    /// The first of every `every` connections is a driver, the others follow one of the `drivers`. Of every 1,000 of
+    /// those others `vanishing` fall silent, and `slow` more stop reading.
+    Day { every: u32, drivers: u32, vanishing: u32, slow: u32 },
 }
 
 #[derive(Clone, Debug)]
@@ -73,24 +87,34 @@ pub struct Cast {
 
 impl Troupe {
     pub fn part(self, i: u32) -> Part {
-        let plain = Part { group: 0, user_type: None, subscribes: true, sends: true, stays: false, vanishes: false };
+        let plain = Part {
+            group: 0,
+            user_type: None,
+            subscribes: true,
+            sends: true,
+            stays: false,
+            vanishes: false,
+            reads: true,
+        };
         match self {
             Self::Even { groups } => Part { group: i % groups.max(1), ..plain },
             Self::Storm { every } => {
                 let stays = i.is_multiple_of(every);
                 Part { group: u32::from(!stays), stays, ..plain }
             }
-            Self::Day { every, drivers, vanishing_every } => {
+            Self::Day { every, drivers, vanishing, slow } => {
                 let (round, place) = (i / every, i % every);
                 if place == 0 && round < drivers {
                     return Part { group: round, user_type: Some("driver"), subscribes: false, ..plain };
                 }
-                let rider = round * (every - 1) + place;
+                // Spread over all riders and drivers: 617 has no factor in common with 1,000.
+                let lot = (round * (every - 1) + place) * 617 % 1000;
                 Part {
                     group: i % drivers.max(1),
                     user_type: Some("rider"),
                     sends: false,
-                    vanishes: vanishing_every > 0 && rider.is_multiple_of(vanishing_every),
+                    vanishes: lot < vanishing,
+                    reads: !(vanishing..vanishing + slow).contains(&lot),
                     ..plain
                 }
             }
@@ -154,11 +178,13 @@ mod tests {
 
     #[test]
     fn every_rider_follows_a_driver_and_only_drivers_send() {
-        let troupe = Troupe::Day { every: 5, drivers: 20, vanishing_every: 10 };
-        let parts: Vec<Part> = (0..100).map(|i| troupe.part(i)).collect();
+        let troupe = Troupe::Day { every: 5, drivers: 500, vanishing: 100, slow: 50 };
+        let parts: Vec<Part> = (0..2500).map(|i| troupe.part(i)).collect();
         let drivers: Vec<&Part> = parts.iter().filter(|part| part.user_type == Some("driver")).collect();
-        assert_eq!(drivers.iter().map(|driver| driver.group).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
-        assert!(parts.iter().all(|part| part.sends == (part.user_type == Some("driver")) && part.group < 20));
-        assert_eq!(parts.iter().filter(|part| part.vanishes).count(), 8);
+        assert_eq!(drivers.iter().map(|driver| driver.group).collect::<Vec<_>>(), (0..500).collect::<Vec<_>>());
+        assert!(parts.iter().all(|part| part.sends == (part.user_type == Some("driver")) && part.group < 500));
+        assert_eq!(parts.iter().filter(|part| part.vanishes).count(), 200);
+        assert_eq!(parts.iter().filter(|part| !part.reads).count(), 100);
+        assert_eq!(parts.iter().filter(|part| part.is_audience()).count(), 1700);
     }
 }

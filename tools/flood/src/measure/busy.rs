@@ -56,7 +56,13 @@ impl Busy {
     /// Why the tool and not the server was the bottleneck; `None` when it was not. `lag_p99_us` is how late scheduled
     /// sends started; in a closed loop there is no schedule and none to slip.
     pub fn limits(self, lag_p99_us: Option<u64>) -> Option<String> {
-        if self.busiest < SATURATED || lag_p99_us.is_some_and(|lag| lag < LAG_US_MAX) {
+        let is_limited = match lag_p99_us {
+            Some(lag_us) => self.busiest >= SATURATED && lag_us >= LAG_US_MAX,
+            // There the tool is busy by design, and shares the cores: only one that has a core for itself and uses it up
+            // holds the server back.
+            None => self.running >= SATURATED,
+        };
+        if !is_limited {
             return None;
         }
         let (running, waiting) = (self.running * 100.0, self.waiting * 100.0);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ringway::clock::now_us;
 
+use super::LEAD_US;
 use super::run::{Figures, Run};
 use crate::args::Echo;
 use crate::client::cast::Protocol;
@@ -14,9 +15,6 @@ const LENGTH: Duration = Duration::from_secs(10);
 
 /// Messages per second, unless told otherwise.
 const RATE_MAX: f64 = 20_000.0;
-
-/// From the order to the first message, so that all workers have it in time.
-const LEAD_US: u64 = 50_000;
 
 pub(super) fn play(mut run: Run, args: &Echo) -> Result<bool, Trouble> {
     run.connect()?;

@@ -2,19 +2,16 @@
 
 use ringway::clock::now_us;
 
-use super::GROUP_CHANNEL;
 use super::run::{Figures, Run};
+use super::{GROUP_CHANNEL, LEAD_US};
 use crate::args::Fanout;
 use crate::limits::Trouble;
-use crate::publish::{Plan, Publisher};
+use crate::publish::Plan;
 use crate::schedule::Schedule;
 
 /// What a small machine with both ends on it can do without falling behind.
 const DELIVERIES_PER_S: f64 = 50_000.0;
 const MESSAGES_PER_S_MAX: f64 = 1000.0;
-
-/// From the order to the first message, so that all workers have it in time.
-const LEAD_US: u64 = 100_000;
 
 pub(super) fn play(mut run: Run, args: &Fanout) -> Result<bool, Trouble> {
     run.connect()?;
@@ -31,7 +28,7 @@ pub(super) fn play(mut run: Run, args: &Fanout) -> Result<bool, Trouble> {
         schedule: Schedule::new(now_us() + LEAD_US, per_s),
         messages: args.messages,
     };
-    let publisher = Publisher::start(plan, run.server.sink(&run.common)?.open()?)?;
+    let publisher = run.publish(plan)?;
     let before = run.fleet.gauge().totals.unique;
     // A slow schedule must not look like a stall: what has been published moves it on as well.
     run.wait(&beginning, args.messages * (audience + 1), |_, gauge| {

@@ -3,7 +3,10 @@
 mod echo;
 mod fanout;
 mod hold;
+mod mix;
+mod probe;
 mod run;
+mod storm;
 
 use crate::args::Scenario;
 use crate::client::cast::{Cast, Protocol, Token, Troupe};
@@ -42,13 +45,28 @@ pub fn play(scenario: &Scenario) -> Result<bool, Trouble> {
             let server = Server::floor(Mode::Fanout, &args.common)?;
             fanout::play(Run::start(name, &args.common, server, Troupe::Even { groups: 1 }, false)?, &args)
         }
-        Scenario::Storm(_) | Scenario::Mix(_) => Err(Trouble::new("not built")),
+        Scenario::Storm(args) => {
+            let server = Server::find(&args.common)?;
+            let troupe = storm::troupe(args);
+            storm::play(Run::start(name, &args.common, server, troupe, !args.orderly)?, args)
+        }
+        Scenario::Mix(args) => {
+            let server = Server::find(&args.common)?;
+            let troupe = mix::troupe(args);
+            mix::play(Run::start(name, &args.common, server, troupe, false)?, args)
+        }
         Scenario::FloorServer(args) => crate::floor::serve(args).map(|()| true).map_err(Trouble::from),
     }
 }
 
 /// The channel that group `n` subscribes to is this with the number behind it.
 const GROUP_CHANNEL: &str = "conv:flood-";
+
+/// The same where groups follow a driver.
+const DRIVER_CHANNEL: &str = "vendor:flood-";
+
+/// From an order to the first message, so that all workers have it in time.
+const LEAD_US: u64 = 100_000;
 
 fn cast(common: &crate::args::Common, server: &Server, troupe: Troupe) -> Cast {
     let is_ringway = common.protocol == Protocol::Ringway;
@@ -61,7 +79,8 @@ fn cast(common: &crate::args::Common, server: &Server, troupe: Troupe) -> Cast {
         (None, None) if is_ringway => Token::Secret(DEVELOPMENT_SECRET.into()),
         (None, None) => Token::None,
     };
-    let subscription = format!(r#"{{"type":"subscribe","channels":["{GROUP_CHANNEL}{{group}}"]}}"#);
+    let channel = if matches!(troupe, Troupe::Day { .. }) { DRIVER_CHANNEL } else { GROUP_CHANNEL };
+    let subscription = format!(r#"{{"type":"subscribe","channels":["{channel}{{group}}"]}}"#);
     let subscribe = common.subscribe.clone().unwrap_or_else(|| only_ringway(&subscription));
     Cast {
         protocol: common.protocol,

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 
 use crate::args::Common;
-use crate::client::cast::Troupe;
+use crate::client::cast::{Cast, Troupe};
 use crate::fleet::{Fleet, Muster};
 use crate::limits::{self, Trouble};
 use crate::measure::busy::Snapshot;
 use crate::measure::host::{Host, cores, slab_bytes};
 use crate::measure::process::{Processes, Usage};
+use crate::publish::{self, Publisher};
 use crate::report::json::{self, Connections, Lag, Latency, Moment, Phase};
 use crate::report::progress::Progress;
 use crate::report::table::table;
@@ -32,6 +33,7 @@ pub struct Run {
     pub common: Common,
     pub server: Server,
     pub fleet: Fleet,
+    pub cast: Arc<Cast>,
     scenario: &'static str,
     host: Host,
     started: Instant,
@@ -93,19 +95,22 @@ impl Run {
         closes_by_reset: bool,
     ) -> Result<Self, Trouble> {
         let nofile = limits::raise_open_files();
+        settle();
         let needed = common.connections.div_ceil(limits::connections_per_ring(nofile));
         let workers = common.workers.unwrap_or(cores() as u32).clamp(needed, needed.max(common.connections));
         let is_local = server.target.ip().is_loopback();
         let sources = common.source_addresses.or(is_local.then(|| Sources::loopback(common.connections)));
         let cast = Arc::new(super::cast(common, &server, troupe));
         let (target, connections) = (server.target, common.connections);
-        let fleet = Fleet::start(&Muster { cast, target, connections, workers, sources, closes_by_reset })?;
+        let fleet =
+            Fleet::start(&Muster { cast: cast.clone(), target, connections, workers, sources, closes_by_reset })?;
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Ok(Self {
             baseline: Baseline { server: server.processes.usage_exact(), slab_bytes: slab_bytes() },
             common: common.clone(),
             server,
             fleet,
+            cast,
             scenario,
             host: Host::this(nofile),
             started: Instant::now(),
@@ -179,6 +184,11 @@ impl Run {
         })
     }
 
+    /// Publishes on a thread of its own from a moment from now on.
+    pub fn publish(&self, plan: publish::Plan) -> Result<Publisher, Trouble> {
+        Publisher::start(plan, self.server.sink(&self.common)?.open()?)
+    }
+
     /// Ends a phase: its figures are made of what was counted in it.
     pub fn end(&mut self, beginning: Beginning, figures: impl FnOnce(&Tally) -> Figures) -> Result<(), Trouble> {
         let duration_s = beginning.at.elapsed().as_secs_f64();
@@ -232,6 +242,7 @@ impl Run {
             out_of_order: tally.out_of_order,
             errors: tally.errors.clone(),
             latency_us: figures.latency.as_ref().and_then(Latency::of),
+            connect_latency_us: Latency::of(&tally.connect),
             server: (!self.server.processes.is_empty()).then(|| json::Server {
                 pids: self.server.processes.0.clone(),
                 cpu_s,
@@ -287,6 +298,21 @@ impl Run {
             tool_rss: Processes::own().usage().rss_bytes,
             slab_bytes: slab_bytes(),
         });
+    }
+}
+
+/// Waits until the kernel has tidied up behind earlier runs, which would make this one's memory look small.
+fn settle() {
+    const LOOKS_MAX: usize = 20;
+    const STEADY_BYTES: u64 = 1 << 20;
+    let mut before = slab_bytes();
+    for _ in 0..LOOKS_MAX {
+        std::thread::sleep(Duration::from_millis(250));
+        let now = slab_bytes();
+        if before.zip(now).is_none_or(|(before, now)| before.saturating_sub(now) < STEADY_BYTES) {
+            return;
+        }
+        before = now;
     }
 }
 

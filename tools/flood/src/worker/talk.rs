@@ -31,7 +31,9 @@ impl Worker {
             input.extend_from_slice(&partial);
         }
         input.extend_from_slice(self.io.bytes(&chunk));
-        self.io.release(chunk, true);
+        // A client that does not read stops once it has heard that it is in.
+        let reads = connection.phase != Phase::Held || self.seat.cast.part(self.seat.first + slot).reads;
+        self.io.release(chunk, reads);
         let taken = self.read(slot, &input);
         if taken < input.len() && !matches!(self.connections[slot as usize].phase, Phase::Closing(_)) {
             self.connections[slot as usize].is_partial = true;

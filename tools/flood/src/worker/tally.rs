@@ -96,6 +96,8 @@ pub fn record(histogram: &mut Histogram<u64>, us: u64) {
     histogram.record(us.min(HOUR_US)).expect("a histogram without bounds grows");
 }
 
+const TOTALS: usize = 7;
+
 /// Counts that only grow, as the progress bar and the waits of the coordinator need them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -106,6 +108,8 @@ pub struct Totals {
     pub answered: u64,
     pub lost: u64,
     pub refused: u64,
+    /// How often a connection came to be held.
+    pub opened: u64,
 }
 
 impl Totals {
@@ -116,14 +120,15 @@ impl Totals {
         self.answered += tally.answered;
         self.lost += tally.lost;
         self.refused += tally.refused;
+        self.opened += tally.connect.len();
     }
 
-    fn values(&self) -> [u64; 6] {
-        [self.receipts, self.unique, self.sent, self.answered, self.lost, self.refused]
+    fn values(&self) -> [u64; TOTALS] {
+        [self.receipts, self.unique, self.sent, self.answered, self.lost, self.refused, self.opened]
     }
 
-    fn of([receipts, unique, sent, answered, lost, refused]: [u64; 6]) -> Self {
-        Self { receipts, unique, sent, answered, lost, refused }
+    fn of([receipts, unique, sent, answered, lost, refused, opened]: [u64; TOTALS]) -> Self {
+        Self { receipts, unique, sent, answered, lost, refused, opened }
     }
 }
 
@@ -132,7 +137,7 @@ impl Totals {
 pub struct Gauges {
     pub held: AtomicU64,
     pub connecting: AtomicU64,
-    totals: [AtomicU64; 6],
+    totals: [AtomicU64; TOTALS],
     /// What makes it impossible to go on.
     pub trouble: OnceLock<Trouble>,
 }

@@ -1,0 +1,127 @@
+//! `storm`: everybody but an audience drops at once and comes back as fast as possible. The audience receives messages all
+//! the while: what it feels of the storm is what the storm costs.
+
+use std::time::{Duration, Instant};
+
+use ringway::clock::now_us;
+
+use super::run::{Beginning, Figures, Run};
+use super::{GROUP_CHANNEL, LEAD_US};
+use crate::args::Storm;
+use crate::client::cast::Troupe;
+use crate::limits::Trouble;
+use crate::publish::{Plan, Publisher};
+use crate::schedule::Schedule;
+
+/// Of the phases before and after.
+const LENGTH: Duration = Duration::from_secs(10);
+
+pub(super) fn troupe(args: &Storm) -> Troupe {
+    Troupe::Storm { every: (args.common.connections / args.background).max(1) }
+}
+
+/// The audience's messages over all phases.
+struct Background {
+    publisher: Publisher,
+    audience: u64,
+    /// Messages that belong to earlier phases.
+    told: u64,
+    /// Receipts before the first message.
+    unique_before: u64,
+}
+
+pub(super) fn play(mut run: Run, args: &Storm) -> Result<bool, Trouble> {
+    run.connect()?;
+    let length = run.common.duration.unwrap_or(LENGTH);
+    let all = u64::from(run.common.connections);
+    let mut background = Background::start(&run, args)?;
+
+    let beginning = run.begin("before");
+    run.pass(&beginning, length)?;
+    background.end_phase(&mut run, beginning, 0, None)?;
+
+    let beginning = run.begin("reconnect");
+    let start = Instant::now();
+    let dropped = all - background.audience;
+    let opened = run.fleet.gauge().totals.opened;
+    run.fleet.drop_all();
+    run.fleet.open(run.common.rate);
+    run.wait(&beginning, dropped, |_, gauge| gauge.totals.opened - opened)?;
+    background.end_phase(&mut run, beginning, dropped, Some(start.elapsed().as_secs_f64()))?;
+
+    let beginning = run.begin("after");
+    run.pass(&beginning, length)?;
+    background.end(&mut run, beginning)?;
+    run.finish()
+}
+
+impl Background {
+    fn start(run: &Run, args: &Storm) -> Result<Self, Trouble> {
+        run.fleet.follow(0, 1);
+        let plan = Plan {
+            stream: 0,
+            prefix: GROUP_CHANNEL.into(),
+            channels: 1,
+            payload_bytes: run.common.payload_bytes,
+            first: 1,
+            schedule: Schedule::new(now_us() + LEAD_US, args.publish_rate),
+            messages: u64::MAX,
+        };
+        let troupe = troupe(args);
+        Ok(Self {
+            unique_before: run.fleet.gauge().totals.unique,
+            publisher: run.publish(plan)?,
+            audience: (0..run.common.connections).filter(|&i| troupe.part(i).stays).count() as u64,
+            told: 0,
+        })
+    }
+
+    /// Ends a phase while messages go on: what is on its way now is counted in the next one.
+    fn end_phase(
+        &mut self,
+        run: &mut Run,
+        beginning: Beginning,
+        connects: u64,
+        connect_s: Option<f64>,
+    ) -> Result<(), Trouble> {
+        let published = self.publisher.published() - self.told;
+        self.told += published;
+        let asked = u64::from(run.common.connections);
+        run.end(beginning, |tally| Figures {
+            messages: published,
+            deliveries: tally.receipts,
+            expected: tally.receipts,
+            units: if connects > 0 { connects } else { tally.receipts },
+            kind_of_loop: Some("open"),
+            connect_s,
+            asked,
+            latency: Some(tally.latency.clone()),
+            ..Figures::default()
+        })
+    }
+
+    /// Ends the last phase: what is missing now is lost.
+    fn end(self, run: &mut Run, beginning: Beginning) -> Result<(), Trouble> {
+        let outcome = self.publisher.stop();
+        if let Some(trouble) = outcome.trouble {
+            return Err(trouble);
+        }
+        let expected = outcome.published * self.audience;
+        let (before, published) = (self.unique_before, outcome.published - self.told);
+        run.wait(&beginning, expected, |_, gauge| gauge.totals.unique - before)?;
+        let lost = expected.saturating_sub(run.fleet.gauge().totals.unique - before);
+        let asked = u64::from(run.common.connections);
+        run.end(beginning, |tally| Figures {
+            messages: published,
+            deliveries: tally.receipts,
+            expected: tally.receipts + lost,
+            lost,
+            units: tally.receipts,
+            kind_of_loop: Some("open"),
+            asked,
+            latency: Some(tally.latency.clone()),
+            lag: Some(outcome.lag),
+            ..Figures::default()
+        })
+    }
+}
