@@ -92,7 +92,8 @@ pub trait Io {
     /// Whether requests wait for the next [`Io::enter`]: not the moment to sleep.
     fn has_queued(&mut self) -> bool;
 
-    /// Before sleeping: from now on completions ring the shard's bell. False when something has completed already.
+    /// Before sleeping: from now on completions ring the shard's bell. False when something is queued or has completed
+    /// already.
     fn doze(&mut self) -> bool;
 
     /// After sleeping: no bell while the loop looks for completions itself.
