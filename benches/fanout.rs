@@ -1,0 +1,203 @@
+//! What user space spends on a fan-out, per recipient: `cargo bench --bench fanout`.
+//!
+//! Ringway's floor publishes to subscribers whose sockets swallow everything, so that what is left is the walk over the table, one
+//! look at a state, one count and one queued send. Beside it what servers usually do: hold a tungstenite WebSocket per
+//! recipient and write the message to each, into a stream that swallows as well. The kernel's part is the same for both and
+//! is measured by `ringway-flood fanout`.
+
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use crossbeam_channel::unbounded;
+use ringway::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
+use ringway::bus::{Channel, Command, Publication};
+use ringway::channel::{Interest, Table};
+use ringway::clock::Now;
+use ringway::metrics::Counters;
+use ringway::shard::floor::{Arrival, Floor};
+use ringway::shard::frame::{Frame, LocalFrame};
+use ringway::shard::io::{Chunk, Event, InFlight, Io, Sending, Slot};
+use ringway::shard::profiles::Profiles;
+use ringway::shard::rules::Rules;
+use ringway::shard::session::Room;
+use ringway::ws::frame::{Opcode, encode_masked, encode_text};
+use tungstenite::protocol::Role;
+use tungstenite::{Message, Utf8Bytes, WebSocket};
+
+const PAYLOAD: &str = r#"{"type":"message.new","payload":{"content":"sixty-four bytes.."}}"#;
+const CHANNEL: &str = "conv:c1";
+
+fn fanout(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("fan-out");
+    for subscribers in [1_000, 10_000] {
+        group.throughput(Throughput::Elements(subscribers));
+        group.bench_function(BenchmarkId::new("ringway", subscribers), |bencher| {
+            let mut shard = Shard::with_subscribers(subscribers);
+            bencher.iter(|| shard.publish(PAYLOAD));
+        });
+        group.bench_function(BenchmarkId::new("tungstenite", subscribers), |bencher| {
+            let connect = |_| WebSocket::from_raw_socket(Swallow, Role::Server, None);
+            let mut sockets: Vec<_> = (0..subscribers).map(connect).collect();
+            bencher.iter(|| {
+                let text = Utf8Bytes::from(PAYLOAD);
+                for socket in &mut sockets {
+                    socket.send(Message::Text(text.clone())).expect("it swallows");
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+struct Shard {
+    floor: Floor<Void>,
+    lane: crossbeam_channel::Sender<Command>,
+    channel: Channel,
+}
+
+impl Shard {
+    fn with_subscribers(count: u64) -> Self {
+        let interest = Arc::<Interest>::default();
+        let now = Now { us: 1_000_000, unix_ms: 1_800_000_000_000 };
+        let room = Room {
+            shard: 0,
+            now,
+            rules: Arc::new(rules()),
+            counters: Arc::<Counters>::default(),
+            table: Table::new(0, interest.clone()),
+            profiles: Profiles::default(),
+            sessions: 0,
+        };
+        let (lane, lane_end) = unbounded();
+        let mut floor = Floor::new(Void::default(), count as usize, room, lane_end);
+        let subscribe = format!(r#"{{"type":"subscribe","channels":["{CHANNEL}"]}}"#);
+        for user in 0..count {
+            let identity = Identity {
+                user_id: format!("user-{user}").into(),
+                user_type: None,
+                expires_at: now.unix_s() + 3600,
+                grants: None,
+            };
+            let rest = encode_masked(Opcode::Text, subscribe.as_bytes(), [1, 2, 3, 4]);
+            let arrival = Arrival { response: b"101".to_vec(), rest, identity: Some(identity), details: None };
+            floor.adopt((), arrival, now).expect("there is room");
+        }
+        floor.turn(now);
+        let channel = Channel { name: CHANNEL.into(), hash: interest.hash(CHANNEL) };
+        Self { floor, lane, channel }
+    }
+
+    fn publish(&mut self, payload: &str) {
+        let frame = Frame { bytes: encode_text(payload.as_bytes()), arrived_us: 0 };
+        let publication = Publication { channel: self.channel.clone(), frame, filter: None, answer: None };
+        self.lane.send(Command::Publish(publication)).expect("the floor holds the other end");
+        self.floor.turn(Now { us: 2_000_000, unix_ms: 1_800_000_001_000 });
+    }
+}
+
+/// A backend whose sockets take everything at once: a send is queued as for a ring, and done when the ring is entered.
+#[derive(Default)]
+struct Void {
+    queued: Vec<(Slot, LocalFrame)>,
+    sending: Vec<bool>,
+}
+
+impl Io for Void {
+    type Socket = ();
+
+    fn open(&mut self, slot: Slot, (): ()) -> io::Result<()> {
+        self.sending.resize(self.sending.len().max(slot as usize + 1), false);
+        Ok(())
+    }
+
+    fn send(&mut self, slot: Slot, frame: &LocalFrame) -> Sending {
+        if std::mem::replace(&mut self.sending[slot as usize], true) {
+            return Sending::Busy;
+        }
+        self.queued.push((slot, frame.clone()));
+        Sending::Started
+    }
+
+    fn enter(&mut self) -> io::Result<()> {
+        for (slot, frame) in self.queued.drain(..) {
+            self.sending[slot as usize] = false;
+            black_box(frame);
+        }
+        Ok(())
+    }
+
+    fn send_all(&mut self, _: Slot, _: Vec<LocalFrame>) {}
+    fn await_sent(&mut self, _: Slot) -> bool {
+        false
+    }
+    fn close(&mut self, _: Slot) {}
+    fn tick(&mut self, _: u32) {}
+    fn next(&mut self) -> Option<Event> {
+        None
+    }
+    fn bytes(&mut self, _: &Chunk) -> &mut [u8] {
+        &mut []
+    }
+    fn release(&mut self, _: Chunk, _: bool) {}
+    fn has_queued(&mut self) -> bool {
+        !self.queued.is_empty()
+    }
+    fn doze(&mut self) -> bool {
+        true
+    }
+    fn rouse(&mut self) {}
+    fn in_flight(&self) -> InFlight {
+        InFlight::default()
+    }
+}
+
+/// A stream that takes everything and gives nothing.
+struct Swallow;
+
+impl Write for Swallow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(black_box(bytes).len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Swallow {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+fn rules() -> Rules {
+    let secrets = vec!["a secret of thirty-two bytes or more".to_owned()];
+    Rules {
+        verifier: Verifier::new(&VerifierSettings { secrets, ..VerifierSettings::default() }).expect("one good secret"),
+        origins: Origins::default(),
+        roles: Vec::new(),
+        default_grants: Grants::parse(["*"]).expect("a good pattern"),
+        path: "/ws".into(),
+        server_id: "bench".into(),
+        process: 1,
+        connections_max: usize::MAX,
+        message_bytes_max: 8192,
+        outbox_bytes_max: 65_536,
+        channels_per_connection_max: 128,
+        channel_name_bytes_max: 255,
+        messages_max: 0,
+        message_window_ticks: 600,
+        heartbeat_ms: 30_000,
+        heartbeat_ticks: 300,
+        idle_ticks: 600,
+        auth_deadline_ticks: 100,
+        close_deadline_ticks: 50,
+        expiry_warning_s: 30,
+        handshake_deadline: std::time::Duration::from_secs(5),
+        handshakes_max: 16,
+    }
+}
+
+criterion_group!(benches, fanout);
+criterion_main!(benches);
