@@ -7,6 +7,7 @@ mod args;
 mod client;
 mod fleet;
 mod floor;
+mod interrupt;
 mod limits;
 mod measure;
 mod publish;
@@ -31,7 +32,9 @@ const EXIT_TROUBLE: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
-    match scenario::play(&cli.scenario) {
+    // The floor is ended by the signals.
+    let watched = if matches!(cli.scenario, args::Scenario::FloorServer(_)) { Ok(()) } else { interrupt::watch() };
+    match watched.and_then(|()| scenario::play(&cli.scenario)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(EXIT_LOSS),
         Err(trouble) => {

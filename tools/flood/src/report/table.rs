@@ -44,6 +44,13 @@ pub fn table(phases: &[Phase]) -> String {
     text
 }
 
+/// One phase in one line, for a log that is read while the run goes on.
+pub fn in_words(phase: &Phase) -> String {
+    let Phase { phase: name, duration_s, connections, deliveries, lost, .. } = phase;
+    let (held, deliveries, lost) = (count(connections.held), count(*deliveries), count(*lost));
+    format!("{name} took {duration_s:.1} s: {held} connections held, {deliveries} deliveries, {lost} lost")
+}
+
 fn row(phase: &Phase) -> [String; COLUMNS.len()] {
     let latency = |pick: fn(&Latency) -> u64| phase.latency_us.as_ref().map_or("-".into(), |l| duration(pick(l)));
     let server = phase.server.as_ref();

@@ -1,5 +1,6 @@
 //! What all scenarios share: the fleet, the meters, the timeline, and how a phase begins, waits and ends.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,6 +10,7 @@ use hdrhistogram::Histogram;
 use crate::args::Common;
 use crate::client::cast::{Cast, Troupe};
 use crate::fleet::{Fleet, Muster};
+use crate::interrupt;
 use crate::limits::{self, Trouble};
 use crate::measure::busy::Snapshot;
 use crate::measure::host::{Host, cores, slab_bytes};
@@ -16,7 +18,7 @@ use crate::measure::process::{Processes, Usage};
 use crate::publish::{self, Publisher};
 use crate::report::json::{self, Connections, Lag, Latency, Moment, Phase};
 use crate::report::progress::Progress;
-use crate::report::table::table;
+use crate::report::table::{in_words, table};
 use crate::server::Server;
 use crate::sources::Sources;
 use crate::worker::tally::{Gauge, Tally};
@@ -257,6 +259,9 @@ impl Run {
             timeline: std::mem::take(&mut self.timeline),
             floor: None,
         };
+        if !self.common.quiet && !std::io::stderr().is_terminal() {
+            eprintln!("{}: {}", self.scenario, in_words(&phase));
+        }
         self.phases.push(phase);
         Ok(())
     }
@@ -275,6 +280,9 @@ impl Run {
     fn look(&mut self) -> Result<Gauge, Trouble> {
         if self.sampled.elapsed() >= SAMPLE_EVERY {
             self.sample();
+        }
+        if interrupt::came() {
+            return Err(Trouble::new("broken off"));
         }
         if let Some(trouble) = self.fleet.trouble() {
             return Err(trouble);
@@ -305,11 +313,14 @@ impl Run {
 fn settle() {
     const LOOKS_MAX: usize = 20;
     const STEADY_BYTES: u64 = 1 << 20;
-    let mut before = slab_bytes();
+    const STEADY_LOOKS: usize = 3;
+    let (mut before, mut steady) = (slab_bytes(), 0);
     for _ in 0..LOOKS_MAX {
-        std::thread::sleep(Duration::from_millis(250));
+        std::thread::sleep(Duration::from_millis(200));
         let now = slab_bytes();
-        if before.zip(now).is_none_or(|(before, now)| before.saturating_sub(now) < STEADY_BYTES) {
+        let is_steady = before.zip(now).is_none_or(|(before, now)| before.saturating_sub(now) < STEADY_BYTES);
+        steady = if is_steady { steady + 1 } else { 0 };
+        if steady == STEADY_LOOKS {
             return;
         }
         before = now;
