@@ -118,6 +118,10 @@ pub struct Common {
     #[arg(long, value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
 
+    /// How long nothing may move before what is missing counts as lost
+    #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
+    pub patience: Duration,
+
     /// Bytes of a message
     #[arg(long, default_value_t = 64, value_parser = payload_bytes)]
     pub payload_bytes: usize,

@@ -4,18 +4,13 @@ use std::fmt;
 use std::io;
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Descriptors left for everything that is not in a ring's table.
 const DESCRIPTORS_RESERVED: u64 = 1000;
 
 /// Raises the soft limit of open files to the hard one. Returns the limit that holds now.
 pub fn raise_open_files() -> u64 {
-    match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft, hard)) if soft < hard => setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard),
-        Ok((soft, _)) => soft,
-        Err(_) => 1024,
-    }
+    ringway::limits::raise_open_files() as u64
 }
 
 /// Connections that one ring's table of registered files takes.

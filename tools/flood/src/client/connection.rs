@@ -41,7 +41,7 @@ pub struct Connection {
     pub is_partial: bool,
     /// Frames wait in the worker's queue until the one under way has left.
     pub is_queued: bool,
-    /// Reads and answers nothing any more, and says no goodbye.
+    /// Understands and answers nothing any more, and says no goodbye.
     pub is_mute: bool,
     /// The low 32 bits of a time in microseconds: of the connect, and of the last send in a closed loop.
     pub since_us: u32,

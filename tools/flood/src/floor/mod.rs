@@ -44,6 +44,8 @@ pub struct FloorArgs {
 
 /// Serves until the process is ended.
 pub fn serve(args: &FloorArgs) -> io::Result<()> {
+    // As the gateway does: the memory of both is to be compared.
+    ringway::limits::keep_pages_small();
     let capacity = limits::raise_open_files() as usize;
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let shards = if args.shards == 0 { cores.len().max(1) } else { args.shards };

@@ -26,9 +26,6 @@ use crate::worker::tally::{Gauge, Tally};
 /// Between two samples of the timeline.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
-/// How long nothing may move before a wait is given up.
-const STALLED_AFTER: Duration = Duration::from_secs(20);
-
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Run {
@@ -84,7 +81,7 @@ pub struct Figures {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
     Done,
-    /// Nothing has moved for [`STALLED_AFTER`].
+    /// Nothing has moved for `--patience`.
     Stalled,
 }
 
@@ -155,7 +152,7 @@ impl Run {
             }
             if now_at != moved.1 {
                 moved = (Instant::now(), now_at);
-            } else if moved.0.elapsed() > STALLED_AFTER {
+            } else if moved.0.elapsed() > self.common.patience {
                 return Ok(Waited::Stalled);
             }
             std::thread::sleep(LOOK_EVERY);
@@ -212,7 +209,7 @@ impl Run {
             format: json::FORMAT,
             tool: json::Tool {
                 version: env!("CARGO_PKG_VERSION"),
-                commit: option_env!("RINGWAY_COMMIT"),
+                commit: option_env!("FLOOD_COMMIT"),
                 cpu_s: tool.cpu_s - beginning.tool.cpu_s,
                 rss_bytes: tool.rss_bytes,
                 workers: self.workers as usize,

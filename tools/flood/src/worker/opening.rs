@@ -67,8 +67,7 @@ impl Worker {
             if self.opening_due(now).is_none_or(|due| due > now) {
                 break;
             }
-            let again = self.opening.again.pop_front_if(|(due, _)| *due <= now).map(|(_, slot)| slot);
-            let Some(slot) = again.or_else(|| self.opening.waiting.pop_front()) else { break };
+            let Some(slot) = self.opening.next(now) else { break };
             self.opening.started += 1;
             worked = true;
             if let Err(error) = self.open(slot, now) {
@@ -101,6 +100,14 @@ impl Worker {
 }
 
 impl Opening {
+    /// The slot that is opened next: one whose wait is over, else one that has not been tried.
+    fn next(&mut self, now: u64) -> Option<Slot> {
+        match self.again.front() {
+            Some((due, _)) if *due <= now => self.again.pop_front().map(|(_, slot)| slot),
+            _ => self.waiting.pop_front(),
+        }
+    }
+
     /// A slot may be used again.
     pub(super) fn freed(&mut self, slot: Slot, after: After) {
         match after {

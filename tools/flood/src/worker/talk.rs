@@ -1,7 +1,5 @@
 //! What a client says and what it makes of what it hears: upgrade, greeting, subscription, heartbeats, receipts, answers.
 
-use std::collections::VecDeque;
-
 use ringway::clock::now_us;
 use ringway::shard::frame::{Frame, LocalFrame};
 use ringway::shard::io::{Chunk, Io, Sending, Slot};
@@ -177,7 +175,7 @@ impl Worker {
     }
 
     fn hold(&mut self, slot: Slot) {
-        let is_mute = self.seat.cast.part(self.number(slot)).vanishes;
+        let is_mute = !self.seat.cast.part(self.number(slot)).listens();
         let connection = &mut self.connections[slot as usize];
         connection.phase = Phase::Held;
         connection.is_mute = is_mute;
@@ -200,6 +198,6 @@ impl Worker {
             }
             connection.is_queued = true;
         }
-        self.queues.entry(slot).or_insert_with(VecDeque::new).push_back(frame.clone());
+        self.queues.entry(slot).or_default().push_back(frame.clone());
     }
 }
