@@ -66,7 +66,7 @@ impl Shard {
             now,
             rules: Arc::new(rules()),
             counters: Arc::<Counters>::default(),
-            table: Table::new(0, interest.clone()),
+            table: Table::new(0, interest.clone(), count as usize),
             profiles: Profiles::default(),
             sessions: 0,
         };

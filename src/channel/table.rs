@@ -64,13 +64,14 @@ struct Subscription {
 const _: () = assert!(size_of::<Channel>() == 40 && size_of::<Subscriptions>() == 24);
 
 impl Table {
-    pub fn new(shard: usize, interest: Arc<Interest>) -> Self {
+    /// Reserves address space for `members`, so that growing leaves nothing behind; memory is used as they come.
+    pub fn new(shard: usize, interest: Arc<Interest>, members: usize) -> Self {
         Self {
             shard,
             interest,
             index: HashTable::new(),
-            channels: Slab::new(),
-            subscriptions: Vec::new(),
+            channels: Slab::with_capacity(members),
+            subscriptions: Vec::with_capacity(members),
             memberships: 0,
             users: 0,
         }
@@ -210,7 +211,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     fn table(shard: usize, interest: &Arc<Interest>) -> Table {
-        Table::new(shard, interest.clone())
+        Table::new(shard, interest.clone(), 0)
     }
 
     fn members(table: &Table, name: &str) -> BTreeSet<Member> {

@@ -77,14 +77,14 @@ impl<I: Io> Floor<I> {
         Self {
             wire: Wire {
                 io,
-                connections: Slab::new(),
+                connections: Slab::with_capacity(capacity),
                 outbox_bytes: 0,
                 outbox_bytes_max: room.rules.outbox_bytes_max,
                 counters: room.counters.clone(),
             },
             capacity,
             slots_used: 0,
-            wheel: Wheel::new(room.now.tick()),
+            wheel: Wheel::new(room.now.tick(), capacity),
             room,
             lane,
             drain: None,

@@ -28,10 +28,10 @@ use super::io::uring::Uring;
 use super::rules::Rules;
 
 /// Room for a usual request head; a longer one makes its buffer grow up to the limit.
-const HEAD_BYTES_USUAL: usize = 2048;
+const HEAD_BYTES_USUAL: usize = 1024;
 
 /// Read buffers kept for the next handshakes.
-const BUFFERS_KEPT: usize = 64;
+const BUFFERS_KEPT: usize = 16;
 
 /// How long to wait when the process has no descriptor left for one more client.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);

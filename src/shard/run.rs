@@ -104,7 +104,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
         now: Now::read(),
         rules: rules.clone(),
         counters: counters[shard].clone(),
-        table: Table::new(shard, interest),
+        table: Table::new(shard, interest, capacity),
         profiles: Profiles::default(),
         sessions: 0,
     };

@@ -30,8 +30,9 @@ struct Link {
 const UNSET: Link = Link { previous: NONE, next: NONE, due: NONE };
 
 impl Wheel {
-    pub fn new(now: u32) -> Self {
-        Self { heads: Box::new([NONE; BUCKETS]), links: Vec::new(), now, armed: 0 }
+    /// A wheel for `slots` slots that begins at tick `now`.
+    pub fn new(now: u32, slots: usize) -> Self {
+        Self { heads: Box::new([NONE; BUCKETS]), links: Vec::with_capacity(slots), now, armed: 0 }
     }
 
     /// Sets the slot's deadline, in place of one it may have. A deadline in the past expires with the next tick.
@@ -102,7 +103,7 @@ mod tests {
     proptest! {
         #[test]
         fn deadlines_expire_exactly_when_due(steps in prop::collection::vec((0u32..20, 0u32..1500, 0u8..4), 1..200)) {
-            let mut wheel = Wheel::new(0);
+            let mut wheel = Wheel::new(0, 0);
             let mut model = BTreeMap::<Slot, u32>::new();
             let mut now = 0;
             for (slot, value, step) in steps {

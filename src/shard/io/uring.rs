@@ -129,7 +129,7 @@ impl Uring {
         let mut uring = Self {
             ring,
             buffers,
-            slots: Vec::new(),
+            slots: Vec::with_capacity(slots),
             sends: Slab::new(),
             completed: VecDeque::new(),
             waiting_for_buffer: VecDeque::new(),

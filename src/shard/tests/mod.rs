@@ -77,7 +77,7 @@ impl Shard {
             now: clock.now(),
             rules: Arc::new(rules),
             counters: Arc::default(),
-            table: Table::new(SHARD, interest.clone()),
+            table: Table::new(SHARD, interest.clone(), 0),
             profiles: Profiles::default(),
             sessions: 0,
         };
