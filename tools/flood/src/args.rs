@@ -130,6 +130,10 @@ pub struct Common {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Write a page with curves and tables to this file
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+
     /// Name of this run in table and JSON [default: the server's]
     #[arg(long)]
     pub label: Option<String>,

@@ -133,14 +133,22 @@ impl Lag {
     }
 }
 
-/// Appends phases to a file, one line each.
-pub fn append(file: &Path, phases: &[Phase]) -> io::Result<()> {
-    let mut lines = Vec::new();
-    for phase in phases {
-        lines.extend(sonic_rs::to_vec(phase).map_err(io::Error::other)?);
-        lines.push(b'\n');
+impl Phase {
+    /// The phase as one line of JSON.
+    pub fn record(&self) -> io::Result<String> {
+        sonic_rs::to_string(self).map_err(io::Error::other)
     }
-    OpenOptions::new().create(true).append(true).open(file)?.write_all(&lines)
+
+    /// Whether everything asked for was reached and nothing was lost.
+    pub fn is_good(&self) -> bool {
+        let Connections { asked, held, lost, .. } = self.connections;
+        held >= asked && lost + self.lost + self.duplicated + self.out_of_order == 0
+    }
+}
+
+/// Appends a line to a file.
+pub fn append(file: &Path, record: &str) -> io::Result<()> {
+    writeln!(OpenOptions::new().create(true).append(true).open(file)?, "{record}")
 }
 
 #[cfg(test)]

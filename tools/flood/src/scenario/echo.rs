@@ -5,7 +5,8 @@ use std::time::Duration;
 use ringway::clock::now_us;
 
 use super::LEAD_US;
-use super::run::{Figures, Run};
+use super::phase::Figures;
+use super::run::Run;
 use crate::args::Echo;
 use crate::client::cast::Protocol;
 use crate::limits::Trouble;

@@ -2,7 +2,8 @@
 
 use ringway::clock::now_us;
 
-use super::run::{Figures, Run};
+use super::phase::Figures;
+use super::run::Run;
 use super::{GROUP_CHANNEL, LEAD_US};
 use crate::args::Fanout;
 use crate::limits::Trouble;

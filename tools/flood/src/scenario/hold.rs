@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::run::{Figures, Run};
+use super::phase::Figures;
+use super::run::Run;
 use crate::limits::Trouble;
 
 const SOAK: Duration = Duration::from_secs(60);

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use ringway::clock::now_us;
 
-use super::run::{Figures, Run};
+use super::phase::Figures;
+use super::run::Run;
 use super::{DRIVER_CHANNEL, LEAD_US, probe};
 use crate::args::Mix;
 use crate::client::cast::Troupe;

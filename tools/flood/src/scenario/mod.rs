@@ -1,62 +1,48 @@
-//! The scenarios: each is a list of phases, and each phase ends with its own figures. [`run`] is what they share.
+//! The scenarios: each is a list of phases, and each [`phase`] ends with its own figures. [`run`] is what they share.
 
 mod echo;
 mod fanout;
 mod hold;
 mod mix;
+mod phase;
 mod probe;
 mod run;
 mod storm;
 
-use crate::args::Scenario;
+use ringway::config::DEVELOPMENT_SECRET;
+
+use crate::args::{Common, Scenario};
 use crate::client::cast::{Cast, Protocol, Token, Troupe};
 use crate::floor::Mode;
 use crate::limits::Trouble;
 use crate::server::Server;
-use ringway::config::DEVELOPMENT_SECRET;
 
 use run::Run;
 
 /// Runs a scenario. True when nothing was lost and everything asked for was reached.
 pub fn play(scenario: &Scenario) -> Result<bool, Trouble> {
     let name = scenario.name();
+    let alike = Troupe::Even { groups: 1 };
     match scenario {
-        Scenario::Hold(args) => {
-            let server = Server::find(&args.common)?;
-            hold::play(Run::start(name, &args.common, server, Troupe::Even { groups: 1 }, false)?)
-        }
-        Scenario::Echo(args) => {
-            let server = Server::find(&args.common)?;
-            echo::play(Run::start(name, &args.common, server, Troupe::Even { groups: 1 }, false)?, args)
-        }
-        Scenario::FloorEcho(args) => {
-            let mut args = args.clone();
-            args.common.protocol = Protocol::PlainEcho;
-            let server = Server::floor(Mode::Echo, &args.common)?;
-            echo::play(Run::start(name, &args.common, server, Troupe::Even { groups: 1 }, false)?, &args)
-        }
-        Scenario::Fanout(args) => {
-            let server = Server::find(&args.common)?;
-            fanout::play(Run::start(name, &args.common, server, Troupe::Even { groups: 1 }, false)?, args)
-        }
-        Scenario::FloorFanout(args) => {
-            let mut args = args.clone();
-            args.common.protocol = Protocol::PlainEcho;
-            let server = Server::floor(Mode::Fanout, &args.common)?;
-            fanout::play(Run::start(name, &args.common, server, Troupe::Even { groups: 1 }, false)?, &args)
-        }
-        Scenario::Storm(args) => {
-            let server = Server::find(&args.common)?;
-            let troupe = storm::troupe(args);
-            storm::play(Run::start(name, &args.common, server, troupe, !args.orderly)?, args)
-        }
-        Scenario::Mix(args) => {
-            let server = Server::find(&args.common)?;
-            let troupe = mix::troupe(args);
-            mix::play(Run::start(name, &args.common, server, troupe, false)?, args)
-        }
+        Scenario::Hold(args) => hold::play(run(name, &args.common, alike, false)?),
+        Scenario::Echo(args) => echo::play(run(name, &args.common, alike, false)?, args),
+        Scenario::Fanout(args) => fanout::play(run(name, &args.common, alike, false)?, args),
+        Scenario::Storm(args) => storm::play(run(name, &args.common, storm::troupe(args), !args.orderly)?, args),
+        Scenario::Mix(args) => mix::play(run(name, &args.common, mix::troupe(args), false)?, args),
+        Scenario::FloorEcho(args) => echo::play(floor_run(name, Mode::Echo, &args.common)?, args),
+        Scenario::FloorFanout(args) => fanout::play(floor_run(name, Mode::Fanout, &args.common)?, args),
         Scenario::FloorServer(args) => crate::floor::serve(args).map(|()| true).map_err(Trouble::from),
     }
+}
+
+fn run(name: &'static str, common: &Common, troupe: Troupe, closes_by_reset: bool) -> Result<Run, Trouble> {
+    Run::start(name, common, Server::find(common)?, troupe, closes_by_reset)
+}
+
+/// Against the floor, which knows no messages.
+fn floor_run(name: &'static str, mode: Mode, common: &Common) -> Result<Run, Trouble> {
+    let common = Common { protocol: Protocol::PlainEcho, ..common.clone() };
+    Run::start(name, &common, Server::floor(mode, &common)?, Troupe::Even { groups: 1 }, false)
 }
 
 /// The channel that group `n` subscribes to is this with the number behind it.
@@ -68,7 +54,7 @@ const DRIVER_CHANNEL: &str = "vendor:flood-";
 /// From an order to the first message, so that all workers have it in time.
 const LEAD_US: u64 = 100_000;
 
-fn cast(common: &crate::args::Common, server: &Server, troupe: Troupe) -> Cast {
+fn cast(common: &Common, server: &Server, troupe: Troupe) -> Cast {
     let is_ringway = common.protocol == Protocol::Ringway;
     let only_ringway = |text: &str| if is_ringway { text.to_owned() } else { String::new() };
     let secret = common.token_secret.clone().or_else(|| server.secret.clone());

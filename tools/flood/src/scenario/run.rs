@@ -1,27 +1,27 @@
-//! What all scenarios share: the fleet, the meters, the timeline, and how a phase begins, waits and ends.
+//! What all scenarios share: the fleet, the server, the timeline, and how a phase waits and is told.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use hdrhistogram::Histogram;
 
 use crate::args::Common;
 use crate::client::cast::{Cast, Troupe};
 use crate::fleet::{Fleet, Muster};
 use crate::interrupt;
 use crate::limits::{self, Trouble};
-use crate::measure::busy::Snapshot;
 use crate::measure::host::{Host, cores, slab_bytes};
 use crate::measure::process::{Processes, Usage};
 use crate::publish::{self, Publisher};
-use crate::report::json::{self, Connections, Lag, Latency, Moment, Phase};
+use crate::report::json::{self, Moment, Phase};
+use crate::report::page;
 use crate::report::progress::Progress;
 use crate::report::table::{in_words, table};
 use crate::server::Server;
 use crate::sources::Sources;
 use crate::worker::tally::{Gauge, Tally};
+
+use super::phase::{Beginning, Figures};
 
 /// Between two samples of the timeline.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
@@ -33,48 +33,23 @@ pub struct Run {
     pub server: Server,
     pub fleet: Fleet,
     pub cast: Arc<Cast>,
-    scenario: &'static str,
-    host: Host,
+    pub(super) scenario: &'static str,
+    pub(super) host: Host,
     started: Instant,
-    started_unix_ms: u64,
-    workers: u32,
+    pub(super) started_unix_ms: u64,
+    pub(super) workers: u32,
     sampled: Instant,
-    timeline: Vec<Moment>,
-    /// Before the first connection.
-    baseline: Baseline,
+    pub(super) timeline: Vec<Moment>,
+    pub(super) baseline: Baseline,
     phases: Vec<Phase>,
+    /// The same as JSON.
+    records: Vec<String>,
 }
 
-struct Baseline {
-    server: Usage,
-    slab_bytes: Option<u64>,
-}
-
-/// The start of a phase: totals to be taken from those of its end.
-pub struct Beginning {
-    name: &'static str,
-    at: Instant,
-    server: Usage,
-    tool: Usage,
-    threads: Snapshot,
-}
-
-/// What a phase found out beyond what every phase measures.
-#[derive(Default)]
-pub struct Figures {
-    pub messages: u64,
-    pub deliveries: u64,
-    pub expected: u64,
-    pub lost: u64,
-    /// What the server's CPU time is divided by, in `cpu_s_per_million`.
-    pub units: u64,
-    pub kind_of_loop: Option<&'static str>,
-    pub connect_s: Option<f64>,
-    /// Connections that should be held now.
-    pub asked: u64,
-    pub latency: Option<Histogram<u64>>,
-    /// How late the publisher was, if there is one.
-    pub lag: Option<Histogram<u64>>,
+/// What was in use before the first connection.
+pub(super) struct Baseline {
+    pub server: Usage,
+    pub slab_bytes: Option<u64>,
 }
 
 /// How a wait ended.
@@ -118,20 +93,8 @@ impl Run {
             sampled: Instant::now(),
             timeline: Vec::new(),
             phases: Vec::new(),
+            records: Vec::new(),
         })
-    }
-
-    pub fn begin(&mut self, name: &'static str) -> Beginning {
-        // What was counted between the phases belongs to none.
-        drop(self.fleet.report());
-        self.sample();
-        Beginning {
-            name,
-            at: Instant::now(),
-            server: self.server.processes.usage(),
-            tool: Processes::own().usage(),
-            threads: Snapshot::of(&self.fleet.thread_ids()),
-        }
     }
 
     /// Waits until `position` has reached `total`, for as long as something moves.
@@ -141,7 +104,7 @@ impl Run {
         total: u64,
         mut position: impl FnMut(&Self, &Gauge) -> u64,
     ) -> Result<Waited, Trouble> {
-        let progress = Progress::new(beginning.name, total, self.common.quiet);
+        let progress = Progress::new(beginning.name(), total, self.common.quiet);
         let mut moved = (Instant::now(), 0);
         loop {
             let gauge = self.look()?;
@@ -172,7 +135,7 @@ impl Run {
         let asked = u64::from(self.common.connections);
         self.fleet.open(self.common.rate);
         self.wait(&beginning, asked, |_, gauge| gauge.held)?;
-        let connect_s = Some(beginning.at.elapsed().as_secs_f64());
+        let connect_s = Some(beginning.elapsed_s());
         let units = self.fleet.gauge().held;
         self.end(beginning, |tally| Figures {
             units,
@@ -190,87 +153,29 @@ impl Run {
 
     /// Ends a phase: its figures are made of what was counted in it.
     pub fn end(&mut self, beginning: Beginning, figures: impl FnOnce(&Tally) -> Figures) -> Result<(), Trouble> {
-        let duration_s = beginning.at.elapsed().as_secs_f64();
-        let server = self.server.processes.usage_exact();
-        let tool = Processes::own().usage();
-        let busy = beginning.threads.until(&Snapshot::of(&self.fleet.thread_ids()));
-        let gauge = self.look()?;
+        self.look()?;
         self.sample();
-        let tally = self.fleet.report();
-        let figures = figures(&tally);
-        let lag = figures.lag.as_ref().unwrap_or(&tally.lag);
-        let scheduled_lag = (!lag.is_empty()).then(|| lag.value_at_percentile(99.0));
-        let reason = figures.kind_of_loop.and_then(|_| busy.limits(scheduled_lag));
-        let cpu_s = server.cpu_s - beginning.server.cpu_s;
-        let held = gauge.held;
-        let per_held = |bytes: i64| (held > 0).then(|| bytes / held as i64);
-        let ends_here = if self.server.target.ip().is_loopback() { 2 } else { 1 };
-        let phase = Phase {
-            format: json::FORMAT,
-            tool: json::Tool {
-                version: env!("CARGO_PKG_VERSION"),
-                commit: option_env!("FLOOD_COMMIT"),
-                cpu_s: tool.cpu_s - beginning.tool.cpu_s,
-                rss_bytes: tool.rss_bytes,
-                workers: self.workers as usize,
-                limited: reason.is_some(),
-                reason,
-                busiest_worker: busy.busiest,
-                lag_us: Lag::of(lag),
-            },
-            host: self.host.clone(),
-            arguments: std::env::args().skip(1).collect(),
-            label: self.server.label.clone(),
-            started_unix_ms: self.started_unix_ms,
-            scenario: self.scenario,
-            phase: beginning.name,
-            duration_s,
-            connections: Connections {
-                asked: figures.asked,
-                held,
-                lost: tally.lost,
-                refused: tally.refused,
-                connect_s: figures.connect_s,
-            },
-            kind_of_loop: figures.kind_of_loop,
-            messages: figures.messages,
-            deliveries: figures.deliveries,
-            expected: figures.expected,
-            lost: figures.lost,
-            duplicated: tally.duplicated,
-            out_of_order: tally.out_of_order,
-            errors: tally.errors.clone(),
-            latency_us: figures.latency.as_ref().and_then(Latency::of),
-            connect_latency_us: Latency::of(&tally.connect),
-            server: (!self.server.processes.is_empty()).then(|| json::Server {
-                pids: self.server.processes.0.clone(),
-                cpu_s,
-                cpu_s_per_million: (figures.units > 0).then(|| cpu_s * 1e6 / figures.units as f64),
-                cores: cpu_s / duration_s,
-                rss_bytes: server.rss_bytes,
-                rss_bytes_per_connection: per_held(server.rss_bytes as i64 - self.baseline.server.rss_bytes as i64),
-            }),
-            kernel_bytes_per_connection: slab_bytes()
-                .zip(self.baseline.slab_bytes)
-                .and_then(|(now, before)| per_held((now as i64 - before as i64) / ends_here)),
-            timeline: std::mem::take(&mut self.timeline),
-            floor: None,
-        };
+        let phase = beginning.end(self, figures);
         if !self.common.quiet && !std::io::stderr().is_terminal() {
             eprintln!("{}: {}", self.scenario, in_words(&phase));
         }
+        // At once: a later phase may be broken off.
+        let record = phase.record()?;
+        if let Some(file) = &self.common.json {
+            json::append(file, &record).map_err(|error| unwritable(file, &error))?;
+        }
+        self.records.push(record);
         self.phases.push(phase);
         Ok(())
     }
 
-    /// Prints the table and writes the JSON. True when all is as it should be.
+    /// Prints the table and writes the page. True when all is as it should be.
     pub fn finish(self) -> Result<bool, Trouble> {
         println!("{}", table(&self.phases).trim_end());
-        if let Some(file) = &self.common.json {
-            let failed = |error| Trouble::new(format!("{}: {error}", PathBuf::from(file).display()));
-            json::append(file, &self.phases).map_err(failed)?;
+        if let Some(file) = &self.common.report {
+            std::fs::write(file, page::render(&self.records)).map_err(|error| unwritable(file, &error))?;
         }
-        Ok(self.phases.iter().all(is_good))
+        Ok(self.phases.iter().all(Phase::is_good))
     }
 
     /// Sums up the gauges, samples when it is time, and notices what makes it pointless to go on.
@@ -290,7 +195,7 @@ impl Run {
         Ok(self.fleet.gauge())
     }
 
-    fn sample(&mut self) {
+    pub(super) fn sample(&mut self) {
         self.sampled = Instant::now();
         let gauge = self.fleet.gauge();
         let server = (!self.server.processes.is_empty()).then(|| self.server.processes.usage());
@@ -324,7 +229,6 @@ fn settle() {
     }
 }
 
-fn is_good(phase: &Phase) -> bool {
-    let Connections { asked, held, lost, .. } = phase.connections;
-    held >= asked && lost == 0 && phase.lost == 0 && phase.duplicated == 0 && phase.out_of_order == 0
+fn unwritable(file: &Path, error: &std::io::Error) -> Trouble {
+    Trouble::new(format!("{} cannot be written: {error}", file.display()))
 }

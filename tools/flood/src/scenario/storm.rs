@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use ringway::clock::now_us;
 
-use super::run::{Beginning, Figures, Run};
+use super::phase::{Beginning, Figures};
+use super::run::Run;
 use super::{GROUP_CHANNEL, LEAD_US};
 use crate::args::Storm;
 use crate::client::cast::Troupe;
