@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::auth::{Grants, Origins};
+
 use super::finding::Findings;
 use super::{Config, DEVELOPMENT_SECRET, Key, Secret, Sources};
 
@@ -178,27 +180,15 @@ fn auth(config: &Config, check: &mut Check<'_>) {
             check.problem("auth", name, "has an empty entry");
         }
     }
-    for origin in auth.origins.iter().filter(|origin| !is_origin(origin)) {
-        check.problem(
-            "auth",
-            "origins",
-            format_args!("`{origin}` is no origin such as `https://example.com`, nor `*`"),
-        );
+    // Asked of those who will use them: what passes here does not fail at start.
+    for origin in &auth.origins {
+        if let Err(error) = Origins::new([origin]) {
+            check.problem("auth", "origins", error);
+        }
     }
-    let longest = config.limits.channel_name_bytes;
-    for channel in auth.channels.iter().filter(|channel| channel.len() > longest) {
-        check.problem(
-            "auth",
-            "channels",
-            format_args!("`{channel}` is longer than limits.channel_name_bytes ({longest})"),
-        );
+    if let Err(error) = Grants::parse(auth.channels.iter().filter(|channel| !channel.is_empty())) {
+        check.problem("auth", "channels", error);
     }
-}
-
-/// As browsers send it (RFC 6454, section 6.1): scheme, host and port, and nothing behind them.
-fn is_origin(text: &str) -> bool {
-    let has_authority = |authority: &str| !authority.is_empty() && !authority.contains(['/', '?', '#', ' ', '@']);
-    text == "*" || text.split_once("://").is_some_and(|(scheme, rest)| !scheme.is_empty() && has_authority(rest))
 }
 
 fn redis(config: &Config, check: &mut Check<'_>) {
