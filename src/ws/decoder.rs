@@ -84,35 +84,35 @@ impl Decoder {
         input: &mut &'a mut [u8],
         max_message_bytes: usize,
     ) -> Result<Option<Incoming<'a>>, Violation> {
-        while let Some(frame) = self.next_frame(input, max_message_bytes)? {
-            let untouched = frame.received_bytes == 0 && frame.payload_bytes <= input.len();
-            if untouched && let Some(incoming) = borrowed_event(frame, input)? {
+        while !input.is_empty() {
+            if self.pending.is_none()
+                && let Some(incoming) = whole_frame(input, max_message_bytes)?
+            {
                 return Ok(Some(incoming));
             }
-            if let Some(incoming) = self.receive_piece(frame, input)? {
+            if let Some(incoming) = self.next_of_pieces(input, max_message_bytes)? {
                 return Ok(Some(incoming));
             }
         }
         Ok(None)
     }
 
-    /// The frame that `input` begins or goes on with; `None` when `input` ends before that is known.
-    #[inline]
-    fn next_frame(&mut self, input: &mut &mut [u8], max_message_bytes: usize) -> Result<Option<Frame>, Violation> {
-        if input.is_empty() {
-            return Ok(None);
+    /// One step with something half received, or about to be: a cut header, a cut frame, a message in fragments.
+    #[cold]
+    fn next_of_pieces<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        max_message_bytes: usize,
+    ) -> Result<Option<Incoming<'a>>, Violation> {
+        let Some(frame) = self.resume_frame(input, max_message_bytes)? else { return Ok(None) };
+        let untouched = frame.received_bytes == 0 && frame.payload_bytes <= input.len();
+        if untouched && !frame.is_fragment() {
+            return event(frame, take(input, frame.payload_bytes)).map(Some);
         }
-        if self.pending.is_none()
-            && let Some((header, header_bytes)) = Header::parse(input)?
-        {
-            take(input, header_bytes);
-            return admit(header, None, max_message_bytes).map(Some);
-        }
-        self.resume_frame(input, max_message_bytes)
+        self.receive_piece(frame, input)
     }
 
-    /// The same when something is half received, or is about to be because `input` ends in the header.
-    #[cold]
+    /// The frame that `input` goes on with; `None` when `input` ends in its header.
     fn resume_frame(&mut self, input: &mut &mut [u8], max_message_bytes: usize) -> Result<Option<Frame>, Violation> {
         let pending = self.pending.get_or_insert_default();
         let frame = match pending.take_frame() {
@@ -127,7 +127,6 @@ impl Decoder {
     }
 
     /// Stores a piece of a payload that is not whole, or that is one fragment of a message.
-    #[cold]
     fn receive_piece<'a>(&mut self, frame: Frame, input: &mut &mut [u8]) -> Result<Option<Incoming<'a>>, Violation> {
         let assembled = self.pending.get_or_insert_default().receive(frame, input)?;
         self.release_if_empty();
@@ -141,6 +140,19 @@ impl Decoder {
     fn release_if_empty(&mut self) {
         self.pending.take_if(|pending| pending.is_empty());
     }
+}
+
+/// The fast way: the event of a frame that lies whole in `input`, between two messages. `None`, with nothing taken, for
+/// any other.
+#[inline]
+fn whole_frame<'a>(input: &mut &'a mut [u8], max_message_bytes: usize) -> Result<Option<Incoming<'a>>, Violation> {
+    let Some((header, header_bytes)) = Header::parse(input)? else { return Ok(None) };
+    let frame = admit(header, None, max_message_bytes)?;
+    if frame.is_fragment() || frame.payload_bytes > input.len() - header_bytes {
+        return Ok(None);
+    }
+    take(input, header_bytes);
+    event(frame, take(input, frame.payload_bytes)).map(Some)
 }
 
 /// Judges a header in its place: after how many bytes of an unfinished message it comes, and what the limit is.
@@ -165,20 +177,15 @@ fn admit(header: Header, message_bytes: Option<usize>, max_message_bytes: usize)
     })
 }
 
-/// The event of a frame whose payload lies whole in `input`; `None`, with nothing taken, for a fragment of a message.
+/// The event of a frame that is no fragment, from its whole payload as it was received.
 #[inline]
-fn borrowed_event<'a>(frame: Frame, input: &mut &'a mut [u8]) -> Result<Option<Incoming<'a>>, Violation> {
-    let is_message = frame.opcode == Opcode::Text && frame.fin;
-    if !is_message && !frame.opcode.is_control() {
-        return Ok(None);
-    }
-    let payload = take(input, frame.payload_bytes);
+fn event(frame: Frame, payload: &mut [u8]) -> Result<Incoming<'_>, Violation> {
     mask::apply(payload, frame.mask, 0);
-    if is_message {
-        simdutf8::basic::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)?;
-        return Ok(Some(Incoming::Text(Cow::Borrowed(payload))));
+    if frame.opcode.is_control() {
+        return control_event(frame.opcode, Cow::Borrowed(payload));
     }
-    control_event(frame.opcode, Cow::Borrowed(payload)).map(Some)
+    simdutf8::basic::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)?;
+    Ok(Incoming::Text(Cow::Borrowed(payload)))
 }
 
 fn control_event(opcode: Opcode, payload: Payload<'_>) -> Result<Incoming<'_>, Violation> {

@@ -35,10 +35,12 @@ pub enum Opcode {
 }
 
 impl Opcode {
+    #[inline]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
     }
 
+    #[inline]
     const fn from_bits(bits: u8) -> Option<Opcode> {
         Some(match bits {
             0x0 => Opcode::Continuation,

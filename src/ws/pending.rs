@@ -19,6 +19,14 @@ pub(super) struct Frame {
     pub(super) received_bytes: usize,
 }
 
+impl Frame {
+    /// Whether this is one of several frames of its message.
+    #[inline]
+    pub(super) fn is_fragment(&self) -> bool {
+        !self.opcode.is_control() && (!self.fin || self.opcode == Opcode::Continuation)
+    }
+}
+
 /// A payload that came in several pieces and is whole now.
 #[derive(Debug)]
 pub(super) enum Assembled {
