@@ -86,9 +86,9 @@ impl Decoder {
     ) -> Result<Option<Incoming<'a>>, Violation> {
         while !input.is_empty() {
             if self.pending.is_none()
-                && let Some(incoming) = whole_frame(input, max_message_bytes)?
+                && let Some((frame, payload)) = whole_frame(input, max_message_bytes)?
             {
-                return Ok(Some(incoming));
+                return event(frame, payload);
             }
             if let Some(incoming) = self.next_of_pieces(input, max_message_bytes)? {
                 return Ok(Some(incoming));
@@ -107,7 +107,7 @@ impl Decoder {
         let Some(frame) = self.resume_frame(input, max_message_bytes)? else { return Ok(None) };
         let untouched = frame.received_bytes == 0 && frame.payload_bytes <= input.len();
         if untouched && !frame.is_fragment() {
-            return event(frame, take(input, frame.payload_bytes)).map(Some);
+            return event(frame, take(input, frame.payload_bytes));
         }
         self.receive_piece(frame, input)
     }
@@ -142,17 +142,20 @@ impl Decoder {
     }
 }
 
-/// The fast way: the event of a frame that lies whole in `input`, between two messages. `None`, with nothing taken, for
-/// any other.
+/// The fast way: a frame that lies whole in `input`, between two messages, and its payload as it was received. `None`,
+/// with nothing taken, for any other.
 #[inline]
-fn whole_frame<'a>(input: &mut &'a mut [u8], max_message_bytes: usize) -> Result<Option<Incoming<'a>>, Violation> {
+fn whole_frame<'a>(
+    input: &mut &'a mut [u8],
+    max_message_bytes: usize,
+) -> Result<Option<(Frame, &'a mut [u8])>, Violation> {
     let Some((header, header_bytes)) = Header::parse(input)? else { return Ok(None) };
     let frame = admit(header, None, max_message_bytes)?;
     if frame.is_fragment() || frame.payload_bytes > input.len() - header_bytes {
         return Ok(None);
     }
     take(input, header_bytes);
-    event(frame, take(input, frame.payload_bytes)).map(Some)
+    Ok(Some((frame, take(input, frame.payload_bytes))))
 }
 
 /// Judges a header in its place: after how many bytes of an unfinished message it comes, and what the limit is.
@@ -177,15 +180,18 @@ fn admit(header: Header, message_bytes: Option<usize>, max_message_bytes: usize)
     })
 }
 
-/// The event of a frame that is no fragment, from its whole payload as it was received.
+/// The event of a frame that is no fragment, from its whole payload as it was received. Made in the shape that `next` returns:
+/// wrapping it anew on the way out costs more than unmasking a small message.
 #[inline]
-fn event(frame: Frame, payload: &mut [u8]) -> Result<Incoming<'_>, Violation> {
+fn event(frame: Frame, payload: &mut [u8]) -> Result<Option<Incoming<'_>>, Violation> {
     mask::apply(payload, frame.mask, 0);
     if frame.opcode.is_control() {
-        return control_event(frame.opcode, Cow::Borrowed(payload));
+        return control_event(frame.opcode, Cow::Borrowed(payload)).map(Some);
     }
-    simdutf8::basic::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)?;
-    Ok(Incoming::Text(Cow::Borrowed(payload)))
+    match simdutf8::basic::from_utf8(payload) {
+        Ok(_) => Ok(Some(Incoming::Text(Cow::Borrowed(payload)))),
+        Err(_) => Err(Violation::InvalidUtf8),
+    }
 }
 
 fn control_event(opcode: Opcode, payload: Payload<'_>) -> Result<Incoming<'_>, Violation> {
