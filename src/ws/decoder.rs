@@ -1,7 +1,7 @@
 //! From received bytes to messages and control events.
 //!
 //! A connection owns one [`Decoder`] and hands it every chunk it receives. Invariant: a peer that stands between two
-//! messages costs 8 bytes and no heap; what is half received lives in one box ([`Pending`]) that goes away with it. A
+//! messages costs 8 bytes and no heap; what is half received lives in one box (`Pending`) that goes away with it. A
 //! message that lies whole in the chunk is unmasked and checked where it lies, and borrowed from there.
 //!
 //! ```text
@@ -11,7 +11,7 @@
 //!  between ───┴───── header parsed and admitted ────┴──── payload whole: event, or fragment kept ───► between
 //! ```
 //!
-//! The rules for a frame by itself are in [`header`](super::header), those for a frame in its place in [`admit`].
+//! The rules for a frame by itself are in [`header`](super::header), those for a frame in its place in `admit`.
 
 use super::close::CloseCode;
 use super::header::{Header, Opcode};
@@ -180,8 +180,8 @@ fn admit(header: Header, message_bytes: Option<usize>, max_message_bytes: usize)
     })
 }
 
-/// The event of a frame that is no fragment, from its whole payload as it was received. Made in the shape that `next` returns:
-/// wrapping it anew on the way out costs more than unmasking a small message.
+/// The event of a frame that is no fragment, from its whole payload as it was received. Made in the shape that `next`
+/// returns: wrapping it anew on the way out costs more than unmasking a small message.
 #[inline]
 fn event(frame: Frame, payload: &mut [u8]) -> Result<Option<Incoming<'_>>, Violation> {
     mask::apply(payload, frame.mask, 0);

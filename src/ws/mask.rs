@@ -1,8 +1,8 @@
 //! The masking of client frames (RFC 6455 section 5.3), undone in place.
 //!
 //! The decoder calls it once per received piece of a payload; the client side in tests and tools masks with the same
-//! function, since masking is its own inverse. Written over words, which the compiler turns into vector instructions for
-//! whatever the target has, without `unsafe`.
+//! function, since masking is its own inverse. Written over words, which the compiler turns into vector instructions
+//! of whatever the target has, without `unsafe`.
 
 /// Applies `mask` to `payload` in place. `offset` is how many bytes of the frame's payload came before this piece.
 #[inline]

@@ -1,7 +1,8 @@
 //! What a connection keeps of something half received: a cut header, a cut frame, a message with fragments to come.
 //!
-//! The decoder boxes one [`Pending`] when a chunk ends in the middle of something and drops it when the peer stands between
-//! two messages again. This is the slow way in: bytes are copied here, whereas what lies whole in a chunk never comes by.
+//! The decoder boxes one [`Pending`] when a chunk ends in the middle of something, and drops it when the peer stands
+//! between two messages again. This is the slow way in: bytes are copied here; what lies whole in a
+//! chunk never comes by.
 
 use super::header::{HEADER_BYTES_MAX, Header, Opcode};
 use super::mask;

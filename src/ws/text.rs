@@ -1,8 +1,8 @@
 //! A text message that arrives in pieces, checked to be UTF-8 as it grows.
 //!
 //! The decoder keeps one per connection while a message is incomplete. Each byte is checked about once: a piece is
-//! checked when it is appended, and only a character cut by its end (at most 3 bytes) is looked at again. The memory follows the
-//! bytes received, never a length that was announced.
+//! checked when it is appended, and only a character cut by its end (at most 3 bytes) is looked at again. The memory
+//! follows the bytes received, never a length that was announced.
 
 use super::violation::Violation;
 

@@ -73,7 +73,7 @@ impl Violation {
         const UTF8: CloseCode = CloseCode::INVALID_PAYLOAD;
         const TOO_BIG: CloseCode = CloseCode::MESSAGE_TOO_BIG;
         match self {
-            ReservedBits             => (PROTOCOL, "reserved_bits", "a reserved bit is set and no extension was agreed on"),
+            ReservedBits             => (PROTOCOL, "reserved_bits", "a reserved bit is set without an extension"),
             ReservedOpcode           => (PROTOCOL, "reserved_opcode", "reserved opcode"),
             UnmaskedFrame            => (PROTOCOL, "unmasked_frame", "frames from a client must be masked"),
             FragmentedControlFrame   => (PROTOCOL, "fragmented_control_frame", "control frames must not be fragmented"),
@@ -81,7 +81,7 @@ impl Violation {
             NonMinimalLength         => (PROTOCOL, "non_minimal_length", "length is not in its shortest form"),
             LengthTooLarge           => (PROTOCOL, "length_too_large", "length has its highest bit set"),
             UnexpectedContinuation   => (PROTOCOL, "unexpected_continuation", "continuation of no message"),
-            ExpectedContinuation     => (PROTOCOL, "expected_continuation", "new message before the last one was finished"),
+            ExpectedContinuation     => (PROTOCOL, "expected_continuation", "new message before the last was finished"),
             BinaryNotSupported       => (BINARY, "binary_not_supported", "binary messages are not supported"),
             MessageTooBig            => (TOO_BIG, "message_too_big", "message too big"),
             InvalidUtf8              => (UTF8, "invalid_utf8", "text is not valid UTF-8"),

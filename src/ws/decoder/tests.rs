@@ -329,7 +329,10 @@ fn chunks<'a>(mut bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &
 
 proptest! {
     #[test]
-    fn any_stream_gives_the_same_events_cut_at_every_byte(sent in stream(), sizes in prop::collection::vec(1..50usize, 1..8)) {
+    fn any_stream_gives_the_same_events_cut_at_every_byte(
+        sent in stream(),
+        sizes in prop::collection::vec(1..50usize, 1..8),
+    ) {
         let expected = (sent.events, None);
         prop_assert_eq!(&decode(&sent.frames), &expected);
         prop_assert_eq!(&decode_chunks(sent.frames.chunks(1), MAX).0, &expected);
@@ -371,7 +374,10 @@ proptest! {
     }
 
     #[test]
-    fn what_tungstenite_sends_as_a_client_is_understood(texts in prop::collection::vec(any::<String>(), 1..6), pinged: [u8; 8]) {
+    fn what_tungstenite_sends_as_a_client_is_understood(
+        texts in prop::collection::vec(any::<String>(), 1..6),
+        pinged: [u8; 8],
+    ) {
         use tungstenite::{Message, protocol::{Role, WebSocket}};
         let mut client = WebSocket::from_raw_socket(std::io::Cursor::new(Vec::new()), Role::Client, None);
         let mut expected = Vec::new();

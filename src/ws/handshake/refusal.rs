@@ -129,8 +129,8 @@ pub fn refusal_response(refusal: &Refusal) -> Vec<u8> {
     response(refusal.status(), header.as_ref().map(|(name, value)| (*name, value.as_str())), &body)
 }
 
-/// The whole answer `200 OK` with a JSON body, for the few plain requests the public port serves. The connection is closed
-/// after it.
+/// The whole answer `200 OK` with a JSON body, for the few plain requests the public port serves. The connection
+/// is closed after it.
 pub fn json_response(body: &str) -> Vec<u8> {
     response(200, None, body)
 }

@@ -131,7 +131,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const HEAD: &str = "GET /ws?token=abc&userType=driver HTTP/1.1\r\nHost: example.org\r\nORIGIN:  https://a.example \r\n\
+    const HEAD: &str = "GET /ws?token=abc&userType=driver HTTP/1.1\r\nHost: example.org\r\n\
+                        ORIGIN:  https://a.example \r\n\
                         Sec-WebSocket-Protocol: ringway.v1,\tbearer.abc\r\nsec-websocket-protocol: , chat\r\n\r\n";
 
     fn head_with(headers: &str) -> String {
