@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::channel::{Interest, ShardSet, name};
 use crate::clock;
+use crate::metrics::Latency;
 use crate::shard::bell::Bell;
 use crate::shard::frame::Frame;
 use crate::shard::inspect::{ChannelCount, ConnectionInfo, TypeCount};
@@ -38,6 +39,10 @@ pub enum Command {
     /// Lists all channels with their number of subscribers.
     Channels {
         answer: Answer<Vec<ChannelCount>>,
+    },
+    /// Copies what has been timed so far.
+    Latency {
+        answer: Answer<Latency>,
     },
     /// Counts sessions by user type.
     Types {
@@ -76,15 +81,28 @@ pub struct Filter {
 /// Takes a shard's answer; run on the shard's thread, so it must only pass the value on.
 pub type Answer<T> = Arc<dyn Fn(T) + Send + Sync>;
 
+/// A command on its way.
+pub struct Posted {
+    /// Microseconds of [`crate::clock`] when it was put into the lane, or began to wait for room there.
+    pub at_us: u64,
+    pub command: Command,
+}
+
+impl Posted {
+    pub fn now(command: Command) -> Self {
+        Self { at_us: clock::now_us(), command }
+    }
+}
+
 /// One shard's lane, as others see it.
 pub struct Lane {
-    sender: Sender<Command>,
+    sender: Sender<Posted>,
     bell: Bell,
 }
 
 /// One shard's lane, as the shard sees it.
 pub struct LaneEnd {
-    pub receiver: Receiver<Command>,
+    pub receiver: Receiver<Posted>,
     pub bell: Bell,
 }
 
@@ -97,7 +115,7 @@ impl Lane {
 
     /// Waits while the lane is full. False when the shard has ended.
     fn put(&self, command: Command) -> bool {
-        let taken = self.sender.send(command).is_ok();
+        let taken = self.sender.send(Posted::now(command)).is_ok();
         self.bell.wake();
         taken
     }

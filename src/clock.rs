@@ -1,5 +1,5 @@
 //! The process's clock: microseconds since start, and unix time. Read once per turn of a loop and passed on as [`Now`];
-//! nothing sans-IO reads it itself.
+//! nothing sans-IO reads it itself, but for the stopwatches of [`crate::metrics::latency`], on which nothing depends.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -188,7 +188,7 @@ fn client(settings: &Redis, url: &RedisUrl) -> RedisResult<Client> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::{Command, Lane, LaneEnd};
+    use crate::bus::{Command, Lane, LaneEnd, Posted};
     use crate::channel::Interest;
     use crate::config::Secret;
 
@@ -205,7 +205,9 @@ mod tests {
         let (desk, lane) = desk("conv:c1");
         let payload = "{ \"type\" : \"größe\" }".as_bytes();
         desk.publish("ws:conv:c1", payload);
-        let Ok(Command::Publish(publication)) = lane.receiver.try_recv() else { panic!("nothing in the lane") };
+        let Ok(Posted { command: Command::Publish(publication), .. }) = lane.receiver.try_recv() else {
+            panic!("nothing in the lane")
+        };
         assert_eq!(&*publication.channel.name, "conv:c1");
         assert!(publication.frame.bytes.ends_with(payload));
         assert_eq!((desk.status.messages.get(), desk.status.bytes.get()), (1, payload.len() as u64));

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use crate::auth::TokenError;
 use crate::clock::Now;
+use crate::metrics::{Latency, Timed};
 use crate::ws::handshake::{Refusal, Request, Upgrade, accept_response, json_response, query_param};
 
 use super::addresses::Addresses;
@@ -53,6 +54,7 @@ pub fn decide(
     addresses: &Addresses,
     full: bool,
     now: Now,
+    latency: &mut Latency,
 ) -> Decision {
     if request.path != rules.path {
         return match (request.method, request.path) {
@@ -77,7 +79,8 @@ pub fn decide(
     }
     let details = details(request);
     let token = token(request);
-    let identity = match token.as_deref().map(|token| rules.verifier.verify(token, now.unix_s())).transpose() {
+    let verify = |token| latency.time(Timed::Authentication, || rules.verifier.verify(token, now.unix_s()));
+    let identity = match token.as_deref().map(verify).transpose() {
         Ok(identity) => identity,
         Err(error) => return Decision::TokenRefused(error),
     };

@@ -14,9 +14,10 @@ use crossbeam_channel::Receiver;
 use slab::Slab;
 
 use crate::auth::Identity;
-use crate::bus::Command;
+use crate::bus::Posted;
 use crate::clock::{Now, TICK_MS};
-use crate::metrics::Counters;
+use crate::metrics::latency::Stopwatch;
+use crate::metrics::{Counters, Latency, Timed};
 use crate::protocol::reply;
 use crate::ws::close::CloseCode;
 use crate::ws::decoder::Incoming;
@@ -42,12 +43,14 @@ pub struct Floor<I: Io> {
     pub(super) slots_used: Slot,
     pub(super) room: Room,
     pub(super) wheel: Wheel,
-    pub(super) lane: Receiver<Command>,
+    pub(super) lane: Receiver<Posted>,
     pub(super) drain: Option<Drain>,
     generation: u32,
     /// A tick is on its way.
     ticking: bool,
     beat: Option<Beat>,
+    /// Runs since the kernel was last asked for what has arrived.
+    since_arrival: Stopwatch,
     // Kept to be filled anew, so that nothing is allocated per turn.
     effects: Effects,
     expired: Vec<Slot>,
@@ -73,7 +76,7 @@ struct Beat {
 
 impl<I: Io> Floor<I> {
     /// A floor for at most `capacity` connections.
-    pub fn new(io: I, capacity: usize, room: Room, lane: Receiver<Command>) -> Self {
+    pub fn new(io: I, capacity: usize, room: Room, lane: Receiver<Posted>) -> Self {
         Self {
             wire: Wire {
                 io,
@@ -91,6 +94,7 @@ impl<I: Io> Floor<I> {
             generation: 0,
             ticking: false,
             beat: None,
+            since_arrival: Stopwatch::start(),
             effects: Effects::default(),
             expired: Vec::new(),
         }
@@ -117,6 +121,11 @@ impl<I: Io> Floor<I> {
         &self.room.counters
     }
 
+    /// For what is timed around the floor.
+    pub fn latency(&mut self) -> &mut Latency {
+        &mut self.room.latency
+    }
+
     /// Takes a client in. The floor must not be full. The response and the greeting leave as one send.
     pub fn adopt(&mut self, socket: I::Socket, arrival: Arrival, now: Now) -> std::io::Result<ConnectionId> {
         self.room.now = now;
@@ -141,12 +150,14 @@ impl<I: Io> Floor<I> {
             }
         }
         self.send(slot, &Frame::local(first.into(), now.us));
+        let (before, watch) = (self.room.counters.messages_received.get(), Stopwatch::start());
         if !arrival.rest.is_empty() {
             let mut rest = arrival.rest;
             self.read(slot, &mut rest);
         }
         self.effects.rearm = true;
         self.carry_out(slot);
+        self.time_messages(before, watch);
         if self.is_draining() {
             // The sweep may have passed this slot already.
             self.close(slot, CloseCode::GOING_AWAY);
@@ -166,13 +177,19 @@ impl<I: Io> Floor<I> {
         self.room.now = now;
         self.room.counters.turns.add(1);
         let mut worked = false;
+        let mut watch: Option<Stopwatch> = None;
         for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.lane.try_recv() else { break };
+            let Ok(Posted { at_us, command }) = self.lane.try_recv() else { break };
+            // Those before it in this turn have taken their time too.
+            let taken_us = now.us + watch.map_or(0, Stopwatch::us);
+            watch.get_or_insert_with(Stopwatch::start);
+            self.room.latency.record(Timed::LaneWait, taken_us.saturating_sub(at_us));
             self.room.counters.lane_commands.add(1);
             self.obey(command);
             worked = true;
         }
         self.wire.io.enter().expect("the ring accepts submissions as long as it lives");
+        self.since_arrival = Stopwatch::start();
         while let Some(event) = self.wire.io.next() {
             self.handle(event);
             worked = true;
@@ -204,14 +221,24 @@ impl<I: Io> Floor<I> {
 
     fn receive(&mut self, slot: Slot, chunk: Chunk) {
         self.room.counters.received_bytes.add(chunk.len.into());
+        let before = self.room.counters.messages_received.get();
         let connection = &mut self.wire.connections[slot as usize];
         connection.last_seen = self.room.now.tick();
         let desk = Desk { room: &mut self.room, slot, effects: &mut self.effects };
         read(connection, self.wire.io.bytes(&chunk), desk);
         self.carry_out(slot);
+        self.time_messages(before, self.since_arrival);
         // A socket that is about to be closed is not watched any more: to stop watching costs a search in the kernel.
         let phase = self.wire.connections[slot as usize].phase;
         self.wire.io.release(chunk, !matches!(phase, Phase::Finishing | Phase::Stopped));
+    }
+
+    /// Records the messages that were counted after `before`: they have been answered.
+    fn time_messages(&mut self, before: u64, since_arrival: Stopwatch) {
+        let messages = self.room.counters.messages_received.get() - before;
+        if messages > 0 {
+            self.room.latency.record_n(Timed::Message, since_arrival.us(), messages);
+        }
     }
 
     fn read(&mut self, slot: Slot, input: &mut [u8]) {
@@ -343,7 +370,7 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
                     desk.effects.frames.push(Frame::local(encode_pong(&payload), desk.room.now.us));
                 }
             }
-            Ok(Some(Incoming::Pong(_))) => {}
+            Ok(Some(Incoming::Pong(payload))) => desk.time_ping(&payload),
             Ok(Some(Incoming::Close(peer))) => {
                 desk.effects.end = Some(End::Answer(peer.map(|p| p.code)));
                 connection.deaf = true;

@@ -16,7 +16,8 @@ use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
 
 use crate::clock::Now;
-use crate::metrics::Counters;
+use crate::metrics::latency::Stopwatch;
+use crate::metrics::{Counters, Timed};
 use crate::ws::handshake::{HEAD_BYTES_MAX, Refusal, read_request, refusal_response};
 
 use super::addresses::Addresses;
@@ -74,10 +75,11 @@ impl Lobby {
     }
 
     async fn handshake(self: Rc<Self>, mut stream: TcpStream, address: SocketAddr, _pass: Pass) {
+        let watch = Stopwatch::start();
         let mut buffer = self.buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES_USUAL));
         let deadline = self.rules.handshake_deadline;
         let answer = match monoio::time::timeout(deadline, read_head(&mut stream, &mut buffer)).await {
-            Ok(Ok(true)) => self.answer(stream, address, &buffer),
+            Ok(Ok(true)) => self.answer(stream, address, &buffer, watch),
             Ok(Ok(false)) => Some((stream, Refusal::HeadTooLarge.into())),
             // The client went away before it had asked for anything.
             Ok(Err(_)) => None,
@@ -92,7 +94,13 @@ impl Lobby {
     }
 
     /// Acts on a complete request head. What is returned is still to be sent; an upgrade is with the floor.
-    fn answer(&self, stream: TcpStream, address: SocketAddr, received: &[u8]) -> Option<(TcpStream, Answer)> {
+    fn answer(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        received: &[u8],
+        watch: Stopwatch,
+    ) -> Option<(TcpStream, Answer)> {
         let now = Now::read();
         let request = match read_request(received) {
             Ok(Some(request)) => request,
@@ -104,7 +112,7 @@ impl Lobby {
         let decision = if floor.is_draining() && request.path == self.rules.path {
             Decision::Refuse(Refusal::Draining { retry_after_s: 1 })
         } else {
-            decide(&request, address.ip(), &self.rules, &self.addresses, full, now)
+            decide(&request, address.ip(), &self.rules, &self.addresses, full, now, floor.latency())
         };
         match decision {
             Decision::Refuse(refusal) => Some((stream, refusal.into())),
@@ -119,8 +127,9 @@ impl Lobby {
                 arrival.rest = received[request.head_len..].to_vec();
                 // SAFETY: the stream gives up its descriptor, which is open and owned by nobody else.
                 let socket = unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) };
-                if let Err(error) = floor.adopt(socket, arrival, now) {
-                    tracing::warn!(%error, "a socket could not be registered with the ring");
+                match floor.adopt(socket, arrival, now) {
+                    Ok(_) => floor.latency().record(Timed::Handshake, watch.us()),
+                    Err(error) => tracing::warn!(%error, "a socket could not be registered with the ring"),
                 }
                 self.bell.wake();
                 None

@@ -17,6 +17,7 @@ impl<I: Io> Floor<I> {
             Command::Disconnect { user, code, answer } => self.disconnect(&user, code, answer),
             Command::Connections { limit, user, answer } => answer(self.describe(limit, user.as_deref())),
             Command::Channels { answer } => answer(self.describe_channels()),
+            Command::Latency { answer } => answer(self.room.latency.clone().with_deliveries(self.wire.io.deliveries())),
             Command::Types { answer } => answer(self.describe_types()),
             Command::Drain { over } => self.start_draining(over),
         }

@@ -17,7 +17,7 @@ use monoio::net::TcpStream;
 use crate::bus::LaneEnd;
 use crate::channel::{Interest, Table};
 use crate::clock::Now;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Latency, Timed};
 
 use super::addresses::Addresses;
 use super::bell::Bell;
@@ -104,6 +104,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
         now: Now::read(),
         rules: rules.clone(),
         counters: counters[shard].clone(),
+        latency: Latency::default(),
         table: Table::new(shard, interest, capacity),
         profiles: Profiles::default(),
         sessions: 0,
@@ -124,7 +125,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
 async fn turn_until_done(lobby: &Lobby) {
     let ear = Ear::new(&lobby.bell).expect("an eventfd can be duplicated");
     loop {
-        let busy = (0..ROUNDS_PER_LOBBY_TURN).all(|_| lobby.floor.borrow_mut().turn(Now::read()));
+        let busy = serve_open(&mut lobby.floor.borrow_mut());
         lobby.gate.refill();
         if lobby.is_done() {
             return;
@@ -138,6 +139,21 @@ async fn turn_until_done(lobby: &Lobby) {
         lobby.bell.rouse();
         lobby.floor.borrow_mut().rouse();
     }
+}
+
+/// Turns the floor until it has nothing to do, or it is the lobby's turn again. False when there is nothing to do.
+fn serve_open(floor: &mut Floor<Uring>) -> bool {
+    let mut now = Now::read();
+    for _ in 0..ROUNDS_PER_LOBBY_TURN {
+        if !floor.turn(now) {
+            return false;
+        }
+        // The end of one turn is the beginning of the next.
+        let ended = Now::read();
+        floor.latency().record(Timed::LoopTurn, ended.us - now.us);
+        now = ended;
+    }
+    true
 }
 
 /// The bell's eventfd as monoio can wait for it.

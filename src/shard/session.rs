@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::auth::Identity;
 use crate::channel::table::Joined;
 use crate::channel::{Table, name};
-use crate::clock::Now;
-use crate::metrics::Counters;
+use crate::clock::{Now, TICK_MS};
+use crate::metrics::{Counters, Latency, Timed};
 use crate::protocol::reply;
 use crate::protocol::request::{Request, RequestError};
 use crate::ws::close::CloseCode;
@@ -32,6 +32,8 @@ pub struct Room {
     pub now: Now,
     pub rules: Arc<Rules>,
     pub counters: Arc<Counters>,
+    /// What this shard has timed, but for the deliveries, which the backend times.
+    pub latency: Latency,
     pub table: Table,
     pub profiles: Profiles,
     /// Connections with a verified token.
@@ -155,7 +157,8 @@ impl Desk<'_> {
     /// A token as a message: the first one of a connection that came without, or a fresh one in place of the old.
     fn authenticate(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), RequestError> {
         let token = request.string("token")?;
-        let identity = match self.room.rules.verifier.verify(&token, self.room.now.unix_s()) {
+        let Room { rules, latency, now, .. } = &mut *self.room;
+        let identity = match latency.time(Timed::Authentication, || rules.verifier.verify(&token, now.unix_s())) {
             Ok(identity) => identity,
             Err(error) => {
                 self.room.counters.tokens_refused.count(error.name());
@@ -286,6 +289,17 @@ impl Desk<'_> {
             slot: self.slot,
             generation: connection.generation,
         })
+    }
+
+    /// A pong has come. If it has the payload of one of our pings, which is the time at which it was sent, it tells how long
+    /// that took; of what a client makes up only what could be true counts.
+    pub fn time_ping(&mut self, payload: &[u8]) {
+        let Ok(sent_us) = payload.try_into().map(u64::from_be_bytes) else { return };
+        let longest_us = u64::from(self.room.rules.idle_ticks) * u64::from(TICK_MS) * 1000;
+        let round_trip_us = self.room.now.us.checked_sub(sent_us);
+        if let Some(us) = round_trip_us.filter(|us| *us <= longest_us) {
+            self.room.latency.record(Timed::PingRoundTrip, us);
+        }
     }
 
     /// Leaves a message for the client.

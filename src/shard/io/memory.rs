@@ -11,6 +11,7 @@ mod line;
 use std::io;
 
 use super::{Chunk, Event, InFlight, Io, Sending, Slot, VECTOR_MAX};
+use crate::metrics::latency::Deliveries;
 use crate::shard::frame::LocalFrame;
 
 pub use chance::Chance;
@@ -32,6 +33,7 @@ pub struct Memory {
     /// The slot whose end was told and that the floor has to close next.
     to_close: Option<Slot>,
     tick_due_ms: Option<u64>,
+    deliveries: Deliveries,
 }
 
 struct State {
@@ -67,6 +69,7 @@ impl Memory {
             loan: None,
             to_close: None,
             tick_due_ms: None,
+            deliveries: Deliveries::default(),
         }
     }
 
@@ -106,7 +109,7 @@ impl Memory {
 
     /// Lets some bytes of a send reach the peer.
     fn progress_send(&mut self, slot: Slot) {
-        let Self { slots, chance, ready, .. } = self;
+        let Self { slots, chance, ready, deliveries, clock, .. } = self;
         let Some(state) = &mut slots[slot as usize] else { return };
         let Some(flight) = state.sending.as_mut().filter(|flight| !flight.over) else { return };
         let mut line = state.peer.0.borrow_mut();
@@ -118,6 +121,8 @@ impl Memory {
         }
         if flight.arrived == flight.bytes() {
             line.sends.push(flight.frames.len());
+            let mut departures = deliveries.at(clock.now().us);
+            flight.frames.iter().for_each(|frame| departures.frame(frame.arrived_us));
             flight.over = true;
         }
         if state.closing {
@@ -323,6 +328,10 @@ impl Io for Memory {
             sends: self.slots.iter().flatten().filter(|state| state.sending.is_some()).count(),
             receive_buffers: self.buffers.iter().flatten().count(),
         }
+    }
+
+    fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
     }
 }
 

@@ -17,6 +17,7 @@ pub mod uring;
 use std::io;
 
 use super::frame::LocalFrame;
+use crate::metrics::latency::Deliveries;
 
 /// A connection's place: in the floor's slab, in the backend's tables and in the ring's registered file table.
 pub type Slot = u32;
@@ -101,6 +102,9 @@ pub trait Io {
 
     /// Frames now in flight, and receive buffers now on loan or lost: both zero when nothing is going on.
     fn in_flight(&self) -> InFlight;
+
+    /// How long frames took from their arrival at the gateway until the kernel had taken them.
+    fn deliveries(&self) -> &Deliveries;
 }
 
 /// What a backend holds for its slots at this moment.

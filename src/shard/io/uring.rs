@@ -16,6 +16,8 @@ use slab::Slab;
 
 use super::buffers::{self, Buffers};
 use super::{Chunk, Event, InFlight, Io, Sending, Slot};
+use crate::clock;
+use crate::metrics::latency::{Deliveries, Departures};
 use crate::shard::frame::LocalFrame;
 
 /// Requests handed to the kernel in one go. A fan-out enters the kernel once for so many recipients.
@@ -37,6 +39,7 @@ pub struct Uring {
     /// Receives handed to the kernel and not completed.
     receiving: usize,
     tick: Box<Timespec>,
+    deliveries: Deliveries,
 }
 
 /// What is going on with a slot.
@@ -94,6 +97,14 @@ impl Send {
             Load::Many(many) => many.frames.iter().map(|f| f.len()).sum(),
         }
     }
+
+    /// The kernel has taken all of it.
+    fn departed(&self, departures: &mut Departures<'_>) {
+        match &self.load {
+            Load::One(frame) => departures.frame(frame.arrived_us),
+            Load::Many(many) => many.frames.iter().for_each(|frame| departures.frame(frame.arrived_us)),
+        }
+    }
 }
 
 /// What a completion is about: kind, key of the send, slot.
@@ -135,6 +146,7 @@ impl Uring {
             waiting_for_buffer: VecDeque::new(),
             receiving: 0,
             tick: Box::new(Timespec::new()),
+            deliveries: Deliveries::default(),
         };
         uring.rouse();
         Ok(uring)
@@ -174,18 +186,21 @@ impl Uring {
     }
 
     fn fetch(&mut self) {
-        let Self { ring, slots, sends, completed, .. } = self;
+        let Self { ring, slots, sends, completed, deliveries, .. } = self;
+        let mut departures = deliveries.at(clock::now_us());
         for entry in ring.completion() {
             let (kind, key, slot) = parts(&entry);
             // A send that nobody waits for is finished on the spot: in a fan-out they are all there is. The others keep
             // their slot busy until the floor hears of them, or a later frame would overtake the queued ones.
-            let unawaited = kind == Kind::Send as u8 && !slots[slot as usize].has(State::AWAITED | State::CLOSING);
-            if unawaited && entry.result() as usize == sends[key].bytes() {
-                sends.remove(key);
-                slots[slot as usize].clear(State::SENDING);
-            } else {
-                completed.push_back(entry);
+            if kind == Kind::Send as u8 && entry.result() as usize == sends[key].bytes() {
+                sends[key].departed(&mut departures);
+                if !slots[slot as usize].has(State::AWAITED | State::CLOSING) {
+                    sends.remove(key);
+                    slots[slot as usize].clear(State::SENDING);
+                    continue;
+                }
             }
+            completed.push_back(entry);
         }
     }
 
@@ -460,6 +475,10 @@ impl Io for Uring {
 
     fn in_flight(&self) -> InFlight {
         InFlight { sends: self.sends.len(), receive_buffers: Buffers::COUNT - self.buffers.provided() }
+    }
+
+    fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
     }
 }
 

@@ -8,7 +8,7 @@ use crate::shard::inspect::ConnectionInfo;
 use super::{SHARD, Shard, under_faults};
 
 /// An answer to a command, and where it arrives.
-fn kept<T: Send + 'static>() -> (Answer<T>, Arc<Mutex<Option<T>>>) {
+pub(super) fn kept<T: Send + 'static>() -> (Answer<T>, Arc<Mutex<Option<T>>>) {
     let place = Arc::new(Mutex::new(None));
     let kept = place.clone();
     (Arc::new(move |value| *kept.lock().unwrap() = Some(value)), place)

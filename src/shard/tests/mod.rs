@@ -15,6 +15,7 @@ mod kernel;
 mod publishing;
 mod slow;
 mod subscribing;
+mod timing;
 mod vanishing;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,9 +26,9 @@ use crossbeam_channel::{Sender, bounded};
 
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use crate::bus::{Answer, Channel, Command, Filter, Publication};
+use crate::bus::{Answer, Channel, Command, Filter, Posted, Publication};
 use crate::channel::{Interest, Table};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Latency};
 use crate::ws::frame::encode_text;
 
 use super::connection::Details;
@@ -51,7 +52,7 @@ static VERIFIER_SETTINGS: LazyLock<VerifierSettings> =
 /// A floor with everything around it that a shard's thread would give it.
 struct Shard {
     floor: Floor<Memory>,
-    lane: Sender<Command>,
+    lane: Sender<Posted>,
     interest: Arc<Interest>,
     clock: Clock,
 }
@@ -77,6 +78,7 @@ impl Shard {
             now: clock.now(),
             rules: Arc::new(rules),
             counters: Arc::default(),
+            latency: Latency::default(),
             table: Table::new(SHARD, interest.clone(), 0),
             profiles: Profiles::default(),
             sessions: 0,
@@ -147,7 +149,7 @@ impl Shard {
     }
 
     fn command(&mut self, command: Command) {
-        self.lane.send(command).unwrap();
+        self.lane.send(Posted { at_us: self.clock.now().us, command }).unwrap();
     }
 
     /// Publishes and settles; says how many it reached.
