@@ -11,10 +11,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::channel::{Interest, ShardSet, name};
 use crate::clock;
-use crate::metrics::Latency;
 use crate::shard::bell::Bell;
 use crate::shard::frame::Frame;
-use crate::shard::inspect::{ChannelCount, ConnectionInfo, TypeCount};
+use crate::shard::inspect::{ChannelList, ConnectionInfo, ShardLatency, TypeCount};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::encode_text;
 
@@ -36,13 +35,20 @@ pub enum Command {
         user: Option<Box<str>>,
         answer: Answer<Vec<ConnectionInfo>>,
     },
-    /// Lists all channels with their number of subscribers.
+    /// Lists the `limit` largest channels whose names begin with `prefix`.
     Channels {
-        answer: Answer<Vec<ChannelCount>>,
+        prefix: Arc<str>,
+        limit: usize,
+        answer: Answer<ChannelList>,
+    },
+    /// Counts the subscriptions to channels of each of these kinds (the word before the colon), and last of all others.
+    Kinds {
+        kinds: &'static [&'static str],
+        answer: Answer<Vec<usize>>,
     },
     /// Copies what has been timed so far.
     Latency {
-        answer: Answer<Latency>,
+        answer: Answer<ShardLatency>,
     },
     /// Counts sessions by user type.
     Types {

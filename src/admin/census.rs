@@ -1,22 +1,23 @@
 //! How many subscriptions each service has: the channels of all shards, counted by kind.
 //!
-//! Every channel of every shard is looked at for that, so the count is kept for a moment: however many probes ask, the
-//! shards are asked once in that time.
+//! Each shard looks at all its channels for that, so the count is kept for a moment: however many probes ask, the shards are
+//! asked once in that time.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::shard::inspect::ChannelCount;
+use crate::bus::Command;
 
 use super::State;
-use super::listing::ask_channels;
 use super::refusal::Refusal;
 
 const KEPT_FOR: Duration = Duration::from_secs(1);
+
+/// The word before the colon of a channel's name, in the order of the fields of [`Subscriptions`]; last in it are all others.
+const KINDS: [&str; 6] = ["conv", "clan", "vendor", "user", "type", "notifications"];
 
 #[derive(Default)]
 pub struct Census(Mutex<Option<Count>>);
@@ -47,33 +48,27 @@ impl Census {
         if let Some(count) = last.as_ref().filter(|count| count.taken_at.elapsed() < KEPT_FOR) {
             return Ok((count.subscriptions, count.note.clone()));
         }
-        let answers = ask_channels(state).await?;
+        let ask =
+            state.shards.ask(|bus, answer| bus.tell_all(|| Command::Kinds { kinds: &KINDS, answer: answer.clone() }));
+        let answers = ask.await?;
         let note = answers.note();
-        let counted = spawn_blocking(move || Subscriptions::of(answers.values.iter().flatten())).await;
-        let subscriptions = counted.map_err(|_| Refusal::NoAnswer)?;
+        let subscriptions = Subscriptions::sum(&answers.values);
         *last = Some(Count { taken_at: Instant::now(), subscriptions, note: note.clone() });
         Ok((subscriptions, note))
     }
 }
 
 impl Subscriptions {
-    fn of<'a>(channels: impl Iterator<Item = &'a ChannelCount>) -> Self {
-        let mut counts = Self::default();
-        for channel in channels {
-            *counts.kind(&channel.name) += channel.subscribers;
-        }
-        counts
-    }
-
-    fn kind(&mut self, channel: &str) -> &mut usize {
-        match channel.split_once(':').map_or(channel, |(kind, _)| kind) {
-            "conv" => &mut self.conversations,
-            "clan" => &mut self.clans,
-            "vendor" => &mut self.vendors,
-            "user" => &mut self.users,
-            "type" => &mut self.types,
-            "notifications" => &mut self.notifications,
-            _ => &mut self.other,
+    fn sum(shards: &[Vec<usize>]) -> Self {
+        let of = |kind: usize| shards.iter().filter_map(|counts| counts.get(kind)).sum();
+        Self {
+            conversations: of(0),
+            clans: of(1),
+            vendors: of(2),
+            users: of(3),
+            types: of(4),
+            notifications: of(5),
+            other: of(KINDS.len()),
         }
     }
 }
@@ -83,11 +78,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subscriptions_are_counted_by_the_kind_of_their_channel() {
-        let names = ["conv:1", "conv:2", "clan:1", "vendor:1", "user:1", "type:driver", "notifications", "room", "x:y"];
-        let channels: Vec<_> = names.iter().map(|&name| ChannelCount { name: name.into(), subscribers: 2 }).collect();
+    fn subscriptions_are_summed_by_kind() {
+        let shards = [vec![1, 2, 3, 4, 5, 6, 7], vec![10, 0, 0, 0, 0, 0, 70]];
         let expected =
-            Subscriptions { conversations: 4, clans: 2, vendors: 2, users: 2, types: 2, notifications: 2, other: 4 };
-        assert_eq!(Subscriptions::of(channels.iter()), expected);
+            Subscriptions { conversations: 11, clans: 2, vendors: 3, users: 4, types: 5, notifications: 6, other: 77 };
+        assert_eq!(Subscriptions::sum(&shards), expected);
+        assert_eq!(Subscriptions::sum(&[]), Subscriptions::default());
     }
 }

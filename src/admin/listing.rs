@@ -7,17 +7,18 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
 
 use crate::bus::Command;
-use crate::shard::inspect::{ChannelCount, ConnectionInfo};
+use crate::shard::inspect::{ChannelList, ConnectionInfo};
 
 use super::State;
 use super::refusal::Refusal;
-use super::shards::Answers;
 
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 10_000;
+
+/// Channels that a shard names. While none has more, what is merged from them is exact.
+const CHANNELS_PER_SHARD: usize = LIMIT_MAX;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,33 +86,39 @@ pub async fn channels(
 ) -> Result<Json<Channels>, Refusal> {
     let Query(WhichChannels { limit, prefix }) = query?;
     let limit = bounded(limit);
-    let answers = ask_channels(&state).await?;
-    let note = answers.note();
-    // A million users are a million channels: too many to be merged between two other requests.
-    let merged = spawn_blocking(move || largest(answers.values, &prefix, limit)).await;
-    let (total, channels) = merged.map_err(|_| Refusal::NoAnswer)?;
+    let prefix: Arc<str> = prefix.into();
+    let ask = state.shards.ask(move |bus, answer| {
+        bus.tell_all(|| Command::Channels { prefix: prefix.clone(), limit: CHANNELS_PER_SHARD, answer: answer.clone() })
+    });
+    let answers = ask.await?;
+    let note = answers.note().or_else(|| estimate(&answers.values));
+    let (total, channels) = merge(answers.values, limit);
     Ok(Json(Channels { total, channels, note }))
-}
-
-/// Every channel of every shard.
-pub async fn ask_channels(state: &State) -> Result<Answers<Vec<ChannelCount>>, Refusal> {
-    let ask = state.shards.ask(|bus, answer| bus.tell_all(|| Command::Channels { answer: answer.clone() }));
-    ask.await
 }
 
 fn bounded(limit: Option<usize>) -> usize {
     limit.unwrap_or(LIMIT).min(LIMIT_MAX)
 }
 
-/// How many channels have the prefix, and the largest of them; of the same size, by name.
-fn largest(shards: Vec<Vec<ChannelCount>>, prefix: &str, limit: usize) -> (usize, Vec<ChannelLine>) {
+/// A sentence for the reader when shards have left channels out.
+fn estimate(shards: &[ChannelList]) -> Option<String> {
+    shards.iter().any(|list| list.total > list.largest.len()).then(|| {
+        format!(
+            "estimate: a shard names its {CHANNELS_PER_SHARD} largest channels; beyond them a channel counts once per shard"
+        )
+    })
+}
+
+/// How many channels there are, and the largest of them; of the same size, by name.
+fn merge(shards: Vec<ChannelList>, limit: usize) -> (usize, Vec<ChannelLine>) {
+    let unnamed: usize = shards.iter().map(|list| list.total - list.largest.len()).sum();
     let mut merged: HashMap<Box<str>, usize> = HashMap::new();
-    for channel in shards.into_iter().flatten().filter(|channel| channel.name.starts_with(prefix)) {
+    for channel in shards.into_iter().flat_map(|list| list.largest) {
         *merged.entry(channel.name).or_default() += channel.subscribers;
     }
     let mut lines: Vec<_> = merged.into_iter().map(|(name, subscribers)| ChannelLine { name, subscribers }).collect();
     lines.sort_unstable_by(|a, b| b.subscribers.cmp(&a.subscribers).then_with(|| a.name.cmp(&b.name)));
-    let total = lines.len();
+    let total = lines.len() + unnamed;
     lines.truncate(limit);
     (total, lines)
 }
@@ -119,16 +126,26 @@ fn largest(shards: Vec<Vec<ChannelCount>>, prefix: &str, limit: usize) -> (usize
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::inspect::ChannelCount;
+
+    fn list(total: usize, channels: &[(&str, usize)]) -> ChannelList {
+        let count = |&(name, subscribers): &(&str, usize)| ChannelCount { name: name.into(), subscribers };
+        ChannelList { total, largest: channels.iter().map(count).collect() }
+    }
 
     #[test]
     fn channels_are_merged_by_name_and_the_largest_come_first() {
-        let shard = |channels: &[(&str, usize)]| {
-            channels.iter().map(|&(name, subscribers)| ChannelCount { name: name.into(), subscribers }).collect()
-        };
-        let shards =
-            vec![shard(&[("conv:1", 2), ("conv:2", 4), ("user:1", 9)]), shard(&[("conv:1", 3), ("conv:0", 4)])];
-        let (total, lines) = largest(shards, "conv:", 2);
+        let shards = vec![list(2, &[("conv:1", 2), ("conv:2", 4)]), list(2, &[("conv:1", 3), ("conv:0", 4)])];
+        assert_eq!(estimate(&shards), None);
+        let (total, lines) = merge(shards, 2);
         let line = |name: &str, subscribers| ChannelLine { name: name.into(), subscribers };
         assert_eq!((total, lines), (3, vec![line("conv:1", 5), line("conv:0", 4)]));
+    }
+
+    #[test]
+    fn channels_that_a_shard_does_not_name_are_counted_and_the_answer_says_so() {
+        let shards = vec![list(7, &[("conv:1", 2)]), list(1, &[("conv:1", 3)])];
+        assert!(estimate(&shards).is_some_and(|note| note.starts_with("estimate: ")));
+        assert_eq!(merge(shards, 5).0, 7);
     }
 }

@@ -15,10 +15,12 @@ use crate::ingress::export::Sources;
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
 
-use super::{Context, State};
+use super::{Context, State, latency};
 
 pub async fn metrics(Shared(state): Shared<Arc<State>>) -> ([(HeaderName, &'static str); 1], String) {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], export::text(&state.registry))
+    // Shards that do not answer are missing in the histograms; everything else is read without them.
+    let timed = latency::ask(&state).await.map(|answers| latency::merge(&answers.values));
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], export::text(&state.registry, timed.ok().as_ref()))
 }
 
 /// Everything that is on the page. A further kind of metric is a further collector here.

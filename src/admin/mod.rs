@@ -10,6 +10,7 @@
 mod census;
 mod guard;
 mod health;
+mod latency;
 mod listing;
 mod metrics;
 mod publish;
@@ -36,6 +37,7 @@ use crate::ingress::SourceStatus;
 use crate::metrics::{Counters, counters};
 
 use census::Census;
+use latency::Intervals;
 use shards::Shards;
 
 /// How long requests that are under way may take when the port closes.
@@ -72,6 +74,7 @@ struct State {
     token: Option<Secret>,
     shards: Shards,
     census: Census,
+    intervals: Intervals,
     registry: Registry,
 }
 
@@ -88,7 +91,14 @@ pub fn start(settings: &config::Admin, context: Context) -> io::Result<Admin> {
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(POSTING_THREADS).build()?;
     let shards = Shards::new(context.bus.clone());
     let registry = metrics::registry(&context);
-    let state = State { registry, context, token: settings.token.clone(), shards, census: Census::default() };
+    let state = State {
+        registry,
+        context,
+        token: settings.token.clone(),
+        shards,
+        census: Census::default(),
+        intervals: Intervals::default(),
+    };
     let router = routes::router(Arc::new(state));
     let (stop, stopped) = watch::channel(false);
     let (alive, ended) = channel::<()>();

@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use super::refusal::Refusal;
-use super::{State, guard, health, listing, metrics, publish};
+use super::{State, guard, health, latency, listing, metrics, publish};
 
 pub fn router(state: Arc<State>) -> Router {
     Router::new()
@@ -18,6 +18,8 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/stats", get(health::stats))
         .route("/metrics", get(metrics::metrics))
+        .route("/latency", get(latency::latency))
+        .route("/latency.hlog", get(latency::hlog))
         .route("/connections", get(listing::connections))
         .route("/channels", get(listing::channels))
         .route("/broadcast/user/{id}", post(publish::to_user))

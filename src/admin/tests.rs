@@ -11,7 +11,7 @@ use super::*;
 use crate::bus::{Command, Lane, LaneEnd, Posted};
 use crate::channel::Interest;
 use crate::metrics::{Latency, Timed};
-use crate::shard::inspect::{ChannelCount, ConnectionInfo, TypeCount};
+use crate::shard::inspect::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
 
 /// An admin port and what stands behind it.
 struct Node {
@@ -131,12 +131,14 @@ impl Answer {
     }
 }
 
-/// Shard n says that a message reached n + 1 connections, has one connection of user `u{n}`, and two channels.
+/// Shard n says that a message reached n + 1 connections, has one connection of user `u{n}`, and two channels. Before it says
+/// what it has timed it times n + 1 deliveries of 100 µs and one turn of 7 µs more.
 fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc::Sender<Told>) {
     counters.connections.set(shard as i64 + 1);
     counters.users.set(1);
     counters.upgraded.add(10);
     counters.closed.count("too_slow");
+    let mut latency = Latency::default();
     for Posted { command, .. } in end.receiver {
         match command {
             Command::Publish(publication) => {
@@ -159,11 +161,19 @@ fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc
                 let asked = user.is_none_or(|user| *user == *own);
                 answer((0..usize::from(asked)).take(limit).map(|slot| connection(shard, slot, &own)).collect());
             }
-            Command::Channels { answer } => answer(vec![
-                ChannelCount { name: "conv:1".into(), subscribers: 2 },
-                ChannelCount { name: format!("user:u{shard}").into(), subscribers: 1 },
-            ]),
-            Command::Latency { answer } => answer(timed(shard)),
+            Command::Channels { prefix, answer, .. } => {
+                let all = [("conv:1".to_owned(), 2), (format!("user:u{shard}"), 1)];
+                let asked = all.into_iter().filter(|(name, _)| name.starts_with(&*prefix));
+                let largest: Vec<_> =
+                    asked.map(|(name, subscribers)| ChannelCount { name: name.into(), subscribers }).collect();
+                answer(ChannelList { total: largest.len(), largest });
+            }
+            Command::Kinds { answer, .. } => answer(vec![2, 0, 0, 1, 0, 0, 0]),
+            Command::Latency { answer } => {
+                latency.record_n(Timed::Delivery, 100, shard as u64 + 1);
+                latency.record(Timed::LoopTurn, 7);
+                answer(ShardLatency { shard, latency: latency.clone() });
+            }
             Command::Types { answer } => answer(vec![
                 TypeCount { user_type: "driver".into(), sessions: 2 },
                 TypeCount { user_type: "driver".into(), sessions: 1 },
@@ -171,14 +181,6 @@ fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc
             Command::Drain { .. } => return,
         }
     }
-}
-
-/// Shard n has seen n + 1 deliveries of 100 µs more each time it is asked.
-fn timed(shard: usize) -> Latency {
-    let mut latency = Latency::default();
-    latency.record_n(Timed::Delivery, 100, shard as u64 + 1);
-    latency.record(Timed::LoopTurn, 7);
-    latency
 }
 
 /// Takes commands and never says anything.
@@ -441,11 +443,83 @@ fn metrics_can_be_read_by_prometheus() {
     assert_eq!(sample(r#"ringway_source_connected{source="redis"}"#), 0.0);
     assert_eq!(sample(r#"ringway_source_messages_total{source="redis"}"#), 0.0);
     assert_eq!(sample("ringway_draining"), 0.0);
+    let delivered = sample("ringway_delivery_seconds_count");
+    assert!(delivered >= 3.0);
+    assert_eq!(sample(r#"ringway_delivery_seconds_bucket{le="0.00005"}"#), 0.0);
+    assert_eq!(sample(r#"ringway_delivery_seconds_bucket{le="0.0001"}"#), delivered);
+    assert_eq!(sample(r#"ringway_delivery_seconds_bucket{le="+Inf"}"#), delivered);
     assert!(sample("process_resident_memory_bytes") > 0.0);
     assert!(sample("process_open_fds") > 0.0);
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(sample(&format!(r#"ringway_build_info{{version="{version}",server_id="node-1"}}"#)), 1.0);
     node.stop();
+}
+
+#[test]
+fn latency_is_told_for_all_shards_together_and_for_each() {
+    let node = Node::start(2, None);
+    let json = node.get("/latency").json();
+    let delivery = &json["latency_us"]["delivery"];
+    assert_eq!((delivery["count"].as_u64(), delivery["p99_9"].as_u64()), (Some(3), Some(100)));
+    assert_eq!(json["latency_us"].as_object().map(|names| names.len()), Some(Timed::ALL.len()));
+    assert!(json["shards"].is_null() && json["seconds"].is_number());
+    let json = node.get("/latency?shards=true").json();
+    assert_eq!(json["latency_us"]["delivery"]["count"].as_u64(), Some(6));
+    for (shard, count) in [2, 4].into_iter().enumerate() {
+        let of_shard = &json["shards"][shard];
+        assert_eq!(of_shard["shard"].as_u64(), Some(shard as u64));
+        assert_eq!(of_shard["latency_us"]["delivery"]["count"].as_u64(), Some(count));
+    }
+    assert_eq!(node.get("/latency?intervall=true").refusal(), (400, "bad_query".into()));
+    node.stop();
+}
+
+#[test]
+fn an_interval_is_what_came_after_the_previous_one() {
+    let node = Node::start(2, None);
+    let deliveries = |path: &str| node.get(path).json()["latency_us"]["delivery"]["count"].as_u64();
+    assert_eq!(deliveries("/latency"), Some(3));
+    assert_eq!(deliveries("/latency?interval=true"), Some(6), "the first one begins with the process");
+    assert_eq!(deliveries("/latency?interval=true"), Some(3));
+    assert_eq!(deliveries("/latency"), Some(12));
+    assert_eq!(deliveries("/latency?interval=true&shards=true"), Some(6));
+    node.stop();
+}
+
+#[test]
+fn the_log_is_read_by_the_tools_of_hdrhistogram() {
+    use hdrhistogram::serialization::Deserializer;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+    let node = Node::start(2, None);
+    for (path, sets) in [("/latency.hlog", 1), ("/latency?format=hlog&shards=true", 3)] {
+        let answer = node.get(path);
+        assert!(answer.head.contains("content-type: text/plain"), "{}", answer.head);
+        let mut counts = std::collections::HashMap::new();
+        for entry in IntervalLogIterator::new(answer.body.as_bytes()) {
+            let LogEntry::Interval(interval) = entry.expect("a log") else { continue };
+            let bytes = from_base64(interval.encoded_histogram());
+            let histogram: hdrhistogram::Histogram<u64> =
+                Deserializer::new().deserialize(&mut bytes.as_slice()).expect("a histogram");
+            let tag = interval.tag().expect("a tag").as_str().to_owned();
+            assert!(counts.insert(tag, histogram.len()).is_none(), "twice in {}", answer.body);
+        }
+        assert_eq!(counts.len(), sets * Timed::ALL.len());
+        assert!(counts["delivery"] % 3 == 0 && counts["message"] == 0, "{counts:?}");
+        assert!(sets == 1 || counts["shard-0.delivery"] + counts["shard-1.delivery"] == counts["delivery"]);
+    }
+    node.stop();
+}
+
+fn from_base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = text.trim_end_matches('=').bytes().map(|byte| DIGITS.iter().position(|digit| *digit == byte));
+    let digits: Vec<usize> = digits.map(|digit| digit.expect("base64")).collect();
+    let bytes = digits.chunks(4).flat_map(|four| {
+        let bits = four.iter().enumerate().fold(0, |bits, (n, digit)| bits | digit << (18 - 6 * n));
+        [bits >> 16, bits >> 8, bits].map(|byte| byte as u8).into_iter().take(four.len() - 1)
+    });
+    bytes.collect()
 }
 
 /// Reads a page as the OpenMetrics specification has it: a family is described once, its samples follow and bear its name
@@ -462,16 +536,17 @@ fn parse_metrics(page: &str) -> std::collections::HashMap<String, f64> {
             helped = name;
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
             family = kind.split_once(' ').expect("a type");
-            assert!(family.0 == helped && ["counter", "gauge", "info"].contains(&family.1), "{line}");
+            assert!(family.0 == helped && ["counter", "gauge", "histogram", "info"].contains(&family.1), "{line}");
         } else {
             let (sample, value) = line.rsplit_once(' ').expect("a value");
             let (name, labels) = sample.split_once('{').map_or((sample, "}"), |(name, labels)| (name, labels));
-            let suffix = match family.1 {
-                "counter" => "_total",
-                "info" => "_info",
-                _ => "",
+            let suffixes: &[&str] = match family.1 {
+                "counter" => &["_total"],
+                "info" => &["_info"],
+                "histogram" => &["_bucket", "_sum", "_count"],
+                _ => &[""],
             };
-            assert_eq!(name.strip_suffix(suffix), Some(family.0), "{line}");
+            assert!(suffixes.iter().any(|suffix| name.strip_suffix(suffix) == Some(family.0)), "{line}");
             assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{line}");
             let labels = labels.strip_suffix('}').expect("closed labels");
             for label in labels.split(',').filter(|label| !label.is_empty()) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric, MetricEncoder,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric, MetricEncoder, NoLabelSet, text,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::counters::{Counters, Value};
+use super::latency::Latency;
 
 /// What [`text`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,11 +24,49 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// First part of the name of every metric that is ours.
 pub const PREFIX: &str = "ringway";
 
-/// The page.
-pub fn text(registry: &Registry) -> String {
+/// Upper bounds of the histograms' buckets in microseconds, up to ten seconds; what is longer is in the last, unbounded one.
+const BUCKETS_US: [u64; 17] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000,
+];
+
+/// The page: what is registered, and the histograms of all shards together.
+pub fn text(registry: &Registry, latency: Option<&Latency>) -> String {
     let mut page = String::new();
-    prometheus_client::encoding::text::encode(&mut page, registry).expect("writing to a String does not fail");
+    let whole = text::encode_registry(&mut page, registry)
+        .and_then(|()| latency.map_or(Ok(()), |latency| encode_latency(&mut page, latency)))
+        .and_then(|()| text::encode_eof(&mut page));
+    whole.expect("writing to a String does not fail");
     page
+}
+
+fn encode_latency(page: &mut String, latency: &Latency) -> fmt::Result {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Histograms(latency.clone())));
+    text::encode_registry(page, &registry)
+}
+
+/// One Prometheus histogram, in seconds, for each that is kept. A bound is kept to a percent, as the values are.
+#[derive(Debug)]
+struct Histograms(Latency);
+
+impl Collector for Histograms {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for (timed, histogram) in self.0.iter() {
+            let mut counts = [0; BUCKETS_US.len() + 1];
+            for step in histogram.iter_recorded() {
+                let us = histogram.lowest_equivalent(step.value_iterated_to());
+                counts[BUCKETS_US.partition_point(|bound| *bound < us)] += step.count_at_value();
+            }
+            let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(counts).collect();
+            let sum_s = histogram.mean() * histogram.len() as f64 / 1e6;
+            let name = format!("{}_seconds", timed.name());
+            let mut metric = encoder.encode_descriptor(&name, timed.help(), None, MetricType::Histogram)?;
+            metric.encode_histogram::<NoLabelSet>(sum_s, histogram.len(), &buckets, None)?;
+        }
+        Ok(())
+    }
 }
 
 /// The counters of all shards, each with its number as label.
@@ -95,6 +134,7 @@ fn write(metric: &mut MetricEncoder<'_>, shard: &str, value: &Value<'_>) -> fmt:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Timed;
 
     #[test]
     fn every_shard_has_a_line_and_a_metric_is_described_once() {
@@ -104,7 +144,7 @@ mod tests {
         shards[1].closed.count("too_slow");
         let mut registry = Registry::default();
         registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Shards(shards)));
-        let page = text(&registry);
+        let page = text(&registry, None);
         for line in [
             "ringway_accepted_total{shard=\"0\"} 3",
             "ringway_accepted_total{shard=\"1\"} 0",
@@ -119,9 +159,35 @@ mod tests {
     }
 
     #[test]
+    fn a_histogram_counts_what_is_within_each_bound() {
+        let mut latency = Latency::default();
+        for us in [10, 50, 51, 100_000, 9_900_000, 60_000_000] {
+            latency.record(Timed::Delivery, us);
+        }
+        let page = text(&Registry::default(), Some(&latency));
+        for line in [
+            "# TYPE ringway_delivery_seconds histogram",
+            "ringway_delivery_seconds_bucket{le=\"0.00005\"} 2",
+            "ringway_delivery_seconds_bucket{le=\"0.0001\"} 3",
+            "ringway_delivery_seconds_bucket{le=\"0.05\"} 3",
+            "ringway_delivery_seconds_bucket{le=\"0.1\"} 4",
+            "ringway_delivery_seconds_bucket{le=\"10.0\"} 5",
+            "ringway_delivery_seconds_bucket{le=\"+Inf\"} 6",
+            "ringway_delivery_seconds_count 6",
+            "ringway_message_seconds_count 0",
+            "ringway_message_seconds_sum 0.0",
+        ] {
+            assert_eq!(page.lines().filter(|l| *l == line).count(), 1, "{line}\n{page}");
+        }
+        let sum = page.lines().find_map(|line| line.strip_prefix("ringway_delivery_seconds_sum ")).expect("a sum");
+        let sum: f64 = sum.parse().expect("a number");
+        assert!((sum - 70.000_111).abs() < 0.7, "{sum}");
+    }
+
+    #[test]
     fn a_process_without_shards_has_an_empty_page() {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Shards(Arc::new([]))));
-        assert_eq!(text(&registry), "# EOF\n");
+        assert_eq!(text(&registry, None), "# EOF\n");
     }
 }

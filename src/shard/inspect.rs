@@ -1,5 +1,7 @@
 //! What a shard says of itself when the admin port asks.
 
+use crate::metrics::Latency;
+
 /// One connection, as `GET /connections` shows it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct ConnectionInfo {
@@ -19,6 +21,15 @@ pub struct ConnectionInfo {
     pub outbox_bytes: usize,
 }
 
+/// The channels that were asked for.
+#[derive(Clone, Debug)]
+pub struct ChannelList {
+    /// All of them.
+    pub total: usize,
+    /// The largest of them, in no order.
+    pub largest: Vec<ChannelCount>,
+}
+
 /// One channel of one shard.
 #[derive(Clone, Debug)]
 pub struct ChannelCount {
@@ -31,4 +42,11 @@ pub struct ChannelCount {
 pub struct TypeCount {
     pub user_type: Box<str>,
     pub sessions: usize,
+}
+
+/// What one shard has timed since its start.
+#[derive(Clone, Debug)]
+pub struct ShardLatency {
+    pub shard: usize,
+    pub latency: Latency,
 }

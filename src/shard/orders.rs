@@ -1,11 +1,14 @@
 //! What a shard does with the commands from its lane, and what it says of itself when asked.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use crate::bus::Command;
 
 use super::connection::Phase;
 use super::floor::Floor;
 use super::id::ConnectionId;
-use super::inspect::{ChannelCount, ConnectionInfo, TypeCount};
+use super::inspect::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
 use super::io::{Io, Slot};
 use crate::channel::name;
 use crate::clock::TICK_MS;
@@ -16,8 +19,9 @@ impl<I: Io> Floor<I> {
             Command::Publish(publication) => self.publish(publication),
             Command::Disconnect { user, code, answer } => self.disconnect(&user, code, answer),
             Command::Connections { limit, user, answer } => answer(self.describe(limit, user.as_deref())),
-            Command::Channels { answer } => answer(self.describe_channels()),
-            Command::Latency { answer } => answer(self.room.latency.clone().with_deliveries(self.wire.io.deliveries())),
+            Command::Channels { prefix, limit, answer } => answer(self.describe_channels(&prefix, limit)),
+            Command::Kinds { kinds, answer } => answer(self.count_kinds(kinds)),
+            Command::Latency { answer } => answer(self.timed()),
             Command::Types { answer } => answer(self.describe_types()),
             Command::Drain { over } => self.start_draining(over),
         }
@@ -54,8 +58,41 @@ impl<I: Io> Floor<I> {
         }
     }
 
-    fn describe_channels(&self) -> Vec<ChannelCount> {
-        self.room.table.channels().map(|(name, subscribers)| ChannelCount { name: name.into(), subscribers }).collect()
+    /// Looks at every channel, but copies only the names that are listed.
+    fn describe_channels(&self, prefix: &str, limit: usize) -> ChannelList {
+        let mut total = 0;
+        // The smallest of those kept lies on top; of the same size, the last by name.
+        let mut kept = BinaryHeap::new();
+        for (name, subscribers) in self.room.table.channels().filter(|(name, _)| name.starts_with(prefix)) {
+            total += 1;
+            let candidate = Reverse((subscribers, Reverse(name)));
+            if kept.len() < limit {
+                kept.push(candidate);
+            } else if let Some(mut smallest) = kept.peek_mut()
+                && candidate < *smallest
+            {
+                *smallest = candidate;
+            }
+        }
+        let largest = kept.into_iter();
+        let largest = largest
+            .map(|Reverse((subscribers, Reverse(name)))| ChannelCount { name: name.into(), subscribers })
+            .collect();
+        ChannelList { total, largest }
+    }
+
+    fn count_kinds(&self, kinds: &[&str]) -> Vec<usize> {
+        let mut counts = vec![0; kinds.len() + 1];
+        for (name, subscribers) in self.room.table.channels() {
+            let kind = name.split_once(':').map_or(name, |(kind, _)| kind);
+            counts[kinds.iter().position(|k| *k == kind).unwrap_or(kinds.len())] += subscribers;
+        }
+        counts
+    }
+
+    fn timed(&self) -> ShardLatency {
+        let latency = self.room.latency.clone().with_deliveries(self.wire.io.deliveries());
+        ShardLatency { shard: self.room.shard, latency }
     }
 
     fn describe_types(&self) -> Vec<TypeCount> {

@@ -11,6 +11,7 @@ mod development_mode;
 mod grants;
 mod heartbeats;
 mod interest;
+mod latency;
 mod message_limits;
 mod messages;
 mod nothing_left_behind;

@@ -73,19 +73,37 @@ fn channels_and_types_are_counted() {
     under_faults(|mut shard| {
         shard.subscribers::<2>("conv:1");
         let driver = shard.client_with("u0", |identity, _| identity.user_type = Some("driver".into()));
-        let (answer, channels) = kept();
-        shard.command(Command::Channels { answer });
+        let all = [("conv:1", 2), ("user:u0", 2), ("type:driver", 1), ("user:u1", 1)];
+        assert_eq!(channels(&mut shard, "", 10), (4, owned(&all)));
+        assert_eq!(channels(&mut shard, "", 3), (4, owned(&all[..3])), "of the same size, by name");
+        assert_eq!(channels(&mut shard, "", 0), (4, vec![]));
+        assert_eq!(channels(&mut shard, "user:", 1), (2, owned(&all[1..2])));
+        assert_eq!(channels(&mut shard, "user:u1", 9), (1, owned(&all[3..])));
+        let (answer, kinds) = kept();
+        shard.command(Command::Kinds { kinds: &["user", "clan", "conv"], answer });
         let (answer, types) = kept();
         shard.command(Command::Types { answer });
         shard.settle();
-        let channels = channels.lock().unwrap().take().unwrap();
-        let mut channels: Vec<_> = channels.iter().map(|channel| (&*channel.name, channel.subscribers)).collect();
-        channels.sort_unstable();
-        assert_eq!(channels, [("conv:1", 2), ("type:driver", 1), ("user:u0", 2), ("user:u1", 1)]);
+        assert_eq!(kinds.lock().unwrap().take().unwrap(), [3, 0, 2, 1]);
         let types = types.lock().unwrap().take().unwrap();
         assert_eq!(types.iter().map(|t| (&*t.user_type, t.sessions)).collect::<Vec<_>>(), [("driver", 1)]);
         driver.peer.close();
         shard.settle();
         assert_eq!(shard.floor.room.profiles.types().count(), 0);
     });
+}
+
+/// How many there are, and the largest, in order.
+fn channels(shard: &mut Shard, prefix: &str, limit: usize) -> (usize, Vec<(String, usize)>) {
+    let (answer, place) = kept();
+    shard.command(Command::Channels { prefix: prefix.into(), limit, answer });
+    shard.settle();
+    let list = place.lock().unwrap().take().unwrap();
+    let mut largest: Vec<_> = list.largest.into_iter().map(|c| (c.name.into(), c.subscribers)).collect();
+    largest.sort_unstable_by(|a: &(String, usize), b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    (list.total, largest)
+}
+
+fn owned(channels: &[(&str, usize)]) -> Vec<(String, usize)> {
+    channels.iter().map(|(name, subscribers)| ((*name).to_owned(), *subscribers)).collect()
 }

@@ -12,7 +12,7 @@ fn latency(shard: &mut Shard) -> Latency {
     let (answer, place) = kept();
     shard.command(Command::Latency { answer });
     shard.settle();
-    place.lock().unwrap().take().unwrap()
+    place.lock().unwrap().take().unwrap().latency
 }
 
 fn count(shard: &mut Shard, timed: Timed) -> u64 {
