@@ -8,6 +8,8 @@
 //! Invariant: a handler never blocks the runtime. Lanes may be full, so whatever posts to them runs on a blocking thread.
 
 mod census;
+mod curves;
+mod dashboard;
 mod guard;
 mod health;
 mod latency;
@@ -37,6 +39,7 @@ use crate::ingress::SourceStatus;
 use crate::metrics::{Counters, counters};
 
 use census::Census;
+use curves::Curves;
 use latency::Intervals;
 use shards::Shards;
 
@@ -75,6 +78,7 @@ struct State {
     shards: Shards,
     census: Census,
     intervals: Intervals,
+    curves: Curves,
     registry: Registry,
 }
 
@@ -98,6 +102,7 @@ pub fn start(settings: &config::Admin, context: Context) -> io::Result<Admin> {
         shards,
         census: Census::default(),
         intervals: Intervals::default(),
+        curves: Curves::default(),
     };
     let router = routes::router(Arc::new(state));
     let (stop, stopped) = watch::channel(false);

@@ -8,10 +8,12 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use super::refusal::Refusal;
-use super::{State, guard, health, latency, listing, metrics, publish};
+use super::{State, dashboard, guard, health, latency, listing, metrics, publish};
 
 pub fn router(state: Arc<State>) -> Router {
     Router::new()
+        .route("/", get(dashboard::page))
+        .route("/dashboard.json", get(dashboard::numbers))
         .route("/health", get(health::health))
         .route("/health/websocket", get(health::websocket))
         .route("/livez", get(health::livez))

@@ -379,11 +379,13 @@ fn unknown_paths_and_methods_are_answered_in_json() {
 #[test]
 fn with_a_token_only_probes_are_open() {
     let node = Node::start(1, Some("s3cret"));
-    for path in ["/livez", "/health"] {
+    // The dashboard's page asks for the token by itself.
+    for path in ["/livez", "/health", "/"] {
         assert_eq!(node.get(path).status, 200, "{path}");
     }
     assert_eq!(node.get("/readyz").status, 503);
-    for path in ["/stats", "/health/websocket", "/connections", "/channels", "/nothing"] {
+    for path in ["/stats", "/health/websocket", "/connections", "/channels", "/latency", "/dashboard.json", "/nothing"]
+    {
         let answer = node.get(path);
         assert_eq!(answer.refusal(), (401, "token_missing".into()), "{path}");
         assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
@@ -471,6 +473,35 @@ fn latency_is_told_for_all_shards_together_and_for_each() {
         assert_eq!(of_shard["latency_us"]["delivery"]["count"].as_u64(), Some(count));
     }
     assert_eq!(node.get("/latency?intervall=true").refusal(), (400, "bad_query".into()));
+    node.stop();
+}
+
+#[test]
+fn the_dashboard_is_one_page_and_gets_its_points_once() {
+    let node = Node::start(2, None);
+    let page = node.get("/");
+    assert!(page.head.contains("content-type: text/html"), "{}", page.head);
+    assert!(page.head.contains("content-security-policy: default-src 'none';"), "{}", page.head);
+    assert!(!page.body.contains("src=\"") && !page.body.contains("@import"), "nothing is fetched from elsewhere");
+
+    let numbers = node.get("/dashboard.json").json();
+    assert_eq!(numbers["server_id"].as_str(), Some("node-1"));
+    assert_eq!(numbers["connections"].as_u64(), Some(3));
+    assert_eq!(numbers["shards"][1]["connections"].as_u64(), Some(2));
+    assert_eq!(numbers["user_types"][0]["name"].as_str(), Some("driver"));
+    assert_eq!(numbers["user_types"][0]["sessions"].as_u64(), Some(6));
+    assert_eq!(numbers["closed"]["too_slow"].as_u64(), Some(2));
+    assert_eq!(numbers["slow"]["closed"].as_u64(), Some(2));
+    assert!(numbers["refused"].as_object().is_some_and(|refused| refused.is_empty()));
+    assert_eq!(numbers["sources"][0]["state"].as_str(), Some("connecting"));
+    assert!(numbers["note"].is_null());
+
+    let points = numbers["points"].as_array().expect("points");
+    assert_eq!(points[0]["connections"].as_u64(), Some(3));
+    let last = points.last().and_then(|point| point["at"].as_u64()).expect("a time");
+    let more = node.get(&format!("/dashboard.json?after={last}")).json();
+    let points = more["points"].as_array().expect("points");
+    assert!(points.iter().all(|point| point["at"].as_u64() > Some(last)), "{more:?}");
     node.stop();
 }
 

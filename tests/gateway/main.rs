@@ -7,6 +7,7 @@ mod support;
 
 mod auth_message;
 mod configuration;
+mod dashboard;
 mod development_mode;
 mod grants;
 mod heartbeats;

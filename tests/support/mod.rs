@@ -4,9 +4,10 @@
 //! by its pid when its value is dropped, and nothing waits without a condition and a deadline.
 //!
 //! `gateway` starts the binary, `redis` a Redis; `client` is tungstenite, `crowd` many of those at once, `raw` writes
-//! bytes that no library would; `admin` asks the admin port, `wire` and `prometheus` read what is answered.
+//! bytes that no library would; `browser` is Chromium; `admin` asks the admin port, `wire` and `prometheus` read what is answered.
 
 pub mod admin;
+pub mod browser;
 pub mod client;
 pub mod config;
 pub mod crowd;

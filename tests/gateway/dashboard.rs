@@ -1,0 +1,98 @@
+//! Promise: the page at the admin port's `/` shows what is going on, in a real browser, without an error.
+
+use crate::support::browser::Browser;
+use crate::support::client::Client;
+use crate::support::config::Config;
+use crate::support::gateway::Gateway;
+use crate::support::ports;
+use crate::support::tokens::token;
+
+const TOKEN: &str = "a token of the operators, long enough";
+
+#[test]
+fn the_dashboard_shows_what_is_connected_and_delivered() {
+    let gateway = Gateway::start(Config::new().set("server.id", "node-7"));
+    let mut clients: Vec<_> = (0..3).map(|n| Client::connect(&gateway, &token(&format!("u{n}")))).collect();
+    let mut page = open(&gateway);
+    page.eventually("three are shown", &shows("connections", "3"));
+    assert!(page.text("node").starts_with("node-7 · version "));
+    assert_eq!(page.text("state"), "ready");
+    clients.push(Client::connect_at(&gateway, "/ws?userType=driver", &token("u3")));
+    page.eventually("four are shown", &shows("connections", "4"));
+    page.eventually("types are counted", "document.getElementById('types').innerText.includes('driver')");
+    // What is published between two points is in the second of them.
+    page.eventually("deliveries are drawn", &{
+        gateway.admin().broadcast("/broadcast/all", "hello");
+        "document.querySelectorAll('#latency path.line[d^=M]').length === 3".to_owned()
+    });
+    assert_eq!(page.evaluate("document.querySelectorAll('#rates path.line').length"), "2");
+    assert_eq!(
+        page.evaluate("performance.getEntriesByType('resource').every(e => e.name.startsWith(location.origin + '/'))"),
+        "true",
+        "nothing comes from elsewhere"
+    );
+    assert_no_faults(&mut page);
+}
+
+#[test]
+fn a_protected_port_is_asked_with_the_token_that_was_typed() {
+    let gateway = Gateway::start(Config::new().set("admin.token", TOKEN));
+    let _client = Client::connect(&gateway, &token("u1"));
+    let mut page = open(&gateway);
+    let type_in = |page: &mut Browser, token: &str| {
+        page.eventually("the token is asked for", "document.getElementById('ask')?.open");
+        page.evaluate(&format!("document.getElementById('ask-token').value = '{token}'"));
+        page.evaluate("document.querySelector('#ask-form button').click()");
+    };
+    type_in(&mut page, "another token");
+    page.eventually("a wrong one is told from none", "!document.getElementById('ask-wrong').hidden");
+    type_in(&mut page, TOKEN);
+    page.eventually("the numbers are there", &shows("connections", "1"));
+    page.evaluate("window.isOld = true");
+    page.command("Page.reload", sonic_rs::json!({}));
+    page.eventually("the tab knows the token", &format!("!window.isOld && {}", shows("connections", "1")));
+    assert_eq!(page.evaluate("document.getElementById('ask').open"), "false");
+    assert_no_faults(&mut page);
+}
+
+#[test]
+fn what_clients_call_themselves_is_shown_and_not_run() {
+    let gateway = Gateway::start(Config::new());
+    let target = "/ws?userType=%3Cimg%20src%3Dx%20onerror%3D%22throw%201%22%3E";
+    let _client = Client::connect_at(&gateway, target, &token("u1"));
+    let mut page = open(&gateway);
+    page.eventually("the type is shown", "document.getElementById('types')?.innerText.includes('<img src=x')");
+    assert_eq!(page.evaluate("document.images.length"), "0");
+    assert_no_faults(&mut page);
+}
+
+#[test]
+fn a_source_that_is_away_and_a_drain_are_seen() {
+    let nobody = format!("redis://{}", ports::free());
+    let config = Config::new().set("redis.url", nobody).set("server.drain", "25s");
+    let mut gateway = Gateway::start_alive(config);
+    let _clients: Vec<_> = (0..20).map(|n| Client::connect(&gateway, &token(&format!("u{n}")))).collect();
+    let mut page = open(&gateway);
+    page.eventually("redis is away", &shows("state", "redis away"));
+    gateway.process().signal("TERM");
+    page.eventually("it drains", &shows("state", "draining"));
+    assert!(page.text("banner").starts_with("Draining: "));
+    assert_no_faults(&mut page);
+    gateway.process().kill();
+    page.eventually("that nobody answers is seen", &shows("state", "no answer"));
+}
+
+#[track_caller]
+fn open(gateway: &Gateway) -> Browser {
+    Browser::open(&format!("http://{}/", gateway.admin().address))
+}
+
+fn shows(id: &str, text: &str) -> String {
+    format!("document.getElementById('{id}')?.innerText === '{text}'")
+}
+
+#[track_caller]
+fn assert_no_faults(page: &mut Browser) {
+    assert_eq!(page.evaluate("document.documentElement.dataset.errors"), "0");
+    assert_eq!(page.faults(), [""; 0], "what the browser complained about");
+}
