@@ -9,6 +9,7 @@ mod auth_message;
 mod configuration;
 mod dashboard;
 mod development_mode;
+mod grafana;
 mod grants;
 mod heartbeats;
 mod interest;
