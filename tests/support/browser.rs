@@ -13,11 +13,13 @@ use super::process::Process;
 use super::wait::{DEADLINE, eventually, eventually_some};
 use super::wire;
 
-/// No sandbox, as tests may run as root; nothing that would reach out of this machine.
-const FLAGS: [&str; 9] = [
+/// No sandbox, as tests may run as root; no shared memory, of which containers have little; nothing that would reach out of
+/// this machine.
+const FLAGS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
