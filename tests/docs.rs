@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ringway::auth::TokenError;
 use ringway::config::Key;
+use ringway::metrics::Timed;
 use ringway::protocol::reply;
 use ringway::protocol::request::RequestError;
 use ringway::ws::close::CloseCode;
@@ -57,6 +58,14 @@ fn every_refusal_of_the_admin_port_has_its_row() {
     for row in rows {
         let code = first_string(row).unwrap_or_else(|| panic!("no code in {row}"));
         assert_row(&protocol, &[&format!("`{code}`")]);
+    }
+}
+
+#[test]
+fn everything_that_is_timed_has_its_row() {
+    let protocol = protocol();
+    for timed in Timed::ALL {
+        assert_row(&protocol, &[&format!("`{}`", timed.name())]);
     }
 }
 
