@@ -12,10 +12,11 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel::unbounded;
 use ringway::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use ringway::bus::{Channel, Command, Publication};
+use ringway::bus::{Channel, Command, Posted, Publication};
 use ringway::channel::{Interest, Table};
 use ringway::clock::Now;
 use ringway::metrics::Counters;
+use ringway::metrics::latency::{Deliveries, Latency};
 use ringway::shard::floor::{Arrival, Floor};
 use ringway::shard::frame::{Frame, LocalFrame};
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Sending, Slot};
@@ -53,7 +54,7 @@ fn fanout(criterion: &mut Criterion) {
 
 struct Shard {
     floor: Floor<Void>,
-    lane: crossbeam_channel::Sender<Command>,
+    lane: crossbeam_channel::Sender<Posted>,
     channel: Channel,
 }
 
@@ -66,6 +67,7 @@ impl Shard {
             now,
             rules: Arc::new(rules()),
             counters: Arc::<Counters>::default(),
+            latency: Latency::default(),
             table: Table::new(0, interest.clone(), count as usize),
             profiles: Profiles::default(),
             sessions: 0,
@@ -92,7 +94,7 @@ impl Shard {
     fn publish(&mut self, payload: &str) {
         let frame = Frame { bytes: encode_text(payload.as_bytes()), arrived_us: 0 };
         let publication = Publication { channel: self.channel.clone(), frame, filter: None, answer: None };
-        self.lane.send(Command::Publish(publication)).expect("the floor holds the other end");
+        self.lane.send(Posted::now(Command::Publish(publication))).expect("the floor holds the other end");
         self.floor.turn(Now { us: 2_000_000, unix_ms: 1_800_000_001_000 });
     }
 }
@@ -102,6 +104,7 @@ impl Shard {
 struct Void {
     queued: Vec<(Slot, LocalFrame)>,
     sending: Vec<bool>,
+    deliveries: Deliveries,
 }
 
 impl Io for Void {
@@ -150,6 +153,9 @@ impl Io for Void {
     fn rouse(&mut self) {}
     fn in_flight(&self) -> InFlight {
         InFlight::default()
+    }
+    fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
     }
 }
 
