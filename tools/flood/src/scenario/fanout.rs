@@ -1,10 +1,10 @@
-//! `fanout`: one publisher, everybody subscribed, every receipt checked.
+//! `fanout`: one publisher, everybody subscribed, every receipt checked; after a quiet time, if one is asked for.
 
 use ringway::clock::now_us;
 
 use super::phase::Figures;
 use super::run::Run;
-use super::{GROUP_CHANNEL, LEAD_US};
+use super::{GROUP_CHANNEL, LEAD_US, hold};
 use crate::args::Fanout;
 use crate::limits::Trouble;
 use crate::publish::Plan;
@@ -16,6 +16,9 @@ const MESSAGES_PER_S_MAX: f64 = 1000.0;
 
 pub(super) fn play(mut run: Run, args: &Fanout) -> Result<bool, Trouble> {
     run.connect()?;
+    if let Some(quiet) = run.common.duration {
+        hold::soak(&mut run, quiet)?;
+    }
     let beginning = run.begin("fanout");
     let audience = run.fleet.gauge().held;
     let per_s = args.publish_rate.unwrap_or((DELIVERIES_PER_S / audience.max(1) as f64).min(MESSAGES_PER_S_MAX));

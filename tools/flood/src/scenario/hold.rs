@@ -10,9 +10,15 @@ const SOAK: Duration = Duration::from_secs(60);
 
 pub(super) fn play(mut run: Run) -> Result<bool, Trouble> {
     run.connect()?;
-    let beginning = run.begin("soak");
-    run.pass(&beginning, run.common.duration.unwrap_or(SOAK))?;
-    let asked = u64::from(run.common.connections);
-    run.end(beginning, |_| Figures { asked, ..Figures::default() })?;
+    let duration = run.common.duration.unwrap_or(SOAK);
+    soak(&mut run, duration)?;
     run.finish()
+}
+
+/// The quiet phase by itself.
+pub(super) fn soak(run: &mut Run, duration: Duration) -> Result<(), Trouble> {
+    let beginning = run.begin("soak");
+    run.pass(&beginning, duration)?;
+    let asked = u64::from(run.common.connections);
+    run.end(beginning, |_| Figures { asked, ..Figures::default() })
 }
