@@ -56,8 +56,6 @@ pub struct Numbers {
     connections: u64,
     sessions: u64,
     users: u64,
-    channels: u64,
-    subscriptions: u64,
     shards: Vec<ShardLine>,
     /// The most frequent ones.
     user_types: Vec<TypeLine>,
@@ -115,8 +113,6 @@ pub async fn numbers(
         connections: state.open_connections(),
         sessions,
         users: state.level(|counters| &counters.users),
-        channels: state.level(|counters| &counters.channels),
-        subscriptions: state.level(|counters| &counters.subscriptions),
         shards: state.context.counters.iter().map(|counters| ShardLine::of(counters)).collect(),
         user_types: by_type.into_iter().map(|c| TypeLine { name: c.user_type, sessions: c.sessions }).collect(),
         other_types: other_types.iter().map(|count| count.sessions as u64).sum(),

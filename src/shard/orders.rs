@@ -74,11 +74,11 @@ impl<I: Io> Floor<I> {
                 *smallest = candidate;
             }
         }
-        let largest = kept.into_iter();
-        let largest = largest
-            .map(|Reverse((subscribers, Reverse(name)))| ChannelCount { name: name.into(), subscribers })
-            .collect();
-        ChannelList { total, largest }
+        let named = |Reverse((subscribers, Reverse(name))): Reverse<(usize, Reverse<&str>)>| ChannelCount {
+            name: name.into(),
+            subscribers,
+        };
+        ChannelList { total, largest: kept.into_iter().map(named).collect() }
     }
 
     fn count_kinds(&self, kinds: &[&str]) -> Vec<usize> {
