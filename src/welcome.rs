@@ -26,7 +26,7 @@ pub fn print(config: &Config, public: SocketAddr, admin: SocketAddr) {
   Ringway {version}, development mode: loopback only, signed with the published development secret.
 
   clients  ws://{public}{path}
-  admin    http://{admin}
+  admin    http://{admin}/ (dashboard)
   token    {token}
            (user "{USER}", valid for 24 hours; more with: ringway token --user NAME)
 

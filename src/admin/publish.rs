@@ -81,7 +81,7 @@ async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -
     let filter = Filter { user_type, platform };
     let filter = (filter != Filter::default()).then_some(filter);
     let message = message(body)?;
-    let ask = state.shards.ask(move |bus, answer| bus.publish_with(&channel, &message, filter, Some(answer)));
+    let ask = state.shards.deliver(move |bus, answer| bus.publish_with(&channel, &message, filter, Some(answer)));
     let answers = ask.await?;
     Ok(Json(Delivered { delivered: answers.values.iter().sum(), note: answers.note() }))
 }

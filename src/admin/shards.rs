@@ -18,6 +18,10 @@ use super::refusal::Refusal;
 /// For posting and answering together. A shard that works answers within a turn of its loop.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
 
+/// The same for a message: a shard answers when it has queued the last frame, and a million frames are some seconds of
+/// work for two cores.
+const DELIVERY_DEADLINE: Duration = Duration::from_secs(30);
+
 /// Questions under way at once; each may hold a message of some size.
 const QUESTIONS_MAX: usize = 64;
 
@@ -43,7 +47,22 @@ impl Shards {
         T: Send + 'static,
         P: FnOnce(&Bus, Answer<T>) -> usize + Send + 'static,
     {
-        let deadline = Instant::now() + ANSWER_DEADLINE;
+        self.gather(post, Instant::now() + ANSWER_DEADLINE).await
+    }
+
+    /// The same for a message that `post` publishes.
+    pub async fn deliver<P>(&self, post: P) -> Result<Answers<usize>, Refusal>
+    where
+        P: FnOnce(&Bus, Answer<usize>) -> usize + Send + 'static,
+    {
+        self.gather(post, Instant::now() + DELIVERY_DEADLINE).await
+    }
+
+    async fn gather<T, P>(&self, post: P, deadline: Instant) -> Result<Answers<T>, Refusal>
+    where
+        T: Send + 'static,
+        P: FnOnce(&Bus, Answer<T>) -> usize + Send + 'static,
+    {
         let permit = timeout_at(deadline, self.questions.clone().acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(Refusal::Busy) };
         let (sender, mut receiver) = unbounded_channel();
