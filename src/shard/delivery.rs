@@ -105,12 +105,15 @@ impl<I: Io> Floor<I> {
         let mut recipients = 0;
         let mut slow = Vec::new();
         let mut recipient = |wire: &mut Wire<I>, slot: Slot| {
-            let profile = wire.connections[slot as usize].profile;
-            if filter.as_ref().is_none_or(|filter| room.profiles.matches(profile, filter)) {
-                recipients += 1;
-                if wire.deliver(slot, &frame) == TooSlow(true) {
-                    slow.push(slot);
-                }
+            // Only a filter needs the connection: without one its cache line stays untouched.
+            if let Some(filter) = &filter
+                && !room.profiles.matches(wire.connections[slot as usize].profile, filter)
+            {
+                return;
+            }
+            recipients += 1;
+            if wire.deliver(slot, &frame) == TooSlow(true) {
+                slow.push(slot);
             }
         };
         if &*channel.name == name::ALL {
