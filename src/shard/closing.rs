@@ -10,6 +10,7 @@ use crate::channel::name;
 use crate::clock::ticks;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{encode_close, encode_close_without_code};
+use crate::ws::violation::Violation;
 
 use super::connection::Phase;
 use super::floor::Floor;
@@ -32,16 +33,26 @@ pub struct Drain {
     next: Slot,
 }
 
+/// What our close frame says.
+struct Goodbye {
+    /// None: a close frame without a code, in answer to one.
+    code: Option<CloseCode>,
+    reason: &'static str,
+}
+
 impl<I: Io> Floor<I> {
     /// Says goodbye and waits for the answer.
     pub(super) fn close(&mut self, slot: Slot, code: CloseCode) {
-        self.say_goodbye(slot, Some(code), code.name(), Phase::Closing, self.room.rules.close_deadline_ticks);
+        let patience_ticks = self.room.rules.close_deadline_ticks;
+        self.say_goodbye(slot, Goodbye { code: Some(code), reason: code.reason() }, code.name(), patience_ticks);
     }
 
     /// Says goodbye to a peer that cannot be read any more.
-    pub(super) fn fail(&mut self, slot: Slot, code: CloseCode) {
+    pub(super) fn fail(&mut self, slot: Slot, violation: Violation) {
         if self.wire.connections[slot as usize].is_alive() {
-            self.say_goodbye(slot, Some(code), code.name(), Phase::Closing, ticks(LINGER));
+            let code = violation.close_code();
+            let goodbye = Goodbye { code: Some(code), reason: violation.reason() };
+            self.say_goodbye(slot, goodbye, code.name(), ticks(LINGER));
         } else {
             // Our close frame is under way already, and stopping at once could cut it off.
             let patience_ends = self.room.now.tick() + ticks(LINGER);
@@ -53,7 +64,8 @@ impl<I: Io> Floor<I> {
 
     /// The peer has said goodbye: it gets its code back unless we spoke first, and the socket goes with the last byte.
     pub(super) fn answer_close(&mut self, slot: Slot, code: Option<CloseCode>) {
-        self.say_goodbye(slot, code, BY_PEER, Phase::Finishing, self.room.rules.close_deadline_ticks);
+        let goodbye = Goodbye { code, reason: code.map_or("", CloseCode::reason) };
+        self.say_goodbye(slot, goodbye, BY_PEER, self.room.rules.close_deadline_ticks);
         let connection = &mut self.wire.connections[slot as usize];
         if connection.phase != Phase::Stopped {
             connection.phase = Phase::Finishing;
@@ -125,25 +137,25 @@ impl<I: Io> Floor<I> {
         }
     }
 
-    fn say_goodbye(&mut self, slot: Slot, code: Option<CloseCode>, label: &str, phase: Phase, patience_ticks: u32) {
+    fn say_goodbye(&mut self, slot: Slot, goodbye: Goodbye, label: &str, patience_ticks: u32) {
         if !self.wire.connections[slot as usize].is_alive() {
             return;
         }
         self.room.counters.closed.count(label);
         self.leave(slot);
-        if code == Some(CloseCode::TOO_SLOW) {
+        if goodbye.code == Some(CloseCode::TOO_SLOW) {
             // It will not read what waits; if it reads anything it should be the reason.
             let dropped = self.wire.drop_waiting(slot);
             self.room.counters.deliveries_dropped.add(dropped as u64);
         }
         let connection = &mut self.wire.connections[slot as usize];
-        connection.phase = phase;
+        connection.phase = Phase::Closing;
         connection.attention_at = self.room.now.tick() + patience_ticks;
-        let goodbye = match code {
-            Some(code) => encode_close(code, code.reason()),
+        let frame = match goodbye.code {
+            Some(code) => encode_close(code, goodbye.reason),
             None => encode_close_without_code(),
         };
-        self.send(slot, &Frame::local(goodbye, self.room.now.us));
+        self.send(slot, &Frame::local(frame, self.room.now.us));
         self.watch_clock(slot);
         self.keep_ticking();
     }

@@ -264,7 +264,7 @@ impl<I: Io> Floor<I> {
             self.close(slot, code);
         }
         match end {
-            Some(End::Fail(code)) => self.fail(slot, code),
+            Some(End::Fail(violation)) => self.fail(slot, violation),
             Some(End::Answer(code)) => self.answer_close(slot, code),
             None if rearm => self.watch_clock(slot),
             None => {}
@@ -378,7 +378,7 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
             }
             Err(violation) => {
                 desk.room.counters.violations.count(violation.name());
-                desk.effects.end = Some(End::Fail(violation.close_code()));
+                desk.effects.end = Some(End::Fail(violation));
                 connection.deaf = true;
                 return;
             }

@@ -15,6 +15,7 @@ use crate::protocol::reply;
 use crate::protocol::request::{Request, RequestError};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::encode_text;
+use crate::ws::violation::Violation;
 
 use super::connection::{Connection, Phase};
 use super::frame::{Frame, LocalFrame};
@@ -62,8 +63,8 @@ pub struct Effects {
 /// How a peer ends its side: nothing more is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It broke the protocol; we close with this code.
-    Fail(CloseCode),
+    /// It broke the protocol, and is told how.
+    Fail(Violation),
     /// It closes; it gets its code back.
     Answer(Option<CloseCode>),
 }
