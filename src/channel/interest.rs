@@ -22,11 +22,6 @@ const STRIPES: usize = 64;
 pub struct ShardSet(u128);
 
 impl ShardSet {
-    pub fn one(shard: usize) -> Self {
-        debug_assert!(shard < SHARDS_MAX);
-        Self(1 << shard)
-    }
-
     /// The shards from 0 to `count` - 1.
     pub fn first(count: usize) -> Self {
         debug_assert!(count <= SHARDS_MAX);

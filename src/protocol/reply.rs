@@ -10,8 +10,6 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use super::request::RequestError;
-
 /// The last millisecond of the year 9999: RFC 3339 has four digits for the year.
 const TIMESTAMP_MAX_MS: u64 = 253_402_300_799_999;
 
@@ -109,11 +107,6 @@ pub fn error_about<S: AsRef<str>>(
     end(json, id)
 }
 
-/// `error` for a message that cannot be used.
-pub fn request_error(problem: RequestError, request: Option<&str>, id: Option<&str>) -> Vec<u8> {
-    error(problem.code(), &problem.to_string(), request, id)
-}
-
 fn error_head(code: &str, message: &str, request: Option<&str>, room: usize) -> Vec<u8> {
     let mut json = buffer(2 * message.len() + code.len() + request.map_or(0, str::len) + room);
     json.extend_from_slice(br#"{"type":"error","message":"#);
@@ -191,6 +184,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::request::Request;
+    use crate::protocol::request::RequestError;
 
     fn text(json: Vec<u8>) -> String {
         String::from_utf8(json).unwrap()
@@ -244,8 +238,9 @@ mod tests {
             text(error_about("not_allowed", "No", "subscribe", ("channels", &["a"]), None)),
             r#"{"type":"error","message":"No","payload":{"code":"not_allowed","message":"No","request":"subscribe","channels":["a"]}}"#
         );
+        let problem = RequestError::NoType;
         assert_eq!(
-            text(request_error(RequestError::NoType, None, None)),
+            text(error(problem.code(), &problem.to_string(), None, None)),
             r#"{"type":"error","message":"the message has no type: a string that is not empty is expected","payload":{"code":"missing_type","message":"the message has no type: a string that is not empty is expected"}}"#
         );
     }

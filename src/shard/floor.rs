@@ -8,8 +8,6 @@
 //! Invariant: a slot of the slab is in use exactly from [`Floor::adopt`] to [`Event::Closed`], so the backend never
 //! completes something for a connection that is gone.
 
-use std::sync::Arc;
-
 use crossbeam_channel::Receiver;
 use slab::Slab;
 
@@ -17,7 +15,7 @@ use crate::auth::Identity;
 use crate::bus::Posted;
 use crate::clock::{Now, TICK_MS};
 use crate::metrics::latency::Stopwatch;
-use crate::metrics::{Counters, Latency, Timed};
+use crate::metrics::{Latency, Timed};
 use crate::protocol::reply;
 use crate::ws::close::CloseCode;
 use crate::ws::decoder::Incoming;
@@ -29,7 +27,6 @@ use super::delivery::Wire;
 use super::frame::{Frame, LocalFrame};
 use super::id::ConnectionId;
 use super::io::{Chunk, Event, Io, Slot};
-use super::rules::Rules;
 use super::session::{Desk, Effects, End, Room};
 use super::wheel::Wheel;
 
@@ -111,14 +108,6 @@ impl<I: Io> Floor<I> {
     /// Drained and empty: the shard may end.
     pub fn is_done(&self) -> bool {
         self.is_draining() && self.wire.connections.is_empty()
-    }
-
-    pub fn rules(&self) -> &Arc<Rules> {
-        &self.room.rules
-    }
-
-    pub fn counters(&self) -> &Arc<Counters> {
-        &self.room.counters
     }
 
     /// For what is timed around the floor.

@@ -170,7 +170,7 @@ impl Shard {
     }
 
     fn counters(&self) -> &Counters {
-        self.floor.counters()
+        &self.floor.room.counters
     }
 
     fn closed(&self, label: &str) -> u64 {
