@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, SendError, Sender, TrySendError, bounded};
 
 use crate::channel::{Interest, ShardSet, name};
 use crate::clock;
@@ -119,11 +119,14 @@ impl Lane {
         Ok((Self { sender, bell: bell.clone() }, LaneEnd { receiver, bell }))
     }
 
-    /// Waits while the lane is full. False when the shard has ended.
-    fn put(&self, command: Command) -> bool {
-        let taken = self.sender.send(Posted::now(command)).is_ok();
-        self.bell.wake();
-        taken
+    /// Waits while the lane is full. Fails when the shard has ended.
+    fn put(&self, posted: Posted) -> Result<(), SendError<Posted>> {
+        self.sender.send(posted).inspect(|()| self.bell.wake())
+    }
+
+    /// Does not wait.
+    fn try_put(&self, posted: Posted) -> Result<(), TrySendError<Posted>> {
+        self.sender.try_send(posted).inspect(|()| self.bell.wake())
     }
 }
 
@@ -149,24 +152,24 @@ impl Bus {
     ///
     /// Must not be called on a shard's thread: it waits for room in the lanes.
     pub fn publish(&self, channel: &str, payload: &[u8]) -> usize {
-        self.publish_with(channel, payload, None, None)
+        self.publication(channel, payload, None, None).put()
     }
 
-    /// The same with a filter, and an answer from every shard visited.
-    pub fn publish_with(
+    /// The same with a filter and an answer from every shard visited, to be put by the caller.
+    pub fn publication(
         &self,
         channel: &str,
         payload: &[u8],
         filter: Option<Filter>,
         answer: Option<Answer<usize>>,
-    ) -> usize {
+    ) -> Posting {
         let hash = self.0.interest.hash(channel);
         let shards = match channel {
             name::ALL => ShardSet::first(self.shards()),
             _ => self.0.interest.shards(hash),
         };
         if shards.is_empty() {
-            return 0;
+            return Posting { bus: self.clone(), waiting: Vec::new(), taken: 0 };
         }
         let publication = Publication {
             channel: Channel { name: channel.into(), hash },
@@ -174,11 +177,83 @@ impl Bus {
             filter: filter.map(Arc::new),
             answer,
         };
-        shards.iter().filter(|&shard| self.0.lanes[shard].put(Command::Publish(publication.clone()))).count()
+        self.posting(shards, || Command::Publish(publication.clone()))
     }
 
-    /// Gives every shard a command. Returns how many took it.
-    pub fn tell_all(&self, command: impl Fn() -> Command) -> usize {
-        self.0.lanes.iter().filter(|lane| lane.put(command())).count()
+    /// A command for every shard.
+    pub fn to_all(&self, command: impl Fn() -> Command) -> Posting {
+        self.posting(ShardSet::first(self.shards()), command)
+    }
+
+    fn posting(&self, shards: ShardSet, command: impl Fn() -> Command) -> Posting {
+        let waiting = shards.iter().map(|shard| (shard, Posted::now(command()))).collect();
+        Posting { bus: self.clone(), waiting, taken: 0 }
+    }
+}
+
+/// Commands on their way into lanes.
+#[must_use = "nothing is posted before it is put"]
+pub struct Posting {
+    bus: Bus,
+    /// By shard.
+    waiting: Vec<(usize, Posted)>,
+    taken: usize,
+}
+
+impl Posting {
+    /// Puts what finds room at once. False when some lane is full: the rest waits for [`Posting::put`].
+    pub fn try_put(&mut self) -> bool {
+        let Self { bus, waiting, taken } = self;
+        let mut full = Vec::new();
+        for (shard, posted) in waiting.drain(..) {
+            match bus.0.lanes[shard].try_put(posted) {
+                Ok(()) => *taken += 1,
+                Err(TrySendError::Full(posted)) => full.push((shard, posted)),
+                Err(TrySendError::Disconnected(_)) => {}
+            }
+        }
+        *waiting = full;
+        waiting.is_empty()
+    }
+
+    /// Puts the rest, and waits while a lane is full. Returns how many shards took a command; one that has ended does not.
+    pub fn put(self) -> usize {
+        let Self { bus, waiting, taken } = self;
+        taken + waiting.into_iter().filter_map(|(shard, posted)| bus.0.lanes[shard].put(posted).ok()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bus(shards: usize) -> (Bus, Vec<LaneEnd>) {
+        let (lanes, ends) = (0..shards).map(|_| Lane::new().unwrap()).unzip::<_, _, Vec<_>, Vec<_>>();
+        (Bus::new(lanes, Arc::new(Interest::default())), ends)
+    }
+
+    fn message(bus: &Bus) -> Posting {
+        bus.publication(name::ALL, b"hello", None, None)
+    }
+
+    #[test]
+    fn what_finds_no_room_waits_and_keeps_nobody_else_waiting() {
+        let (bus, ends) = bus(2);
+        (0..LANE_COMMANDS).for_each(|_| assert_eq!(message(&bus).put(), 2));
+        ends[1].receiver.try_iter().for_each(drop);
+        let mut late = message(&bus);
+        assert!(!late.try_put());
+        assert_eq!((ends[0].receiver.len(), ends[1].receiver.len()), (LANE_COMMANDS, 1));
+        drop(ends[0].receiver.try_recv());
+        assert_eq!((late.put(), ends[0].receiver.len()), (2, LANE_COMMANDS));
+    }
+
+    #[test]
+    fn a_shard_that_has_ended_takes_nothing() {
+        let (bus, mut ends) = bus(3);
+        ends.remove(1);
+        let mut posting = message(&bus);
+        assert!(posting.try_put());
+        assert_eq!((posting.put(), message(&bus).put()), (2, 2));
     }
 }

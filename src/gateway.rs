@@ -61,7 +61,7 @@ pub fn serve(config: &Config) -> io::Result<()> {
     wait_and_drain(shards, || {
         tracing::info!(over = ?config.server.drain, "draining");
         draining.store(true, Ordering::Relaxed);
-        bus.tell_all(|| Command::Drain { over: config.server.drain });
+        bus.to_all(|| Command::Drain { over: config.server.drain }).put();
     })?;
     for source in sources {
         source.stop();

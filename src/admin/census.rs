@@ -49,7 +49,7 @@ impl Census {
             return Ok((count.subscriptions, count.note.clone()));
         }
         let ask =
-            state.shards.ask(|bus, answer| bus.tell_all(|| Command::Kinds { kinds: &KINDS, answer: answer.clone() }));
+            state.shards.ask(|bus, answer| bus.to_all(|| Command::Kinds { kinds: &KINDS, answer: answer.clone() }));
         let answers = ask.await?;
         let note = answers.note();
         let subscriptions = Subscriptions::sum(&answers.values);

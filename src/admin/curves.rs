@@ -86,7 +86,7 @@ impl Curves {
 
 impl Log {
     async fn look(&mut self, state: &State) {
-        let types = state.shards.ask(|bus, answer| bus.tell_all(|| Command::Types { answer: answer.clone() }));
+        let types = state.shards.ask(|bus, answer| bus.to_all(|| Command::Types { answer: answer.clone() }));
         let (timed, types) = tokio::join!(latency::ask(state), types);
         let whole = |note: Option<String>| note.is_none();
         let is_whole = timed.as_ref().is_ok_and(|a| whole(a.note())) && types.as_ref().is_ok_and(|a| whole(a.note()));

@@ -85,7 +85,7 @@ pub struct Stats {
 }
 
 pub async fn stats(Shared(state): Shared<Arc<State>>) -> Result<Json<Stats>, Refusal> {
-    let ask = state.shards.ask(|bus, answer| bus.tell_all(|| Command::Types { answer: answer.clone() }));
+    let ask = state.shards.ask(|bus, answer| bus.to_all(|| Command::Types { answer: answer.clone() }));
     let answers = ask.await?;
     let note = answers.note();
     let mut by_user_type = BTreeMap::new();

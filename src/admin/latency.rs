@@ -117,7 +117,7 @@ pub async fn hlog(
 
 /// What each shard has timed since its start.
 pub async fn ask(state: &State) -> Result<Answers<ShardLatency>, Refusal> {
-    state.shards.ask(|bus, answer| bus.tell_all(|| Command::Latency { answer: answer.clone() })).await
+    state.shards.ask(|bus, answer| bus.to_all(|| Command::Latency { answer: answer.clone() })).await
 }
 
 /// All shards' histograms as one set.

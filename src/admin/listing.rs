@@ -69,7 +69,7 @@ pub async fn connections(
     // Of one user there are few, and their number is only known by counting them.
     let asked = if one_user { LIMIT_MAX } else { limit };
     let ask = state.shards.ask(move |bus, answer| {
-        bus.tell_all(|| Command::Connections { limit: asked, user: user.clone(), answer: answer.clone() })
+        bus.to_all(|| Command::Connections { limit: asked, user: user.clone(), answer: answer.clone() })
     });
     let answers = ask.await?;
     let note = answers.note();
@@ -88,7 +88,7 @@ pub async fn channels(
     let limit = bounded(limit);
     let prefix: Arc<str> = prefix.into();
     let ask = state.shards.ask(move |bus, answer| {
-        bus.tell_all(|| Command::Channels { prefix: prefix.clone(), limit: CHANNELS_PER_SHARD, answer: answer.clone() })
+        bus.to_all(|| Command::Channels { prefix: prefix.clone(), limit: CHANNELS_PER_SHARD, answer: answer.clone() })
     });
     let answers = ask.await?;
     let note = answers.note().or_else(|| estimate(&answers.values));

@@ -5,7 +5,7 @@
 //! A further page or endpoint is a further file and one line there. What a handler needs of the process is in [`Context`];
 //! what it needs of the shards it reads from their counters, or asks through their lanes ([`shards`]).
 //!
-//! Invariant: a handler never blocks the runtime. Lanes may be full, so whatever posts to them runs on a blocking thread.
+//! Invariant: a handler never blocks the runtime. What finds no room in a lane waits for it on a blocking thread.
 
 mod census;
 mod curves;
@@ -46,7 +46,7 @@ use shards::Shards;
 /// How long requests that are under way may take when the port closes.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// Threads that post to the lanes. Each may wait in a full one; more would only wait as well.
+/// Threads that wait for room in the lanes; more would only wait as well.
 const POSTING_THREADS: usize = 8;
 
 /// What the port shows and acts on.

@@ -66,7 +66,7 @@ pub async fn to_all(state: Shares, query: QueryOf, body: BodyOf) -> Result<Json<
 pub async fn disconnect_user(Shared(state): Shares, id: PathOf) -> Result<Json<Disconnected>, Refusal> {
     let Path(id) = id?;
     let ask = state.shards.ask(move |bus, answer| {
-        bus.tell_all(|| Command::Disconnect {
+        bus.to_all(|| Command::Disconnect {
             user: id.as_str().into(),
             code: CloseCode::OPERATOR,
             answer: answer.clone(),
@@ -81,7 +81,7 @@ async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -
     let filter = Filter { user_type, platform };
     let filter = (filter != Filter::default()).then_some(filter);
     let message = message(body)?;
-    let ask = state.shards.deliver(move |bus, answer| bus.publish_with(&channel, &message, filter, Some(answer)));
+    let ask = state.shards.deliver(move |bus, answer| bus.publication(&channel, &message, filter, Some(answer)));
     let answers = ask.await?;
     Ok(Json(Delivered { delivered: answers.values.iter().sum(), note: answers.note() }))
 }

@@ -1,17 +1,18 @@
-//! Questions to the shards: posted through the lanes from a blocking thread, answers gathered under a deadline.
+//! Questions to the shards: posted through the lanes, from a blocking thread where one is full, answers gathered under a
+//! deadline.
 //!
 //! Invariant: what waits for the shards is bounded, in number and in time. A shard that does not answer costs its part of
 //! the answer and never the request.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bus::{Answer, Bus};
+use crate::bus::{Answer, Bus, Posting};
 
 use super::refusal::Refusal;
 
@@ -41,11 +42,11 @@ impl Shards {
         Self { bus, questions: Arc::new(Semaphore::new(QUESTIONS_MAX)) }
     }
 
-    /// Gathers one answer from each shard that `post` reaches; `post` returns their number.
+    /// Gathers one answer from each shard that `post` reaches.
     pub async fn ask<T, P>(&self, post: P) -> Result<Answers<T>, Refusal>
     where
         T: Send + 'static,
-        P: FnOnce(&Bus, Answer<T>) -> usize + Send + 'static,
+        P: FnOnce(&Bus, Answer<T>) -> Posting,
     {
         self.gather(post, Instant::now() + ANSWER_DEADLINE).await
     }
@@ -53,7 +54,7 @@ impl Shards {
     /// The same for a message that `post` publishes.
     pub async fn deliver<P>(&self, post: P) -> Result<Answers<usize>, Refusal>
     where
-        P: FnOnce(&Bus, Answer<usize>) -> usize + Send + 'static,
+        P: FnOnce(&Bus, Answer<usize>) -> Posting,
     {
         self.gather(post, Instant::now() + DELIVERY_DEADLINE).await
     }
@@ -61,33 +62,42 @@ impl Shards {
     async fn gather<T, P>(&self, post: P, deadline: Instant) -> Result<Answers<T>, Refusal>
     where
         T: Send + 'static,
-        P: FnOnce(&Bus, Answer<T>) -> usize + Send + 'static,
+        P: FnOnce(&Bus, Answer<T>) -> Posting,
     {
         let permit = timeout_at(deadline, self.questions.clone().acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(Refusal::Busy) };
-        let (sender, mut receiver) = unbounded_channel();
-        let bus = self.bus.clone();
-        let posting = spawn_blocking(move || {
-            let asked = post(&bus, Arc::new(move |value| drop(sender.send(value))));
-            // Given back here and not when the deadline is over: it counts what really waits in a lane.
-            drop(permit);
-            asked
-        });
-        let mut values = Vec::new();
+        let values = Arc::new(Mutex::new(Vec::new()));
+        // Never sent to: it is dropped with the last command that could answer, which wakes this task once for all.
+        let (open, all_answered) = oneshot::channel::<Infallible>();
+        let mut posting = post(&self.bus, tray(values.clone(), open));
+        let has_room = posting.try_put();
         let gathering = async {
-            // Ends when every command that could answer is gone.
-            while let Some(value) = receiver.recv().await {
-                values.push(value);
-            }
-            posting.await
+            let post_all = move || {
+                let asked = posting.put();
+                // Given back here and not when the deadline is over: it counts what waits for room in a lane.
+                drop(permit);
+                asked
+            };
+            let asked = if has_room { Ok(post_all()) } else { spawn_blocking(post_all).await };
+            let _ = all_answered.await;
+            asked
         };
         // Whoever is still posting has not reached every shard.
         let asked = match timeout_at(deadline, gathering).await {
             Ok(Ok(asked)) => asked,
             _ => self.bus.shards(),
         };
+        let values = std::mem::take(&mut *values.lock().expect("nothing panics while it adds a value"));
         if values.is_empty() && asked > 0 { Err(Refusal::NoAnswer) } else { Ok(Answers { values, asked }) }
     }
+}
+
+/// Collects answers; holds `open` as long as one may come.
+fn tray<T: Send + 'static>(values: Arc<Mutex<Vec<T>>>, open: oneshot::Sender<Infallible>) -> Answer<T> {
+    Arc::new(move |value| {
+        let _ = &open;
+        values.lock().expect("nothing panics while it adds a value").push(value);
+    })
 }
 
 impl<T> Answers<T> {
