@@ -75,6 +75,17 @@ fn fifteen_thousand_clients_connect_and_each_receives_every_message_once() {
 }
 
 #[test]
+fn each_channel_hears_its_own_messages_however_its_members_are_chosen() {
+    // Three messages to the first two channels, two to the last. Blocks: each of the two workers divides its 500.
+    for (members, deliveries) in [("turns", 334 * 3 + 333 * 3 + 333 * 2), ("blocks", 334 * 3 + 334 * 3 + 332 * 2)] {
+        let arguments = format!("fanout --connections 1000 --channels 3 --members {members} --workers 2");
+        let told = flood_gateway(&format!("{arguments} --messages 8 --publish-rate 40"));
+        assert_eq!(told.code(), Some(0), "{}", told.errors());
+        assert_eq!(told.number("fanout", &["deliveries"]), deliveries, "{members}");
+    }
+}
+
+#[test]
 fn every_ping_is_answered() {
     let told = flood_gateway("echo --connections 1000 --message-rate 2000 --duration 2s");
     assert_eq!(told.code(), Some(0), "{}", told.errors());

@@ -1,11 +1,13 @@
-//! `fanout`: one publisher, everybody subscribed, every receipt checked; after a quiet time, if one is asked for.
+//! `fanout`: one publisher, everybody subscribed to one of the channels, every receipt checked; after a quiet time, if one is
+//! asked for.
 
 use ringway::clock::now_us;
 
 use super::phase::Figures;
-use super::run::Run;
+use super::run::{Run, workers};
 use super::{GROUP_CHANNEL, LEAD_US, hold};
-use crate::args::Fanout;
+use crate::args::{Fanout, Members};
+use crate::client::cast::Troupe;
 use crate::limits::Trouble;
 use crate::publish::Plan;
 use crate::schedule::Schedule;
@@ -14,6 +16,14 @@ use crate::schedule::Schedule;
 const DELIVERIES_PER_S: f64 = 50_000.0;
 const MESSAGES_PER_S_MAX: f64 = 1000.0;
 
+pub(super) fn troupe(args: &Fanout) -> Troupe {
+    let (groups, connections) = (args.channels, args.common.connections);
+    match args.members {
+        Members::Turns => Troupe::Even { groups },
+        Members::Blocks => Troupe::Blocks { groups, connections, workers: workers(&args.common) },
+    }
+}
+
 pub(super) fn play(mut run: Run, args: &Fanout) -> Result<bool, Trouble> {
     run.connect()?;
     if let Some(quiet) = run.common.duration {
@@ -21,28 +31,30 @@ pub(super) fn play(mut run: Run, args: &Fanout) -> Result<bool, Trouble> {
     }
     let beginning = run.begin("fanout");
     let audience = run.fleet.gauge().held;
-    let per_s = args.publish_rate.unwrap_or((DELIVERIES_PER_S / audience.max(1) as f64).min(MESSAGES_PER_S_MAX));
+    let subscribers = audience.max(1) as f64 / f64::from(args.channels);
+    let per_s = args.publish_rate.unwrap_or((DELIVERIES_PER_S / subscribers).min(MESSAGES_PER_S_MAX));
     run.fleet.follow(0, 1);
     let plan = Plan {
         stream: 0,
         prefix: GROUP_CHANNEL.into(),
-        channels: 1,
+        channels: args.channels,
         payload_bytes: run.common.payload_bytes,
         first: 1,
         schedule: Schedule::new(now_us() + LEAD_US, per_s),
         messages: args.messages,
     };
-    let publisher = run.publish(plan)?;
+    let publisher = run.publish(plan.clone())?;
     let before = run.fleet.gauge().totals.unique;
     // A slow schedule must not look like a stall: what has been published moves it on as well.
-    run.wait(&beginning, args.messages * (audience + 1), |_, gauge| {
+    let total = receipts_expected(&plan, run.cast.troupe, audience, args.messages) + args.messages;
+    run.wait(&beginning, total, |_, gauge| {
         gauge.totals.unique - before + if publisher.is_finished() { args.messages } else { publisher.published() }
     })?;
     let outcome = publisher.stop();
     if let Some(trouble) = outcome.trouble {
         return Err(trouble);
     }
-    let expected = outcome.published * audience;
+    let expected = receipts_expected(&plan, run.cast.troupe, audience, outcome.published);
     let asked = u64::from(run.common.connections);
     run.end(beginning, |tally| Figures {
         messages: outcome.published,
@@ -57,4 +69,31 @@ pub(super) fn play(mut run: Run, args: &Fanout) -> Result<bool, Trouble> {
         ..Figures::default()
     })?;
     run.finish()
+}
+
+/// How many receipts the first `published` messages must bring about. With several channels exact only when everybody
+/// could connect.
+fn receipts_expected(plan: &Plan, troupe: Troupe, audience: u64, published: u64) -> u64 {
+    (0..audience as u32).map(|i| plan.published_to(troupe.part(i).group, published)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_subscriber_of_every_channel_is_expected_to_hear() {
+        let plan = |channels| Plan {
+            stream: 0,
+            prefix: GROUP_CHANNEL.into(),
+            channels,
+            payload_bytes: 64,
+            first: 1,
+            schedule: Schedule::new(0, 1.0),
+            messages: 0,
+        };
+        assert_eq!(receipts_expected(&plan(1), Troupe::Even { groups: 1 }, 10, 7), 70);
+        // Channels of 4, 3 and 3 connections; the first two get one message more.
+        assert_eq!(receipts_expected(&plan(3), Troupe::Even { groups: 3 }, 10, 5), 4 * 2 + 3 * 2 + 3);
+    }
 }

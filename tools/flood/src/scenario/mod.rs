@@ -26,10 +26,11 @@ pub fn play(scenario: &Scenario) -> Result<bool, Trouble> {
     match scenario {
         Scenario::Hold(args) => hold::play(run(name, &args.common, alike, false)?),
         Scenario::Echo(args) => echo::play(run(name, &args.common, alike, false)?, args),
-        Scenario::Fanout(args) => fanout::play(run(name, &args.common, alike, false)?, args),
+        Scenario::Fanout(args) => fanout::play(run(name, &args.common, fanout::troupe(args), false)?, args),
         Scenario::Storm(args) => storm::play(run(name, &args.common, storm::troupe(args), !args.orderly)?, args),
         Scenario::Mix(args) => mix::play(run(name, &args.common, mix::troupe(args), false)?, args),
         Scenario::FloorEcho(args) => echo::play(floor_run(name, Mode::Echo, &args.common)?, args),
+        Scenario::FloorFanout(args) if args.channels > 1 => Err(Trouble::new("the floor knows no channels")),
         Scenario::FloorFanout(args) => fanout::play(floor_run(name, Mode::Fanout, &args.common)?, args),
         Scenario::FloorServer(args) => crate::floor::serve(args).map(|()| true).map_err(Trouble::from),
     }
