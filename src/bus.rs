@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::channel::{Interest, ShardSet, name};
 use crate::clock;
@@ -119,14 +119,11 @@ impl Lane {
         Ok((Self { sender, bell: bell.clone() }, LaneEnd { receiver, bell }))
     }
 
-    /// Waits while the lane is full. Fails when the shard has ended.
-    fn put(&self, posted: Posted) -> Result<(), SendError<Posted>> {
-        self.sender.send(posted).inspect(|()| self.bell.wake())
-    }
-
-    /// Does not wait.
-    fn try_put(&self, posted: Posted) -> Result<(), TrySendError<Posted>> {
-        self.sender.try_send(posted).inspect(|()| self.bell.wake())
+    /// Waits while the lane is full. False when the shard has ended.
+    fn put(&self, posted: Posted) -> bool {
+        let taken = self.sender.send(posted).is_ok();
+        self.bell.wake();
+        taken
     }
 }
 
@@ -203,23 +200,27 @@ pub struct Posting {
 impl Posting {
     /// Puts what finds room at once. False when some lane is full: the rest waits for [`Posting::put`].
     pub fn try_put(&mut self) -> bool {
-        let Self { bus, waiting, taken } = self;
-        let mut full = Vec::new();
-        for (shard, posted) in waiting.drain(..) {
-            match bus.0.lanes[shard].try_put(posted) {
-                Ok(()) => *taken += 1,
+        let lanes = &self.bus.0.lanes;
+        let (mut taken, mut full) = (ShardSet::default(), Vec::new());
+        for (shard, posted) in self.waiting.drain(..) {
+            match lanes[shard].sender.try_send(posted) {
+                Ok(()) => taken.insert(shard),
                 Err(TrySendError::Full(posted)) => full.push((shard, posted)),
                 Err(TrySendError::Disconnected(_)) => {}
             }
         }
-        *waiting = full;
-        waiting.is_empty()
+        // Only now: a shard that wakes may take this core away.
+        Bell::wake_all(taken.iter().map(|shard| &lanes[shard].bell));
+        self.taken += taken.len();
+        self.waiting = full;
+        self.waiting.is_empty()
     }
 
     /// Puts the rest, and waits while a lane is full. Returns how many shards took a command; one that has ended does not.
-    pub fn put(self) -> usize {
+    pub fn put(mut self) -> usize {
+        self.try_put();
         let Self { bus, waiting, taken } = self;
-        taken + waiting.into_iter().filter_map(|(shard, posted)| bus.0.lanes[shard].put(posted).ok()).count()
+        taken + waiting.into_iter().map(|(shard, posted)| usize::from(bus.0.lanes[shard].put(posted))).sum::<usize>()
     }
 }
 

@@ -32,11 +32,20 @@ impl ShardSet {
         self.0 == 0
     }
 
+    pub fn insert(&mut self, shard: usize) {
+        debug_assert!(shard < SHARDS_MAX);
+        self.0 |= 1 << shard;
+    }
+
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
     pub fn contains(self, shard: usize) -> bool {
         self.0 >> shard & 1 == 1
     }
 
-    pub fn iter(self) -> impl Iterator<Item = usize> {
+    pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             let shard = rest.trailing_zeros() as usize;

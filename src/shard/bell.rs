@@ -1,15 +1,16 @@
 //! What wakes a sleeping shard: one eventfd, rung by the lanes of other threads and by the floor's ring.
 //!
-//! A busy shard is never rung: `asleep` is true exactly while the shard waits for the bell, and the first who finds it so
-//! takes it away and rings.
+//! A busy shard is never rung: the bell knows the core that the shard sleeps on exactly while the shard waits for it, and the
+//! first who finds a core there takes it away and rings.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::thread::sched_getcpu;
 
 /// The shard's end and every lane's end of one bell.
 #[derive(Clone)]
@@ -17,22 +18,34 @@ pub struct Bell(Arc<Inner>);
 
 struct Inner {
     eventfd: File,
-    asleep: AtomicBool,
+    /// The core that the shard sleeps on, or [`AWAKE`].
+    sleeps_on: AtomicUsize,
 }
+
+const AWAKE: usize = usize::MAX;
 
 impl Bell {
     pub fn new() -> io::Result<Self> {
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self(Arc::new(Inner { eventfd: eventfd.into(), asleep: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Inner { eventfd: eventfd.into(), sleeps_on: AtomicUsize::new(AWAKE) })))
     }
 
     /// Wakes the shard if it sleeps. Called after something was put where the shard will look.
     pub fn wake(&self) {
         // Pairs with the fence in `doze`: either the shard sees what was put there, or we see it asleep.
         std::sync::atomic::fence(Ordering::SeqCst);
-        if self.0.asleep.load(Ordering::Relaxed) && self.0.asleep.swap(false, Ordering::Relaxed) {
+        let asleep = |core| core != AWAKE;
+        if asleep(self.0.sleeps_on.load(Ordering::Relaxed)) && asleep(self.0.sleeps_on.swap(AWAKE, Ordering::Relaxed)) {
             self.ring();
         }
+    }
+
+    /// Wakes several shards. Those that sleep on the core of the caller come last: they may take it away from the caller at
+    /// once, and all others would wait for as long as that lasts.
+    pub fn wake_all<'a>(bells: impl Iterator<Item = &'a Self> + Clone) {
+        let here = sched_getcpu();
+        bells.clone().filter(|bell| bell.0.sleeps_on.load(Ordering::Relaxed) != here).for_each(Self::wake);
+        bells.for_each(Self::wake);
     }
 
     /// Makes the next wait end at once.
@@ -43,13 +56,13 @@ impl Bell {
 
     /// The shard is about to look one last time and then sleep.
     pub fn doze(&self) {
-        self.0.asleep.store(true, Ordering::Relaxed);
+        self.0.sleeps_on.store(sched_getcpu(), Ordering::Relaxed);
         std::sync::atomic::fence(Ordering::SeqCst);
     }
 
     /// The shard is awake: takes the count off the eventfd.
     pub fn rouse(&self) {
-        self.0.asleep.store(false, Ordering::Relaxed);
+        self.0.sleeps_on.store(AWAKE, Ordering::Relaxed);
         let _ = (&self.0.eventfd).read(&mut [0; 8]);
     }
 }
