@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use bytes::Bytes;
+use crossbeam_channel::bounded;
 use ringway::ws::frame::encode_text;
 use ringway::ws::handshake::read_request;
 
@@ -33,7 +34,11 @@ fn answer(mut stream: TcpStream, lanes: &[Lane]) -> io::Result<()> {
         }
         if is_post {
             let frame: Bytes = encode_text(&input[head_bytes..head_bytes + body_bytes]);
-            lanes.iter().for_each(|lane| lane.put(Command::Broadcast(frame.clone())));
+            // As the gateway does, answers when everything is queued: a publisher that is woken earlier takes part of a core.
+            let (done, all_done) = bounded(0);
+            Lane::put_all(lanes, || Command::Broadcast { bytes: frame.clone(), done: done.clone() });
+            drop(done);
+            let _ = all_done.recv();
         }
         input.drain(..head_bytes + body_bytes);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")?;

@@ -1,6 +1,7 @@
 //! One ring and its thread: sends every broadcast to every slot, or every payload back to where it came from.
 
 use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::mpsc;
@@ -21,8 +22,15 @@ use ringway::ws::mask;
 use super::Mode;
 
 pub(super) enum Command {
-    Open { socket: OwnedFd, response: Vec<u8> },
-    Broadcast(Bytes),
+    Open {
+        socket: OwnedFd,
+        response: Vec<u8>,
+    },
+    /// Sent to everybody; `done` is dropped when that is queued.
+    Broadcast {
+        bytes: Bytes,
+        done: Sender<Infallible>,
+    },
 }
 
 #[derive(Clone)]
@@ -36,6 +44,11 @@ impl Lane {
         // The ring lives as long as the process.
         let _ = self.sender.send(command);
         self.bell.wake();
+    }
+
+    pub fn put_all(lanes: &[Self], command: impl Fn() -> Command) {
+        lanes.iter().for_each(|lane| drop(lane.sender.send(command())));
+        Bell::wake_all(lanes.iter().map(|lane| &lane.bell));
     }
 }
 
@@ -137,11 +150,12 @@ impl Ring {
                 self.open.push(slot);
                 self.send(slot, &Frame::local(response.into(), now_us()));
             }
-            Command::Broadcast(bytes) => {
+            Command::Broadcast { bytes, done } => {
                 let frame = Frame::local(bytes, now_us());
                 for at in 0..self.open.len() {
                     self.send(self.open[at], &frame);
                 }
+                drop(done);
             }
         }
     }
