@@ -23,6 +23,7 @@ mod protocol_conformance;
 mod publishing;
 mod redis_restart;
 mod refusals;
+mod seccomp;
 mod shutdown;
 mod slow_consumers;
 mod slow_handshakes;
