@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::client::cast::Protocol;
 use crate::client::stamp;
@@ -179,18 +179,6 @@ pub struct Fanout {
     /// Channels that the connections are spread over; messages go to one after the other
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub channels: u32,
-
-    /// Who is in which channel
-    #[arg(long, value_enum, default_value = "turns")]
-    pub members: Members,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Members {
-    /// One connection after the other joins the next channel: a channel's sockets are scattered over the kernel's memory.
-    Turns,
-    /// Those of one channel connect in a row: its sockets lie side by side.
-    Blocks,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -176,29 +176,9 @@ fn share(whole: u32, parts: u32, index: u32) -> u32 {
     whole / parts + u32::from(index < whole % parts)
 }
 
-/// Where number `i` of the whole stands in the share that it belongs to, and the size of that share.
-pub fn place_in_share(whole: u32, parts: u32, i: u32) -> (u32, u32) {
-    let (small, larger) = (whole / parts, whole % parts);
-    match i.checked_sub(larger * (small + 1)) {
-        Some(behind) => (behind % small, small),
-        None => (i % (small + 1), small + 1),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_number_has_a_place_in_its_share() {
-        for (whole, parts) in [(100_000, 6), (7, 3), (4, 4)] {
-            let expected = (0..parts).flat_map(|part| {
-                let size = share(whole, parts, part);
-                (0..size).map(move |place| (place, size))
-            });
-            assert!((0..whole).map(|i| place_in_share(whole, parts, i)).eq(expected));
-        }
-    }
 
     #[test]
     fn shares_differ_by_one_at_most_and_add_up() {

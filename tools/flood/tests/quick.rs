@@ -75,14 +75,11 @@ fn fifteen_thousand_clients_connect_and_each_receives_every_message_once() {
 }
 
 #[test]
-fn each_channel_hears_its_own_messages_however_its_members_are_chosen() {
-    // Three messages to the first two channels, two to the last. Blocks: each of the two workers divides its 500.
-    for (members, deliveries) in [("turns", 334 * 3 + 333 * 3 + 333 * 2), ("blocks", 334 * 3 + 334 * 3 + 332 * 2)] {
-        let arguments = format!("fanout --connections 1000 --channels 3 --members {members} --workers 2");
-        let told = flood_gateway(&format!("{arguments} --messages 8 --publish-rate 40"));
-        assert_eq!(told.code(), Some(0), "{}", told.errors());
-        assert_eq!(told.number("fanout", &["deliveries"]), deliveries, "{members}");
-    }
+fn each_channel_hears_its_own_messages() {
+    // Channels of 334, 333 and 333; the first two get three messages, the last two.
+    let told = flood_gateway("fanout --connections 1000 --channels 3 --messages 8 --publish-rate 40");
+    assert_eq!(told.code(), Some(0), "{}", told.errors());
+    assert_eq!(told.number("fanout", &["deliveries"]), 334 * 3 + 333 * 3 + 333 * 2);
 }
 
 #[test]

@@ -4,8 +4,6 @@
 
 use ringway::auth::mint::mint;
 
-use crate::fleet::place_in_share;
-
 use super::upgrade;
 
 /// Tokens live longer than any run.
@@ -65,8 +63,6 @@ impl Part {
 pub enum Troupe {
     /// All alike, spread over `groups` in turn.
     Even { groups: u32 },
-    /// All alike; of the connections that each of the `workers` opens, those of one group come in a row.
-    Blocks { groups: u32, connections: u32, workers: u32 },
     /// The first of every `every` connections listens to the background channel and stays, the others come and go.
     Storm { every: u32 },
     /// The first of every `every` connections is a driver, the others follow one of the `drivers`. Of every 1,000 of
@@ -102,10 +98,6 @@ impl Troupe {
         };
         match self {
             Self::Even { groups } => Part { group: i % groups.max(1), ..plain },
-            Self::Blocks { groups, connections, workers } => {
-                let (place, count) = place_in_share(connections, workers, i);
-                Part { group: (u64::from(place) * u64::from(groups) / u64::from(count)) as u32, ..plain }
-            }
             Self::Storm { every } => {
                 let stays = i.is_multiple_of(every);
                 Part { group: u32::from(!stays), stays, ..plain }
@@ -174,14 +166,6 @@ mod tests {
     fn a_template_is_filled_with_number_and_group() {
         let text = fill(r#"{"type":"subscribe","channels":["conv:{group}","x:{i}"]}"#, 7, 2);
         assert_eq!(text, r#"{"type":"subscribe","channels":["conv:2","x:7"]}"#);
-    }
-
-    #[test]
-    fn blocks_are_as_large_as_turns_and_lie_in_a_row() {
-        let troupe = Troupe::Blocks { groups: 4, connections: 1000, workers: 2 };
-        let groups: Vec<u32> = (0..1000).map(|i| troupe.part(i).group).collect();
-        assert!(groups[..500].is_sorted() && groups[500..].is_sorted());
-        assert!((0..4).all(|group| groups.iter().filter(|&&g| g == group).count() == 250));
     }
 
     #[test]

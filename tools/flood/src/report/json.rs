@@ -38,7 +38,6 @@ pub struct Phase {
     pub server: Option<Server>,
     pub kernel_bytes_per_connection: Option<i64>,
     pub timeline: Vec<Moment>,
-    pub floor: Option<()>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -4,9 +4,9 @@
 use ringway::clock::now_us;
 
 use super::phase::Figures;
-use super::run::{Run, workers};
+use super::run::Run;
 use super::{GROUP_CHANNEL, LEAD_US, hold};
-use crate::args::{Fanout, Members};
+use crate::args::Fanout;
 use crate::client::cast::Troupe;
 use crate::limits::Trouble;
 use crate::publish::Plan;
@@ -17,11 +17,7 @@ const DELIVERIES_PER_S: f64 = 50_000.0;
 const MESSAGES_PER_S_MAX: f64 = 1000.0;
 
 pub(super) fn troupe(args: &Fanout) -> Troupe {
-    let (groups, connections) = (args.channels, args.common.connections);
-    match args.members {
-        Members::Turns => Troupe::Even { groups },
-        Members::Blocks => Troupe::Blocks { groups, connections, workers: workers(&args.common) },
-    }
+    Troupe::Even { groups: args.channels }
 }
 
 pub(super) fn play(mut run: Run, args: &Fanout) -> Result<bool, Trouble> {

@@ -107,7 +107,6 @@ impl Beginning {
             server: server(run, &measured, figures.units),
             kernel_bytes_per_connection: kernel_bytes_per_connection(run, &measured),
             timeline: std::mem::take(&mut run.timeline),
-            floor: None,
         }
     }
 

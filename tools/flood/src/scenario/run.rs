@@ -70,7 +70,8 @@ impl Run {
     ) -> Result<Self, Trouble> {
         let nofile = limits::raise_open_files();
         settle();
-        let workers = workers(common);
+        let needed = common.connections.div_ceil(limits::connections_per_ring(nofile));
+        let workers = common.workers.unwrap_or(cores() as u32).clamp(needed, needed.max(common.connections));
         let is_local = server.target.ip().is_loopback();
         let sources = common.source_addresses.or(is_local.then(|| Sources::loopback(common.connections)));
         let cast = Arc::new(super::cast(common, &server, troupe));
@@ -208,12 +209,6 @@ impl Run {
             slab_bytes: slab_bytes(),
         });
     }
-}
-
-/// One worker per core, or as many as are asked for or the limit of open files calls for.
-pub fn workers(common: &Common) -> u32 {
-    let needed = common.connections.div_ceil(limits::connections_per_ring(limits::raise_open_files()));
-    common.workers.unwrap_or(cores() as u32).clamp(needed, needed.max(common.connections))
 }
 
 /// Waits until the kernel has tidied up behind earlier runs, which would make this one's memory look small.
