@@ -79,3 +79,26 @@ impl AsRawFd for Bell {
         self.0.eventfd.as_raw_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the bell has been rung since it was asked last.
+    fn was_rung(bell: &Bell) -> bool {
+        (&bell.0.eventfd).read(&mut [0; 8]).is_ok()
+    }
+
+    #[test]
+    fn every_sleeper_is_woken_once_wherever_it_sleeps_and_nobody_who_is_awake() {
+        let bells = [(); 4].map(|()| Bell::new().unwrap());
+        bells[0].doze();
+        bells[1].0.sleeps_on.store(sched_getcpu() + 1, Ordering::Relaxed);
+        bells[2].doze();
+        bells[2].rouse();
+        for expected in [[true, true, false, false], [false; 4]] {
+            Bell::wake_all(bells.iter());
+            assert_eq!(bells.each_ref().map(was_rung), expected);
+        }
+    }
+}
