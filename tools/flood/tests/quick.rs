@@ -152,7 +152,7 @@ fn a_refused_token_ends_the_run_with_the_reason_of_the_server() {
 fn a_phase_is_reported_with_the_machine_and_the_arguments() {
     let told = flood("floor-fanout --connections 10 --messages 1 --label here");
     let phase = &told.phases[1];
-    assert_eq!(phase["format"].as_u64(), Some(1));
+    assert_eq!(phase["format"].as_u64(), Some(2));
     assert_eq!(phase["label"].as_str(), Some("here"));
     assert_eq!(
         phase["arguments"].as_array().and_then(|a| a.first().and_then(|first| first.as_str())),

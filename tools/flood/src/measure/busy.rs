@@ -3,13 +3,24 @@
 use std::fs;
 use std::time::Instant;
 
+use super::on_cpu::OnCpu;
+
 /// From here on a thread has nothing left to give: what is late now, is late because of it.
 const SATURATED: f64 = 0.95;
 
 /// How late the tool may start a send, in its worst hundredth, before its schedule counts as slipped.
 const LAG_US_MAX: u64 = 20_000;
 
-/// Running totals of some threads.
+/// The threads that are looked at.
+pub struct Workers(Vec<Worker>);
+
+struct Worker {
+    thread_id: i32,
+    /// `None` where perf events are forbidden.
+    on_cpu: Option<OnCpu>,
+}
+
+/// Running totals of the workers.
 pub struct Snapshot {
     at: Instant,
     threads: Vec<Option<Thread>>,
@@ -32,18 +43,29 @@ pub struct Busy {
     pub waiting: f64,
 }
 
-impl Snapshot {
-    pub fn of(thread_ids: &[i32]) -> Self {
-        Self { at: Instant::now(), threads: thread_ids.iter().map(|&id| read(id)).collect() }
+impl Workers {
+    pub fn watch(thread_ids: &[i32]) -> Self {
+        Self(
+            thread_ids
+                .iter()
+                .map(|&thread_id| Worker { thread_id, on_cpu: OnCpu::of_thread(thread_id).ok() })
+                .collect(),
+        )
     }
 
+    pub fn snapshot(&mut self) -> Snapshot {
+        Snapshot { at: Instant::now(), threads: self.0.iter_mut().map(Worker::read).collect() }
+    }
+}
+
+impl Snapshot {
     pub fn until(&self, later: &Self) -> Busy {
         let ns = later.at.duration_since(self.at).as_nanos().max(1) as f64;
         let mut busy = Busy::default();
         for (before, after) in self.threads.iter().zip(&later.threads) {
             let (Some(before), Some(after)) = (before, after) else { continue };
-            let ran = (after.ran_ns - before.ran_ns) as f64 / ns;
-            let waited = (after.waited_ns - before.waited_ns) as f64 / ns;
+            let ran = after.ran_ns.saturating_sub(before.ran_ns) as f64 / ns;
+            let waited = after.waited_ns.saturating_sub(before.waited_ns) as f64 / ns;
             busy.busiest = busy.busiest.max(ran + waited);
             busy.running = busy.running.max(ran);
             busy.waiting = busy.waiting.max(waited);
@@ -77,11 +99,18 @@ impl Busy {
     }
 }
 
-/// Time on a core and time waiting for one (Documentation/scheduler/sched-stats.rst).
-fn read(thread_id: i32) -> Option<Thread> {
-    let text = fs::read_to_string(format!("/proc/self/task/{thread_id}/schedstat")).ok()?;
-    let mut numbers = text.split_whitespace().map(str::parse::<u64>);
-    Some(Thread { ran_ns: numbers.next()?.ok()?, waited_ns: numbers.next()?.ok()? })
+impl Worker {
+    /// Time waiting for a core, and time on one where perf does not tell it (Documentation/scheduler/sched-stats.rst).
+    fn read(&mut self) -> Option<Thread> {
+        let text = fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.thread_id)).ok()?;
+        let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+        let (charged_ns, waited_ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let ran_ns = match &mut self.on_cpu {
+            Some(on_cpu) => on_cpu.ns().ok()?,
+            None => charged_ns,
+        };
+        Some(Thread { ran_ns, waited_ns })
+    }
 }
 
 #[cfg(test)]

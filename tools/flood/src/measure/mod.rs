@@ -1,5 +1,6 @@
-//! What processes and the kernel use: CPU time, memory. Read from /proc; what cannot be read is absent, not zero.
+//! What processes and the kernel use: CPU time by perf's clock, memory by /proc. What cannot be read is absent, not zero.
 
 pub mod busy;
 pub mod host;
+pub mod on_cpu;
 pub mod process;

@@ -9,8 +9,9 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::measure::host::Host;
+use crate::measure::process::Clock;
 
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Phase {
@@ -85,6 +86,7 @@ pub struct Latency {
 #[derive(Clone, Debug, Serialize)]
 pub struct Server {
     pub pids: Vec<u32>,
+    pub cpu_clock: Clock,
     pub cpu_s: f64,
     pub cpu_s_per_million: Option<f64>,
     pub cores: f64,

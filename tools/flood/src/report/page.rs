@@ -33,8 +33,8 @@ fn embedded(record: &str) -> String {
 mod tests {
     use super::*;
 
-    const CONNECT: &str = r#"{"format":1,"scenario":"fanout","phase":"connect","label":"ringway"}"#;
-    const FANOUT: &str = r#"{"format":1,"scenario":"fanout","phase":"fanout","label":"ringway"}"#;
+    const CONNECT: &str = r#"{"format":2,"scenario":"fanout","phase":"connect","label":"ringway"}"#;
+    const FANOUT: &str = r#"{"format":2,"scenario":"fanout","phase":"fanout","label":"ringway"}"#;
 
     /// What the script of the page will read.
     fn embedded_lines(page: &str) -> Vec<&str> {
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_record_over_several_lines_becomes_one() {
-        assert_eq!(embedded_lines(&render(&["{\n\"format\": 1\r\n}"])), [r#"{ "format": 1  }"#]);
+        assert_eq!(embedded_lines(&render(&["{\n\"format\": 2\r\n}"])), [r#"{ "format": 2  }"#]);
     }
 
     #[test]

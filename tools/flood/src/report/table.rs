@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use indicatif::HumanCount;
 
+use crate::measure::process::Clock;
+
 use super::json::{Latency, Phase};
 
 const COLUMNS: [&str; 13] = [
@@ -21,6 +23,9 @@ const COLUMNS: [&str; 13] = [
     "cores",
     "B/conn",
 ];
+
+const CHARGED: &str = "CPU times are the scheduler's, which charges a part of the server's to clients on the same cores: perf events, which \
+                       would tell, are forbidden (kernel.perf_event_paranoid at 2 or less allows them)\n";
 
 /// All phases of a run, and a sentence for everything that is not as it should be.
 pub fn table(phases: &[Phase]) -> String {
@@ -41,6 +46,9 @@ pub fn table(phases: &[Phase]) -> String {
         text.push('\n');
     }
     phases.iter().for_each(|phase| remarks(&mut text, phase));
+    if phases.iter().filter_map(|phase| phase.server.as_ref()).any(|server| server.cpu_clock == Clock::Charged) {
+        text.push_str(CHARGED);
+    }
     text
 }
 

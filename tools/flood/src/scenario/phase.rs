@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::measure::busy::{Busy, Snapshot};
 use crate::measure::host::slab_bytes;
-use crate::measure::process::{Processes, Usage};
+use crate::measure::process::Usage;
 use crate::report::json::{self, Connections, Lag, Latency, Phase};
 use crate::worker::tally::Tally;
 
@@ -58,8 +58,8 @@ impl Run {
             name,
             at: Instant::now(),
             server: self.server.processes.usage(),
-            tool: Processes::own().usage(),
-            threads: Snapshot::of(&self.fleet.thread_ids()),
+            tool: self.tool.usage(),
+            threads: self.threads.snapshot(),
         }
     }
 }
@@ -111,10 +111,10 @@ impl Beginning {
     }
 
     /// The server's time first: what the tool does from here on is none of the phase's business.
-    fn measure(&self, run: &Run) -> Measured {
+    fn measure(&self, run: &mut Run) -> Measured {
         let duration_s = self.elapsed_s();
-        let (server, tool) = (run.server.processes.usage_exact(), Processes::own().usage());
-        let busy = self.threads.until(&Snapshot::of(&run.fleet.thread_ids()));
+        let (server, tool) = (run.server.processes.usage_exact(), run.tool.usage());
+        let busy = self.threads.until(&run.threads.snapshot());
         Measured {
             duration_s,
             server: Usage { cpu_s: server.cpu_s - self.server.cpu_s, ..server },
@@ -155,7 +155,8 @@ fn server(run: &Run, measured: &Measured, units: u64) -> Option<json::Server> {
     let Usage { cpu_s, rss_bytes } = measured.server;
     let grown_bytes = rss_bytes as i64 - run.baseline.server.rss_bytes as i64;
     (!run.server.processes.is_empty()).then(|| json::Server {
-        pids: run.server.processes.0.clone(),
+        pids: run.server.processes.pids(),
+        cpu_clock: run.server.processes.clock(),
         cpu_s,
         cpu_s_per_million: (units > 0).then(|| cpu_s * 1e6 / units as f64),
         cores: cpu_s / measured.duration_s,

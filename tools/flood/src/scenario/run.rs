@@ -10,6 +10,7 @@ use crate::client::cast::{Cast, Troupe};
 use crate::fleet::{Fleet, Muster};
 use crate::interrupt;
 use crate::limits::{self, Trouble};
+use crate::measure::busy::Workers;
 use crate::measure::host::{Host, cores, slab_bytes};
 use crate::measure::process::{Processes, Usage};
 use crate::publish::{self, Publisher};
@@ -32,6 +33,8 @@ pub struct Run {
     pub common: Common,
     pub server: Server,
     pub fleet: Fleet,
+    pub(super) tool: Processes,
+    pub(super) threads: Workers,
     pub cast: Arc<Cast>,
     pub(super) scenario: &'static str,
     pub(super) host: Host,
@@ -64,7 +67,7 @@ impl Run {
     pub fn start(
         scenario: &'static str,
         common: &Common,
-        server: Server,
+        mut server: Server,
         troupe: Troupe,
         closes_by_reset: bool,
     ) -> Result<Self, Trouble> {
@@ -76,6 +79,8 @@ impl Run {
         let sources = common.source_addresses.or(is_local.then(|| Sources::loopback(common.connections)));
         let cast = Arc::new(super::cast(common, &server, troupe));
         let (target, connections) = (server.target, common.connections);
+        // Before the workers, so that they count as well.
+        let tool = Processes::own();
         let fleet =
             Fleet::start(&Muster { cast: cast.clone(), target, connections, workers, sources, closes_by_reset })?;
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -83,7 +88,9 @@ impl Run {
             baseline: Baseline { server: server.processes.usage_exact(), slab_bytes: slab_bytes() },
             common: common.clone(),
             server,
+            threads: Workers::watch(&fleet.thread_ids()),
             fleet,
+            tool,
             cast,
             scenario,
             host: Host::this(nofile),
@@ -205,7 +212,7 @@ impl Run {
             deliveries: gauge.totals.receipts + gauge.totals.answered,
             server_rss: server.map(|usage| usage.rss_bytes),
             server_cpu_s: server.map(|usage| usage.cpu_s),
-            tool_rss: Processes::own().usage().rss_bytes,
+            tool_rss: self.tool.usage().rss_bytes,
             slab_bytes: slab_bytes(),
         });
     }

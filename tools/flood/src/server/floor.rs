@@ -33,7 +33,7 @@ pub(super) fn start(mode: Mode, common: &Common) -> Result<Server, Trouble> {
         label: common.label.clone().unwrap_or_else(|| format!("floor-{mode}")),
         admin: Some(format!("http://{admin}")),
         redis: None,
-        processes: Processes(vec![child.pid()]),
+        processes: Processes::watch(&[child.pid()]),
         secret: None,
         _children: vec![child],
     })

@@ -47,7 +47,7 @@ pub(super) fn start(program: &Path, common: &Common) -> Result<Server, Trouble> 
     let agent = sink::agent();
     let ready = format!("http://{admin}/readyz");
     child.wait_until(|| agent.get(&ready).call().is_ok_and(|answer| answer.status() == 200))?;
-    let processes = Processes(vec![child.pid()]);
+    let processes = Processes::watch(&[child.pid()]);
     // Dropped in this order: the gateway first.
     children.insert(0, child);
     let name = program.file_name().map_or_else(|| "gateway".into(), |name| name.to_string_lossy().into_owned());

@@ -43,7 +43,7 @@ impl Server {
             label: common.label.clone().unwrap_or_else(|| url.host.clone()),
             admin: common.admin.clone().map(|admin| admin.trim_end_matches('/').to_owned()),
             redis: common.redis.clone(),
-            processes: Processes(common.server_pid.clone()),
+            processes: Processes::watch(&common.server_pid),
             secret: None,
             url,
             _children: Vec::new(),
