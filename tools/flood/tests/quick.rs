@@ -160,5 +160,6 @@ fn a_phase_is_reported_with_the_machine_and_the_arguments() {
     );
     assert!(phase["host"]["cores"].as_u64().is_some_and(|cores| cores > 0));
     assert!(phase["server"]["cpu_s"].as_f64().is_some_and(|cpu_s| cpu_s > 0.0));
+    assert!(matches!(phase["server"]["cpu_clock"].as_str(), Some("on_cpu" | "charged")));
     assert!(phase["timeline"].as_array().is_some_and(|timeline| !timeline.is_empty()));
 }

@@ -25,7 +25,7 @@ const COLUMNS: [&str; 13] = [
 ];
 
 const CHARGED: &str = "CPU times are the scheduler's, which charges a part of the server's to clients on the same cores: perf events, which \
-                       would tell, are forbidden (kernel.perf_event_paranoid at 2 or less allows them)\n";
+                       would tell, are forbidden (the server's user has them with kernel.perf_event_paranoid at 2 or less)\n";
 
 /// All phases of a run, and a sentence for everything that is not as it should be.
 pub fn table(phases: &[Phase]) -> String {
