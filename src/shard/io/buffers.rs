@@ -13,33 +13,57 @@ use io_uring::types::BufRingEntry;
 pub const GROUP: u16 = 0;
 
 pub struct Buffers {
-    /// `COUNT` ring entries, page aligned as the kernel asks; the tail lies in the first entry's reserved field.
+    shape: Shape,
+    /// `shape.count` ring entries, page aligned as the kernel asks; the tail lies in the first entry's reserved field.
     ring: NonNull<BufRingEntry>,
-    /// `COUNT` buffers of `BYTES` each.
+    /// `shape.count` buffers of `shape.bytes` each.
     memory: NonNull<u8>,
     tail: u16,
     /// Buffers that the kernel may take.
     provided: usize,
 }
 
-impl Buffers {
-    /// Buffers of a shard: as many receives are handed to the kernel at once. A power of two.
-    pub const COUNT: usize = 64;
-    /// Bytes in a buffer: what a client usually sends in one go.
-    pub const BYTES: usize = 4096;
+/// How many buffers there are, and how large they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// As many receives are handed to the kernel at once. A power of two.
+    pub count: usize,
+    /// The most that one receive takes.
+    pub bytes: usize,
+}
 
+impl Shape {
+    /// Of a shard: what a client usually sends in one go.
+    pub const SHARD: Self = Self { count: 64, bytes: 4096 };
+
+    fn ring_layout(self) -> Layout {
+        Layout::from_size_align(self.count * size_of::<BufRingEntry>(), 4096).expect("some dozens of entries")
+    }
+
+    fn memory_layout(self) -> Layout {
+        Layout::from_size_align(self.count * self.bytes, 4096).expect("some megabytes")
+    }
+}
+
+impl Buffers {
     /// Allocates the buffers and registers them with the ring behind `submitter`.
-    pub fn register(submitter: &Submitter<'_>) -> io::Result<Self> {
-        let ring = allocate(Self::ring_layout()).cast();
-        let memory = allocate(Self::memory_layout());
-        let mut buffers = Self { ring, memory, tail: 0, provided: 0 };
-        // SAFETY: the ring is page aligned, zeroed and COUNT entries long, and is freed only in `drop`, which the owner
+    pub fn register(submitter: &Submitter<'_>, shape: Shape) -> io::Result<Self> {
+        assert!(shape.count.is_power_of_two() && shape.count <= 1 << 15 && shape.bytes > 0);
+        let ring = allocate(shape.ring_layout()).cast();
+        let memory = allocate(shape.memory_layout());
+        let mut buffers = Self { shape, ring, memory, tail: 0, provided: 0 };
+        // SAFETY: the ring is page aligned, zeroed and `count` entries long, and is freed only in `drop`, which the owner
         // runs after the io_uring that it was registered with is gone.
         unsafe {
-            submitter.register_buf_ring_with_flags(ring.as_ptr() as u64, Self::COUNT as u16, GROUP, 0)?;
+            submitter.register_buf_ring_with_flags(ring.as_ptr() as u64, shape.count as u16, GROUP, 0)?;
         }
-        (0..Self::COUNT as u16).for_each(|id| buffers.provide(id));
+        (0..shape.count as u16).for_each(|id| buffers.provide(id));
         Ok(buffers)
+    }
+
+    /// Buffers that are out, on loan or lost.
+    pub fn out(&self) -> usize {
+        self.shape.count - self.provided
     }
 
     /// How many buffers the kernel may take now.
@@ -55,22 +79,22 @@ impl Buffers {
 
     /// The first `len` bytes of a buffer that was taken and not yet provided again.
     pub fn bytes(&mut self, id: u16, len: usize) -> &mut [u8] {
-        assert!((id as usize) < Self::COUNT && len <= Self::BYTES);
+        assert!((id as usize) < self.shape.count && len <= self.shape.bytes);
         // SAFETY: within the allocation by the assertion; the kernel does not write to a buffer between its completion and
         // `provide`, and `&mut self` keeps others away.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(id as usize * Self::BYTES), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(id as usize * self.shape.bytes), len) }
     }
 
     /// Gives buffer `id` to the kernel (again).
     pub fn provide(&mut self, id: u16) {
-        assert!((id as usize) < Self::COUNT);
-        let at = self.tail as usize % Self::COUNT;
+        assert!((id as usize) < self.shape.count);
+        let at = self.tail as usize % self.shape.count;
         // SAFETY: `at` lies in the ring, the kernel does not read entries beyond the tail that was published, and the
         // address stays valid as long as the registration.
         unsafe {
             let entry = self.ring.as_ptr().add(at);
-            (*entry).set_addr(self.memory.as_ptr().add(id as usize * Self::BYTES) as u64);
-            (*entry).set_len(Self::BYTES as u32);
+            (*entry).set_addr(self.memory.as_ptr().add(id as usize * self.shape.bytes) as u64);
+            (*entry).set_len(self.shape.bytes as u32);
             (*entry).set_bid(id);
         }
         self.tail = self.tail.wrapping_add(1);
@@ -81,14 +105,6 @@ impl Buffers {
             (*tail).store(self.tail, Ordering::Release);
         }
     }
-
-    fn ring_layout() -> Layout {
-        Layout::from_size_align(Self::COUNT * size_of::<BufRingEntry>(), 4096).expect("a constant layout")
-    }
-
-    fn memory_layout() -> Layout {
-        Layout::from_size_align(Self::COUNT * Self::BYTES, 4096).expect("a constant layout")
-    }
 }
 
 impl Drop for Buffers {
@@ -96,8 +112,8 @@ impl Drop for Buffers {
         // SAFETY: allocated in `register` with these layouts; the owner drops its io_uring first, so the kernel no longer
         // knows the addresses.
         unsafe {
-            dealloc(self.ring.as_ptr().cast(), Self::ring_layout());
-            dealloc(self.memory.as_ptr(), Self::memory_layout());
+            dealloc(self.ring.as_ptr().cast(), self.shape.ring_layout());
+            dealloc(self.memory.as_ptr(), self.shape.memory_layout());
         }
     }
 }

@@ -16,6 +16,8 @@ pub mod uring;
 
 use std::io;
 
+pub use buffers::Shape;
+
 use super::frame::LocalFrame;
 use crate::metrics::latency::Deliveries;
 

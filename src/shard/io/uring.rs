@@ -15,7 +15,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 
 use super::buffers::{self, Buffers};
-use super::{Chunk, Event, InFlight, Io, Sending, Slot};
+use super::{Chunk, Event, InFlight, Io, Sending, Shape, Slot};
 use crate::clock;
 use crate::metrics::latency::{Deliveries, Departures};
 use crate::shard::frame::LocalFrame;
@@ -127,6 +127,11 @@ fn user_data(kind: Kind, key: usize, slot: Slot) -> u64 {
 impl Uring {
     /// A ring for slots 0 to `slots` - 1 that writes to the eventfd `bell` when something completes while it dozes.
     pub fn new(slots: usize, bell: RawFd) -> io::Result<Self> {
+        Self::with_buffers(slots, bell, Shape::SHARD)
+    }
+
+    /// The same with other receive buffers than a shard's.
+    pub fn with_buffers(slots: usize, bell: RawFd, shape: Shape) -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_cqsize(COMPLETION_ENTRIES)
             .setup_single_issuer()
@@ -136,7 +141,7 @@ impl Uring {
             .build(SUBMISSION_ENTRIES)?;
         ring.submitter().register_files_sparse(slots as u32)?;
         ring.submitter().register_eventfd(bell)?;
-        let buffers = Buffers::register(&ring.submitter())?;
+        let buffers = Buffers::register(&ring.submitter(), shape)?;
         let mut uring = Self {
             ring,
             buffers,
@@ -474,7 +479,7 @@ impl Io for Uring {
     }
 
     fn in_flight(&self) -> InFlight {
-        InFlight { sends: self.sends.len(), receive_buffers: Buffers::COUNT - self.buffers.provided() }
+        InFlight { sends: self.sends.len(), receive_buffers: self.buffers.out() }
     }
 
     fn deliveries(&self) -> &Deliveries {
