@@ -41,9 +41,8 @@ pub enum Command {
         limit: usize,
         answer: Answer<ChannelList>,
     },
-    /// Counts the subscriptions to channels of each of these kinds (the word before the colon), and last of all others.
+    /// Counts the subscriptions by kind of channel, in the order of [`name::KINDS`], and last of all others.
     Kinds {
-        kinds: &'static [&'static str],
         answer: Answer<Vec<usize>>,
     },
     /// Copies what has been timed so far.

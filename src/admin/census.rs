@@ -1,7 +1,6 @@
 //! How many subscriptions each service has: the channels of all shards, counted by kind.
 //!
-//! Each shard looks at all its channels for that, so the count is kept for a moment: however many probes ask, the shards are
-//! asked once in that time.
+//! The count is kept for a moment: however many probes ask, the shards are asked once in that time.
 
 use std::time::Duration;
 
@@ -10,14 +9,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::bus::Command;
+use crate::channel::name::KINDS;
 
 use super::State;
 use super::refusal::Refusal;
 
 const KEPT_FOR: Duration = Duration::from_secs(1);
-
-/// The word before the colon of a channel's name, in the order of the fields of [`Subscriptions`]; last in it are all others.
-const KINDS: [&str; 6] = ["conv", "clan", "vendor", "user", "type", "notifications"];
 
 #[derive(Default)]
 pub struct Census(Mutex<Option<Count>>);
@@ -28,7 +25,7 @@ struct Count {
     note: Option<String>,
 }
 
-/// Subscriptions by the word before the colon of the channel's name.
+/// Subscriptions by the word before the colon of the channel's name: [`KINDS`], in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Subscriptions {
     conversations: usize,
@@ -48,8 +45,7 @@ impl Census {
         if let Some(count) = last.as_ref().filter(|count| count.taken_at.elapsed() < KEPT_FOR) {
             return Ok((count.subscriptions, count.note.clone()));
         }
-        let ask =
-            state.shards.ask(|bus, answer| bus.to_all(|| Command::Kinds { kinds: &KINDS, answer: answer.clone() }));
+        let ask = state.shards.ask(|bus, answer| bus.to_all(|| Command::Kinds { answer: answer.clone() }));
         let answers = ask.await?;
         let note = answers.note();
         let subscriptions = Subscriptions::sum(&answers.values);

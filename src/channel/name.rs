@@ -1,8 +1,8 @@
 //! Channel names: what a name may be, and which names nobody joins by asking.
 //!
 //! A name is `kind:rest` (`conv:c1`, `user:42`) or a single word (`notifications`), at most `CHANNEL_NAME_BYTES_MAX` long by
-//! default. The names of a user, of a user type and of everybody are implicit: a session is put there by what its token
-//! says, never by `subscribe`, or anyone could read a stranger's messages.
+//! default. The names of a user, of a user type and of everybody are implicit: a session is put there by who it is,
+//! never by `subscribe`, or anyone could read a stranger's messages.
 
 /// The channel that every authenticated session is in.
 pub const ALL: &str = "all";
@@ -15,6 +15,15 @@ pub const TYPE_PREFIX: &str = "type:";
 
 /// `conv:{id}`: the subscribers of a conversation; `conversation_ids` in a request are these without the prefix.
 pub const CONVERSATION_PREFIX: &str = "conv:";
+
+/// The words before the colon of which subscriptions are counted apart.
+pub const KINDS: [&str; 6] = ["conv", "clan", "vendor", "user", "type", "notifications"];
+
+/// Where the kind of a channel stands in [`KINDS`]; their number for all others.
+pub fn kind_of(name: &str) -> usize {
+    let kind = name.split_once(':').map_or(name, |(kind, _)| kind);
+    KINDS.iter().position(|known| *known == kind).unwrap_or(KINDS.len())
+}
 
 /// True for the channels that follow from the session itself.
 pub fn is_implicit(name: &str) -> bool {
@@ -38,6 +47,13 @@ mod tests {
         }
         for name in ["conv:1", "allies", "users", "typewriter", "vendor:user:1"] {
             assert!(!is_implicit(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_kind_is_the_word_before_the_first_colon() {
+        for (name, kind) in [("conv:1", 0), ("notifications", 5), ("type:a:b", 4), ("news", 6), ("conv", 0), ("", 6)] {
+            assert_eq!(kind_of(name), kind, "{name}");
         }
     }
 

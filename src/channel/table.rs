@@ -34,6 +34,8 @@ pub struct Table {
     /// By member.
     subscriptions: Vec<Subscriptions>,
     memberships: usize,
+    /// The same by kind, in the order of [`name::KINDS`]; last in it are all others.
+    by_kind: [usize; name::KINDS.len() + 1],
     /// Users of which this shard took the first and not yet gave the last channel: summed over shards, all users.
     users: i64,
 }
@@ -73,6 +75,7 @@ impl Table {
             channels: Slab::with_capacity(members),
             subscriptions: Vec::with_capacity(members),
             memberships: 0,
+            by_kind: Default::default(),
             users: 0,
         }
     }
@@ -89,7 +92,8 @@ impl Table {
         if subscriptions.iter().any(|s| s.channel == channel) {
             return Joined::Already(channel);
         }
-        let members = &mut self.channels[channel as usize].members;
+        let Channel { name, members } = &mut self.channels[channel as usize];
+        self.by_kind[name::kind_of(name)] += 1;
         subscriptions.push(Subscription { channel, position: members.len() as u32 });
         members.push(Membership { member, back: subscriptions.len() as u32 - 1 });
         self.memberships += 1;
@@ -152,6 +156,11 @@ impl Table {
         self.memberships
     }
 
+    /// The same by kind, in the order of [`name::KINDS`]; last in it are all others.
+    pub fn memberships_by_kind(&self) -> &[usize] {
+        &self.by_kind
+    }
+
     /// This shard's share of the users: may be negative, the sum over all shards is the number of connected users.
     pub fn user_share(&self) -> i64 {
         self.users
@@ -192,7 +201,8 @@ impl Table {
         if let Some(moved) = self.subscriptions[member as usize].get(at).copied() {
             self.channels[moved.channel as usize].members[moved.position as usize].back = at as u32;
         }
-        let members = &mut self.channels[channel as usize].members;
+        let Channel { name, members } = &mut self.channels[channel as usize];
+        self.by_kind[name::kind_of(name)] -= 1;
         members.swap_remove(position as usize);
         if let Some(moved) = members.get(position as usize).copied() {
             self.subscriptions[moved.member as usize][moved.back as usize].position = position;
@@ -288,6 +298,7 @@ mod tests {
                     prop_assert_eq!(table.channels_of(member).collect::<BTreeSet<_>>(), expected);
                 }
                 prop_assert_eq!(table.channel_count(), model.len());
+                prop_assert_eq!(table.memberships_by_kind()[0], model.values().map(BTreeSet::len).sum::<usize>());
             }
         }
     }

@@ -20,7 +20,7 @@ impl<I: Io> Floor<I> {
             Command::Disconnect { user, code, answer } => self.disconnect(&user, code, answer),
             Command::Connections { limit, user, answer } => answer(self.describe(limit, user.as_deref())),
             Command::Channels { prefix, limit, answer } => answer(self.describe_channels(&prefix, limit)),
-            Command::Kinds { kinds, answer } => answer(self.count_kinds(kinds)),
+            Command::Kinds { answer } => answer(self.room.table.memberships_by_kind().to_vec()),
             Command::Latency { answer } => answer(self.timed()),
             Command::Types { answer } => answer(self.describe_types()),
             Command::Drain { over } => self.start_draining(over),
@@ -79,15 +79,6 @@ impl<I: Io> Floor<I> {
             subscribers,
         };
         ChannelList { total, largest: kept.into_iter().map(named).collect() }
-    }
-
-    fn count_kinds(&self, kinds: &[&str]) -> Vec<usize> {
-        let mut counts = vec![0; kinds.len() + 1];
-        for (name, subscribers) in self.room.table.channels() {
-            let kind = name.split_once(':').map_or(name, |(kind, _)| kind);
-            counts[kinds.iter().position(|k| *k == kind).unwrap_or(kinds.len())] += subscribers;
-        }
-        counts
     }
 
     fn timed(&self) -> ShardLatency {

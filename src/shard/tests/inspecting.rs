@@ -80,11 +80,11 @@ fn channels_and_types_are_counted() {
         assert_eq!(channels(&mut shard, "user:", 1), (2, owned(&all[1..2])));
         assert_eq!(channels(&mut shard, "user:u1", 9), (1, owned(&all[3..])));
         let (answer, kinds) = kept();
-        shard.command(Command::Kinds { kinds: &["user", "clan", "conv"], answer });
+        shard.command(Command::Kinds { answer });
         let (answer, types) = kept();
         shard.command(Command::Types { answer });
         shard.settle();
-        assert_eq!(kinds.lock().unwrap().take().unwrap(), [3, 0, 2, 1]);
+        assert_eq!(kinds.lock().unwrap().take().unwrap(), [2, 0, 0, 3, 1, 0, 0]);
         let types = types.lock().unwrap().take().unwrap();
         assert_eq!(types.iter().map(|t| (&*t.user_type, t.sessions)).collect::<Vec<_>>(), [("driver", 1)]);
         driver.peer.close();
