@@ -183,6 +183,7 @@ fn rules() -> Rules {
         verifier: Verifier::new(&VerifierSettings { secrets, ..VerifierSettings::default() }).expect("one good secret"),
         origins: Origins::default(),
         roles: Vec::new(),
+        user_type_from_query: true,
         default_grants: Grants::parse(["*"]).expect("a good pattern"),
         path: "/ws".into(),
         server_id: "bench".into(),

@@ -17,7 +17,7 @@ use crate::auth::{Grants, Origins, Verifier, VerifierSettings};
 use crate::bus::{Bus, Command, Lane, LaneEnd};
 use crate::channel::Interest;
 use crate::clock::{Now, ticks};
-use crate::config::{Config, Secret};
+use crate::config::{Config, Secret, UserTypeFrom};
 use crate::doctor::{self, Wish};
 use crate::metrics::Counters;
 use crate::shard::addresses::Addresses;
@@ -117,6 +117,7 @@ fn rules(config: &Config) -> Result<Rules, String> {
         verifier: verifier.map_err(|error| format!("auth: {error}"))?,
         origins: Origins::new(&auth.origins).map_err(|error| format!("auth.origins: {error}"))?,
         roles: auth.roles.clone(),
+        user_type_from_query: auth.user_type == UserTypeFrom::Query,
         default_grants: Grants::parse(&auth.channels).map_err(|error| format!("auth.channels: {error}"))?,
         path: config.server.path.clone(),
         server_id: config.server.id.clone(),

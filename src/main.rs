@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Serve => serve(loaded),
         Command::CheckConfig => {
             loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            loaded.notes.iter().for_each(|note| eprintln!("note: {note}"));
             print("the configuration is valid\n")
         }
         Command::PrintConfig => print(&config::print(&loaded)),
@@ -36,6 +37,7 @@ fn serve(loaded: Loaded) -> ExitCode {
     limits::keep_pages_small();
     logging::start(&loaded.config.log);
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    loaded.notes.iter().for_each(|note| tracing::info!("{note}"));
     match gateway::serve(&loaded.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

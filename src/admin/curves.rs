@@ -3,7 +3,7 @@
 //! Asked for by [`super::dashboard`]. However many pages look, the shards are asked once a second, and every page gets the same
 //! points; with nobody looking nothing is asked. A page that is opened while another one is there has the curves at once.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -132,13 +132,11 @@ impl Point {
 
 /// Sessions by type over all shards, the most frequent first.
 fn by_type(counts: impl Iterator<Item = TypeCount>) -> Vec<TypeCount> {
-    let mut merged: Vec<TypeCount> = Vec::new();
+    let mut sums: HashMap<Box<str>, usize> = HashMap::new();
     for count in counts {
-        match merged.iter_mut().find(|known| known.user_type == count.user_type) {
-            Some(known) => known.sessions += count.sessions,
-            None => merged.push(count),
-        }
+        *sums.entry(count.user_type).or_default() += count.sessions;
     }
+    let mut merged: Vec<_> = sums.into_iter().map(|(user_type, sessions)| TypeCount { user_type, sessions }).collect();
     merged.sort_unstable_by(|a, b| b.sessions.cmp(&a.sessions).then_with(|| a.user_type.cmp(&b.user_type)));
     merged
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::auth::{Grants, Origins};
 
 use super::finding::Findings;
-use super::{Config, DEVELOPMENT_SECRET, Key, Secret, Sources};
+use super::{Config, DEVELOPMENT_SECRET, Key, Secret, Sources, UserTypeFrom};
 
 /// RFC 7518, section 3.2: a key as long as the hash is the least for HS256. Shorter ones can be guessed from one token.
 const SECRET_BYTES_MIN: usize = 32;
@@ -48,6 +48,11 @@ impl Check<'_> {
     fn warning(&mut self, section: &'static str, name: &'static str, message: impl std::fmt::Display) {
         let key = Key::of(section, name);
         self.findings.warning_at(key, self.sources.of(key), message);
+    }
+
+    fn note(&mut self, section: &'static str, name: &'static str, message: impl std::fmt::Display) {
+        let key = Key::of(section, name);
+        self.findings.note_at(key, self.sources.of(key), message);
     }
 }
 
@@ -185,6 +190,11 @@ fn auth(config: &Config, check: &mut Check<'_>) {
         if let Err(error) = Origins::new([origin]) {
             check.problem("auth", "origins", error);
         }
+    }
+    if auth.user_type == UserTypeFrom::Query {
+        let message = "a client whose token names no user type names its own, and is in that `type:` channel; \
+                       `token` leaves it to the token (auth.roles looks at the token alone either way)";
+        check.note("auth", "user_type", message);
     }
     if let Err(error) = Grants::parse(auth.channels.iter().filter(|channel| !channel.is_empty())) {
         check.problem("auth", "channels", error);

@@ -24,6 +24,7 @@ pub struct Findings {
     /// The process must not start.
     pub problems: Vec<Finding>,
     pub warnings: Vec<Finding>,
+    pub notes: Vec<Finding>,
 }
 
 impl Findings {
@@ -43,6 +44,10 @@ impl Findings {
 
     pub fn warning_at(&mut self, key: impl fmt::Display, source: &Source, message: impl fmt::Display) {
         self.warnings.push(finding(format!("{key} ({source})"), message));
+    }
+
+    pub fn note_at(&mut self, key: impl fmt::Display, source: &Source, message: impl fmt::Display) {
+        self.notes.push(finding(format!("{key} ({source})"), message));
     }
 }
 

@@ -28,7 +28,7 @@ pub use flags::Flags;
 pub use key::Key;
 pub use print::print;
 pub use redis_url::RedisUrl;
-pub use schema::{Admin, Auth, Config, Heartbeat, Level, Limits, Log, LogFormat, Redis, Server};
+pub use schema::{Admin, Auth, Config, Heartbeat, Level, Limits, Log, LogFormat, Redis, Server, UserTypeFrom};
 pub use secret::Secret;
 pub use settle::{Source, Sources};
 
@@ -47,6 +47,8 @@ pub struct Loaded {
     pub sources: Sources,
     /// One line each, to be logged at start: allowed, but probably not meant.
     pub warnings: Vec<Finding>,
+    /// One line each, to be logged at start: as it is meant to be, and worth knowing.
+    pub notes: Vec<Finding>,
 }
 
 /// Reads defaults, the file named by `flags`, the environment and the flags, each over the one before.
@@ -70,7 +72,7 @@ where
     check::check(&config, &sources, &mut findings);
 
     match findings.problems.is_empty() {
-        true => Ok(Loaded { config, sources, warnings: findings.warnings }),
+        true => Ok(Loaded { config, sources, warnings: findings.warnings, notes: findings.notes }),
         false => Err(findings.problems),
     }
 }

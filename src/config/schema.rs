@@ -82,8 +82,11 @@ pub struct Auth {
     /// Web origins that may connect; empty or `*`: any. A request without `Origin` is no browser and may. Any by
     /// default, because a token and not a cookie is what authenticates: another site's page does not have it.
     pub origins: Vec<String>,
-    /// User types that may connect; empty: all.
+    /// User types that may connect, as tokens name them; empty: all. What the query says does not count here.
     pub roles: Vec<String>,
+    /// Whose word makes the user type of a session whose token names none. `query` by default: the clients of the
+    /// dispatch system name it there, and their tokens do not.
+    pub user_type: UserTypeFrom,
     /// What a token without a `channels` claim may subscribe to: names, and patterns with `*`. Everything by default:
     /// services that do not write the claim do not divide their users by channel. The implicit channels (`user:`,
     /// `type:`, `all`) are never given away by a pattern.
@@ -91,6 +94,16 @@ pub struct Auth {
     /// How far the issuer's clock may be behind or ahead. None by default: `exp` then means what it says.
     #[serde(with = "duration")]
     pub leeway: Duration,
+}
+
+/// Who may name a session's user type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UserTypeFrom {
+    /// The token, and where it does not, the client with `?userType=`.
+    Query,
+    /// The token alone.
+    Token,
 }
 
 /// What one connection, or one address, may use up.
@@ -230,6 +243,7 @@ impl Default for Auth {
             expiry_warning: seconds(30),
             origins: vec![],
             roles: vec![],
+            user_type: UserTypeFrom::Query,
             channels: vec!["*".into()],
             leeway: seconds(0),
         }

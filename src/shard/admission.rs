@@ -77,18 +77,15 @@ pub fn decide(
     if !rules.origins.allows(request.header("Origin")) {
         return Decision::Refuse(Refusal::OriginNotAllowed);
     }
-    let details = details(request);
+    let details = details(request, rules);
     let token = token(request);
     let verify = |token| latency.time(Timed::Authentication, || rules.verifier.verify(token, now.unix_s()));
     let identity = match token.as_deref().map(verify).transpose() {
         Ok(identity) => identity,
         Err(error) => return Decision::TokenRefused(error),
     };
-    if let Some(identity) = &identity {
-        let asked_for = details.as_ref().and_then(|d| d.user_type.as_deref());
-        if !rules.may_connect(identity.user_type_or(asked_for)) {
-            return Decision::Refuse(Refusal::RoleNotAllowed);
-        }
+    if identity.as_ref().is_some_and(|identity| !rules.may_connect(identity)) {
+        return Decision::Refuse(Refusal::RoleNotAllowed);
     }
     let subprotocol = request.subprotocols().find(|offer| *offer == SUBPROTOCOL);
     Decision::Upgrade(Arrival { response: accept_response(&upgrade, subprotocol), rest: Vec::new(), identity, details })
@@ -109,15 +106,15 @@ fn token<'a>(request: &Request<'a>) -> Option<std::borrow::Cow<'a, str>> {
     request.subprotocols().find_map(|offer| offer.strip_prefix(TOKEN_SUBPROTOCOL)).map(Into::into)
 }
 
-/// What the query says of the client.
-fn details(request: &Request<'_>) -> Option<Box<Details>> {
+/// What the query says of the client, as far as it may.
+fn details(request: &Request<'_>, rules: &Rules) -> Option<Box<Details>> {
     let query = request.query?;
     let value = |name| {
         query_param(query, name).filter(|v| !v.is_empty() && v.len() <= DETAIL_BYTES_MAX).map(|v| Box::from(&*v))
     };
     let details = Details {
         device_id: value("deviceId"),
-        user_type: value("userType"),
+        user_type: value("userType").filter(|_| rules.user_type_from_query),
         platform: value("platform"),
         grants: None,
     };

@@ -1,8 +1,12 @@
 //! What sessions have in common: user type and platform, interned so that a connection holds two bytes of them.
 //!
-//! Counted per session and freed with the last one: clients may name their own type, and must not be able to fill the
-//! table with names that nobody bears any more.
+//! Counted per session and freed with the last one: clients may name their own type and platform, and must not be able to fill
+//! the table with names that nobody bears any more. What they can fill is bounded apart from what tokens name: beyond
+//! [`CLAIMED_MAX`] a client's own words count as [`OTHER`].
 
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::{HashMap, HashTable};
 use slab::Slab;
 
 use crate::bus::Filter;
@@ -12,49 +16,80 @@ pub type ProfileId = u16;
 
 pub const NONE: ProfileId = ProfileId::MAX;
 
+/// What a type or a platform that is not told apart is called.
+pub const OTHER: &str = "other";
+
+/// Profiles of a shard that hold a client's own words. Real applications have some dozens; with all shards of a large node
+/// together they still merge within a millisecond or two.
+const CLAIMED_MAX: usize = 256;
+
+/// Profiles of a shard: as many are copied for one question within the turn's budget.
+const PROFILES_MAX: usize = 4096;
+
 #[derive(Default)]
-pub struct Profiles(Slab<Profile>);
+pub struct Profiles {
+    profiles: Slab<Profile>,
+    /// Ids by the hash of what they hold.
+    index: HashTable<ProfileId>,
+    hasher: RandomState,
+    /// Profiles that were made of a client's own words.
+    claimed: usize,
+    /// Sessions by user type, over all platforms.
+    types: HashMap<String, usize, RandomState>,
+}
+
+/// What a session says of itself, and what its token says of it.
+#[derive(Clone, Copy, Default)]
+pub struct Claims<'a> {
+    pub user_type: Option<&'a str>,
+    /// The token names the type, not the client.
+    pub is_vouched: bool,
+    /// Always the client's own word.
+    pub platform: Option<&'a str>,
+}
 
 struct Profile {
     user_type: Option<Box<str>>,
     platform: Option<Box<str>>,
     sessions: usize,
+    claimed: bool,
 }
 
 impl Profiles {
-    /// Counts one session in. [`NONE`] when there are too many different profiles (then the session has neither a type
-    /// nor a platform for filters and statistics).
-    pub fn enter(&mut self, user_type: Option<&str>, platform: Option<&str>) -> ProfileId {
-        let same = |p: &Profile| p.user_type.as_deref() == user_type && p.platform.as_deref() == platform;
-        let known = self.0.iter().find(|(_, p)| same(p)).map(|(key, _)| key);
-        let key = match known {
-            Some(key) => key,
-            None if self.0.len() >= usize::from(NONE) => return NONE,
-            None => self.0.insert(Profile {
-                user_type: user_type.map(Into::into),
-                platform: platform.map(Into::into),
-                sessions: 0,
-            }),
-        };
-        self.0[key].sessions += 1;
-        key as ProfileId
+    /// Counts one session in.
+    pub fn enter(&mut self, claims: Claims<'_>) -> ProfileId {
+        let key = self.find_or_add(claims);
+        let profile = &mut self.profiles[usize::from(key)];
+        profile.sessions += 1;
+        if let Some(user_type) = profile.user_type.as_deref() {
+            *self.types.entry_ref(user_type).or_default() += 1;
+        }
+        key
     }
 
     /// Counts one session out.
     pub fn leave(&mut self, id: ProfileId) {
-        let Some(profile) = self.0.get_mut(usize::from(id)) else { return };
+        let Some(profile) = self.profiles.get_mut(usize::from(id)) else { return };
         profile.sessions -= 1;
+        if let Some(user_type) = profile.user_type.as_deref()
+            && let Some(sessions) = self.types.get_mut(user_type)
+        {
+            *sessions -= 1;
+            if *sessions == 0 {
+                self.types.remove(user_type);
+            }
+        }
         if profile.sessions == 0 {
-            self.0.remove(usize::from(id));
+            self.remove(id);
         }
     }
 
     pub fn user_type(&self, id: ProfileId) -> Option<&str> {
-        self.0.get(usize::from(id))?.user_type.as_deref()
+        self.profiles.get(usize::from(id))?.user_type.as_deref()
     }
 
     pub fn platform(&self, id: ProfileId) -> Option<&str> {
-        self.0.get(usize::from(id))?.platform.as_deref()
+        self.profiles.get(usize::from(id))?.platform.as_deref()
     }
 
     pub fn matches(&self, id: ProfileId, filter: &Filter) -> bool {
@@ -62,9 +97,79 @@ impl Profiles {
         asked(&filter.user_type, self.user_type(id)) && asked(&filter.platform, self.platform(id))
     }
 
-    /// User types with their number of sessions; a type appears once per platform.
-    pub fn types(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.0.iter().filter_map(|(_, p)| p.user_type.as_deref().map(|t| (t, p.sessions)))
+    /// User types with their number of sessions, in no order.
+    pub fn types(&self) -> impl ExactSizeIterator<Item = (&str, usize)> {
+        self.types.iter().map(|(user_type, sessions)| (user_type.as_str(), *sessions))
+    }
+
+    fn find_or_add(&mut self, claims: Claims<'_>) -> ProfileId {
+        if let Some(known) = self.find(claims) {
+            return known;
+        }
+        let claimed = claims.is_claimed();
+        let is_full = self.profiles.len() >= PROFILES_MAX || claimed && self.claimed >= CLAIMED_MAX;
+        let coarse = if self.profiles.len() >= PROFILES_MAX { claims.coarsest() } else { claims.coarse() };
+        match is_full && !coarse.is_same(claims) {
+            true => self.find_or_add(coarse),
+            false => self.add(claims, claimed),
+        }
+    }
+
+    fn find(&self, claims: Claims<'_>) -> Option<ProfileId> {
+        self.index.find(self.hash(claims), |&id| self.profiles[usize::from(id)].claims().is_same(claims)).copied()
+    }
+
+    fn add(&mut self, claims: Claims<'_>, claimed: bool) -> ProfileId {
+        let owned = |text: Option<&str>| text.map(Into::into);
+        let (user_type, platform) = (owned(claims.user_type), owned(claims.platform));
+        let id = self.profiles.insert(Profile { user_type, platform, sessions: 0, claimed }) as ProfileId;
+        let (profiles, hasher) = (&self.profiles, &self.hasher);
+        self.index.insert_unique(hash(hasher, claims), id, |&id| hash(hasher, profiles[usize::from(id)].claims()));
+        self.claimed += usize::from(claimed);
+        id
+    }
+
+    fn remove(&mut self, id: ProfileId) {
+        let profile = self.profiles.remove(usize::from(id));
+        if let Ok(entry) = self.index.find_entry(self.hash(profile.claims()), |&other| other == id) {
+            entry.remove();
+        }
+        self.claimed -= usize::from(profile.claimed);
+    }
+
+    fn hash(&self, claims: Claims<'_>) -> u64 {
+        hash(&self.hasher, claims)
+    }
+}
+
+fn hash(hasher: &RandomState, claims: Claims<'_>) -> u64 {
+    hasher.hash_one((claims.user_type, claims.platform))
+}
+
+impl Profile {
+    fn claims(&self) -> Claims<'_> {
+        Claims { user_type: self.user_type.as_deref(), platform: self.platform.as_deref(), is_vouched: true }
+    }
+}
+
+impl<'a> Claims<'a> {
+    fn is_same(self, other: Claims<'_>) -> bool {
+        self.user_type == other.user_type && self.platform == other.platform
+    }
+
+    fn is_claimed(self) -> bool {
+        self.platform.is_some() || self.user_type.is_some() && !self.is_vouched
+    }
+
+    /// Without the client's own words.
+    fn coarse(self) -> Claims<'a> {
+        let user_type = if self.is_vouched { self.user_type } else { self.user_type.map(|_| OTHER) };
+        Claims { user_type, platform: self.platform.map(|_| OTHER), ..self }
+    }
+
+    /// Without anybody's words: there are four of these.
+    fn coarsest(self) -> Claims<'a> {
+        Claims { is_vouched: false, ..self }.coarse()
     }
 }
 
@@ -72,31 +177,69 @@ impl Profiles {
 mod tests {
     use super::*;
 
+    fn claims<'a>(user_type: Option<&'a str>, platform: Option<&'a str>) -> Claims<'a> {
+        Claims { user_type, platform, is_vouched: false }
+    }
+
+    fn vouched<'a>(user_type: &'a str, platform: Option<&'a str>) -> Claims<'a> {
+        Claims { user_type: Some(user_type), platform, is_vouched: true }
+    }
+
     #[test]
     fn a_profile_goes_with_its_last_session() {
         let mut profiles = Profiles::default();
-        let a = profiles.enter(Some("driver"), Some("ios"));
-        assert_eq!(profiles.enter(Some("driver"), Some("ios")), a);
-        let b = profiles.enter(Some("driver"), None);
+        let a = profiles.enter(claims(Some("driver"), Some("ios")));
+        assert_eq!(profiles.enter(claims(Some("driver"), Some("ios"))), a);
+        let b = profiles.enter(claims(Some("driver"), None));
         assert_ne!(a, b);
-        assert_eq!(profiles.types().map(|(_, n)| n).sum::<usize>(), 3);
+        assert_eq!(profiles.types().collect::<Vec<_>>(), [("driver", 3)]);
         profiles.leave(a);
         assert_eq!(profiles.user_type(a), Some("driver"));
         profiles.leave(a);
         assert_eq!(profiles.user_type(a), None);
         profiles.leave(NONE);
         assert_eq!(profiles.types().collect::<Vec<_>>(), [("driver", 1)]);
+        profiles.leave(b);
+        assert_eq!((profiles.types().len(), profiles.index.len(), profiles.claimed), (0, 0, 0));
     }
 
     #[test]
     fn a_filter_narrows_by_what_it_names() {
         let mut profiles = Profiles::default();
-        let id = profiles.enter(Some("driver"), Some("ios"));
+        let id = profiles.enter(claims(Some("driver"), Some("ios")));
         let filter =
             |t: Option<&str>, p: Option<&str>| Filter { user_type: t.map(Into::into), platform: p.map(Into::into) };
         assert!(profiles.matches(id, &filter(None, None)));
         assert!(profiles.matches(id, &filter(Some("driver"), None)));
         assert!(!profiles.matches(id, &filter(Some("rider"), Some("ios"))));
         assert!(!profiles.matches(NONE, &filter(None, Some("ios"))));
+    }
+
+    #[test]
+    fn clients_cannot_fill_the_table_with_their_own_words() {
+        let mut profiles = Profiles::default();
+        let words: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+        let ids: Vec<_> = words.iter().map(|word| profiles.enter(claims(Some(word), Some(word)))).collect();
+        assert_eq!(profiles.profiles.len(), CLAIMED_MAX + 1);
+        assert_eq!(profiles.user_type(ids[19_999]), Some(OTHER));
+        assert_eq!(profiles.types().map(|(_, sessions)| sessions).sum::<usize>(), 20_000);
+        // What a token says is told apart still, and so is a type that is known already.
+        let driver = profiles.enter(vouched("driver", Some("ios")));
+        assert_eq!((profiles.user_type(driver), profiles.platform(driver)), (Some("driver"), Some(OTHER)));
+        assert_eq!(profiles.enter(claims(Some("7"), Some("7"))), ids[7]);
+        profiles.leave(driver);
+        profiles.leave(ids[7]);
+        ids.into_iter().for_each(|id| profiles.leave(id));
+        assert_eq!((profiles.profiles.len(), profiles.types().len(), profiles.claimed), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_issuer_with_a_type_for_everybody_is_bounded_too() {
+        let mut profiles = Profiles::default();
+        for n in 0..2 * PROFILES_MAX {
+            profiles.enter(vouched(&n.to_string(), None));
+        }
+        assert_eq!(profiles.profiles.len(), PROFILES_MAX + 1);
+        assert!(profiles.types().any(|one| one == (OTHER, PROFILES_MAX)));
     }
 }

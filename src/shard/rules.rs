@@ -5,8 +5,10 @@ use crate::auth::{Grants, Origins, Verifier};
 pub struct Rules {
     pub verifier: Verifier,
     pub origins: Origins,
-    /// User types that may connect; empty: all.
+    /// User types of tokens that may connect; empty: all.
     pub roles: Vec<String>,
+    /// A client whose token names no user type may name its own.
+    pub user_type_from_query: bool,
     /// Channels that a token without a `channels` claim may join.
     pub default_grants: Grants,
     /// Path of the WebSocket endpoint.

@@ -21,7 +21,7 @@ use super::connection::{Connection, Phase};
 use super::frame::{Frame, LocalFrame};
 use super::id::{ConnectionId, SessionId};
 use super::io::Slot;
-use super::profiles::Profiles;
+use super::profiles::{Claims, Profiles};
 use super::rules::Rules;
 
 /// Channels in one request. More are refused as a bad field; the channels a connection may be in are limited apart.
@@ -185,19 +185,21 @@ impl Desk<'_> {
 
     /// Makes the bearer of a verified token a session, or renews the one it has; false when its role may not connect.
     pub fn admit(&mut self, connection: &mut Connection, identity: Identity) -> bool {
-        let asked = connection.details.as_ref();
-        let user_type: Option<Box<str>> =
-            identity.user_type_or(asked.and_then(|d| d.user_type.as_deref())).map(Into::into);
-        let platform: Option<Box<str>> = asked.and_then(|d| d.platform.clone());
-        if !self.room.rules.may_connect(user_type.as_deref()) {
+        if !self.room.rules.may_connect(&identity) {
             return false;
         }
         if connection.phase == Phase::Arrived {
+            let asked = connection.details.as_ref();
+            let user_type = identity.user_type_or(asked.and_then(|d| d.user_type.as_deref()));
             let (Joined::New(channel) | Joined::Already(channel)) =
                 self.room.table.join(self.slot, &format!("{}{}", name::USER_PREFIX, identity.user_id));
             connection.user_channel = channel;
-            connection.profile = self.room.profiles.enter(user_type.as_deref(), platform.as_deref());
-            if let Some(user_type) = &user_type {
+            connection.profile = self.room.profiles.enter(Claims {
+                user_type,
+                is_vouched: identity.user_type.is_some(),
+                platform: asked.and_then(|d| d.platform.as_deref()),
+            });
+            if let Some(user_type) = user_type {
                 self.room.table.join(self.slot, &format!("{}{user_type}", name::TYPE_PREFIX));
             }
             self.room.sessions += 1;
@@ -324,9 +326,10 @@ impl Desk<'_> {
 }
 
 impl Rules {
-    /// The role check of an upgrade and of an `auth` message.
-    pub fn may_connect(&self, user_type: Option<&str>) -> bool {
-        self.roles.is_empty() || user_type.is_some_and(|t| self.roles.iter().any(|role| role == t))
+    /// The role check of an upgrade and of an `auth` message. What a client says of itself is no role.
+    pub fn may_connect(&self, identity: &Identity) -> bool {
+        let is_role = |user_type: &str| self.roles.iter().any(|role| role == user_type);
+        self.roles.is_empty() || identity.user_type.as_deref().is_some_and(is_role)
     }
 
     pub fn session_id(&self, connection: ConnectionId) -> SessionId {

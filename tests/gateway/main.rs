@@ -29,3 +29,4 @@ mod slow_consumers;
 mod slow_handshakes;
 mod token_expiry;
 mod tokens;
+mod user_types;

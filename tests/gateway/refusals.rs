@@ -99,9 +99,13 @@ fn another_origin_is_403() {
 fn another_role_is_403() {
     let gateway = Gateway::start(Config::new().list("auth.roles", &["driver", "rider"]));
     Client::connect(&gateway, &Claims::of("u1").role("driver").sign()).ping();
-    let bearer = format!("Bearer {}", Claims::of("u1").role("thief").sign());
-    let response = refused(&gateway, "/ws", &[("Authorization", &bearer)]);
-    response.assert_refusal("role", 403);
+    for claims in [Claims::of("u1").role("thief"), Claims::of("u1")] {
+        let bearer = format!("Bearer {}", claims.sign());
+        for target in ["/ws", "/ws?userType=driver"] {
+            let response = refused(&gateway, target, &[("Authorization", &bearer)]);
+            response.assert_refusal("role", 403);
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::auth::Identity;
 use crate::ws::close::CloseCode;
 
 use super::client::{Client, Said};
-use super::{Shard, token, under_faults, under_faults_with};
+use super::{Arrival, Details, Shard, arrival, token, under_faults, under_faults_with};
 
 /// A session whose token holds for this many seconds.
 fn session_of(shard: &mut Shard, ttl_s: u64) -> Client {
@@ -96,7 +96,10 @@ fn a_role_that_may_not_connect_is_refused() {
     under_faults_with(
         |rules| rules.roles = vec!["driver".into()],
         |mut shard| {
-            let (mut rider, mut driver) = (shard.stranger(), shard.stranger());
+            let claims_to_drive = Details { user_type: Some("driver".into()), ..Details::default() };
+            let details = Some(Box::new(claims_to_drive));
+            let mut rider = shard.settled(Arrival { identity: None, details, ..arrival("nobody") });
+            let mut driver = shard.stranger();
             rider.authenticate(&token("ann", Some("rider"), 60));
             driver.authenticate(&token("bob", Some("driver"), 60));
             shard.settle();

@@ -204,6 +204,7 @@ fn rules() -> Rules {
         verifier: Verifier::new(&VERIFIER_SETTINGS).unwrap(),
         origins: Origins::default(),
         roles: Vec::new(),
+        user_type_from_query: true,
         default_grants: Grants::parse(["conv:*", "news"]).unwrap(),
         path: "/ws".into(),
         server_id: "node-1".into(),
