@@ -10,9 +10,8 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use crossbeam_channel::unbounded;
 use ringway::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use ringway::bus::{Channel, Command, Posted, Publication};
+use ringway::bus::{Channel, Command, Lane, Posted, Publication};
 use ringway::channel::{Interest, Table};
 use ringway::clock::Now;
 use ringway::metrics::Counters;
@@ -54,7 +53,7 @@ fn fanout(criterion: &mut Criterion) {
 
 struct Shard {
     floor: Floor<Void>,
-    lane: crossbeam_channel::Sender<Posted>,
+    lane: Lane,
     channel: Channel,
 }
 
@@ -72,7 +71,7 @@ impl Shard {
             profiles: Profiles::default(),
             sessions: 0,
         };
-        let (lane, lane_end) = unbounded();
+        let (lane, lane_end) = Lane::new(Arc::default()).expect("an eventfd");
         let mut floor = Floor::new(Void::default(), count as usize, room, lane_end);
         let subscribe = format!(r#"{{"type":"subscribe","channels":["{CHANNEL}"]}}"#);
         for user in 0..count {
@@ -94,7 +93,7 @@ impl Shard {
     fn publish(&mut self, payload: &str) {
         let frame = Frame { bytes: encode_text(payload.as_bytes()), arrived_us: 0 };
         let publication = Publication { channel: self.channel.clone(), frame, filter: None, answer: None };
-        self.lane.send(Posted::now(Command::Publish(publication))).expect("the floor holds the other end");
+        assert!(self.lane.offer(Posted::now(Command::Publish(publication))).is_ok(), "the floor empties it");
         self.floor.turn(Now { us: 2_000_000, unix_ms: 1_800_000_001_000 });
     }
 }

@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::{Grants, Origins, Verifier, VerifierSettings};
-use crate::bus::{Bus, Command, Lane, LaneEnd};
+use crate::bus::{Bus, Command, LaneEnd};
 use crate::channel::Interest;
 use crate::clock::{Now, ticks};
 use crate::config::{Config, Secret, UserTypeFrom};
@@ -37,8 +37,7 @@ pub fn serve(config: &Config) -> io::Result<()> {
     let public = listeners[0].local_addr()?;
     let interest = Arc::<Interest>::default();
     let counters: Arc<[Arc<Counters>]> = (0..shard_count).map(|_| Arc::default()).collect();
-    let (lanes, lane_ends) = lanes(shard_count)?;
-    let bus = Bus::new(lanes, interest.clone());
+    let (bus, lane_ends) = Bus::open(shard_count, interest.clone(), config.server.lane_patience)?;
     let shards = start_shards(config, capacity, listeners, lane_ends, &rules, &counters, &interest)?;
     let sources = ingress::start(config, &bus)?;
     let draining = Arc::new(AtomicBool::new(false));
@@ -169,11 +168,6 @@ fn listener_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
-}
-
-fn lanes(count: usize) -> io::Result<(Vec<Lane>, Vec<LaneEnd>)> {
-    let lanes: Vec<_> = (0..count).map(|_| Lane::new()).collect::<io::Result<_>>()?;
-    Ok(lanes.into_iter().unzip())
 }
 
 fn start_shards(

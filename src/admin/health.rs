@@ -59,10 +59,13 @@ impl From<&Arc<SourceStatus>> for SourceLine {
 }
 
 /// Whether new clients should be sent here: not while draining, and not while what is published could not arrive.
+/// Read from what is known; no shard is asked.
 pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Ready>) {
     let sources: Vec<SourceLine> = state.context.sources.iter().map(SourceLine::from).collect();
     let away = sources.iter().filter(|source| source.link.state != SourceState::Connected);
     let mut reasons: Vec<String> = away.map(|source| format!("{} is not connected", source.name)).collect();
+    let stuck = state.context.bus.lanes().iter().enumerate().filter(|(_, lane)| lane.is_stuck());
+    reasons.extend(stuck.map(|(shard, _)| format!("shard {shard} takes nothing: its lane is full")));
     if state.is_draining() {
         reasons.insert(0, "draining".into());
     }

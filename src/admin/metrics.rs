@@ -11,6 +11,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::bus::Lanes;
 use crate::ingress::export::Sources;
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
@@ -31,6 +32,7 @@ pub fn registry(context: &Context) -> Registry {
     ours.register("build", "The running version and the id of this node", Info::new(labels));
     ours.register_collector(Box::new(Draining(context.draining.clone())));
     ours.register_collector(Box::new(Shards(context.counters.clone())));
+    ours.register_collector(Box::new(Lanes(context.bus.clone())));
     ours.register_collector(Box::new(Sources(context.sources.clone())));
     registry.register_collector(Box::new(Process { started_unix_s: context.started.unix_s() }));
     registry

@@ -22,6 +22,7 @@ pub enum Refusal {
     PathNotFound,
     MethodNotAllowed,
     Busy,
+    NotTaken,
     NoAnswer,
 }
 
@@ -45,6 +46,7 @@ impl Refusal {
             PathNotFound     => (Status::NOT_FOUND, "not_found", "nothing is served at this path"),
             MethodNotAllowed => (Status::METHOD_NOT_ALLOWED, "method_not_allowed", "this path wants another method: see Allow"),
             Busy             => (Status::SERVICE_UNAVAILABLE, "busy", "too many requests wait for the shards; nothing was done"),
+            NotTaken         => (Status::SERVICE_UNAVAILABLE, "not_taken", "every shard that it was for is too far behind to take it; nothing was done"),
             NoAnswer         => (Status::SERVICE_UNAVAILABLE, "no_answer", "no shard answered in time; what was asked may still happen"),
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bus::{Answer, Bus, Posting};
+use crate::bus::{Answer, Bus, Outcome, Posting};
 
 use super::refusal::Refusal;
 
@@ -34,7 +34,7 @@ pub struct Shards {
 /// What the shards said.
 pub struct Answers<T> {
     pub values: Vec<T>,
-    asked: usize,
+    posted: Outcome,
 }
 
 impl Shards {
@@ -71,24 +71,26 @@ impl Shards {
         let (open, all_answered) = oneshot::channel::<Infallible>();
         let mut posting = post(&self.bus, tray(values.clone(), open));
         let has_room = posting.try_put();
+        // Whoever is still posting when the time is over has not reached every shard.
+        let mut posted = Outcome { taken: self.bus.shards(), lost: 0 };
         let gathering = async {
             let post_all = move || {
-                let asked = posting.put();
+                let posted = posting.put();
                 // Given back here and not when the deadline is over: it counts what waits for room in a lane.
                 drop(permit);
-                asked
+                posted
             };
-            let asked = if has_room { Ok(post_all()) } else { spawn_blocking(post_all).await };
+            let done = if has_room { Ok(post_all()) } else { spawn_blocking(post_all).await };
+            posted = done.unwrap_or(posted);
             let _ = all_answered.await;
-            asked
         };
-        // Whoever is still posting has not reached every shard.
-        let asked = match timeout_at(deadline, gathering).await {
-            Ok(Ok(asked)) => asked,
-            _ => self.bus.shards(),
-        };
+        let _ = timeout_at(deadline, gathering).await;
         let values = std::mem::take(&mut *values.lock().expect("nothing panics while it adds a value"));
-        if values.is_empty() && asked > 0 { Err(Refusal::NoAnswer) } else { Ok(Answers { values, asked }) }
+        match posted {
+            Outcome { taken: 0, lost } if lost > 0 => Err(Refusal::NotTaken),
+            Outcome { taken, .. } if taken > 0 && values.is_empty() => Err(Refusal::NoAnswer),
+            posted => Ok(Answers { values, posted }),
+        }
     }
 }
 
@@ -103,7 +105,14 @@ fn tray<T: Send + 'static>(values: Arc<Mutex<Vec<T>>>, open: oneshot::Sender<Inf
 impl<T> Answers<T> {
     /// A sentence for the reader when a part is missing.
     pub fn note(&self) -> Option<String> {
-        let (answered, asked) = (self.values.len(), self.asked);
-        (answered < asked).then(|| format!("partial: {answered} of {asked} shards answered in time"))
+        let (answered, Outcome { taken, lost }) = (self.values.len(), self.posted);
+        let asked = taken + lost;
+        let partial = match lost {
+            0 => format!("partial: {answered} of {asked} shards answered in time"),
+            lost => {
+                format!("partial: {answered} of {asked} shards answered in time, {lost} did not take it: see /readyz")
+            }
+        };
+        (answered < asked).then_some(partial)
     }
 }

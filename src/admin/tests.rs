@@ -8,10 +8,13 @@ use std::thread::JoinHandle;
 use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 
 use super::*;
-use crate::bus::{Command, Lane, LaneEnd, Posted};
+use crate::bus::{Command, LaneEnd, Posted};
 use crate::channel::Interest;
 use crate::metrics::{Latency, Timed};
 use crate::shard::inspect::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
+
+/// How long a message waits for room in a lane.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// An admin port and what stands behind it.
 struct Node {
@@ -48,16 +51,14 @@ impl Node {
         let interest = Arc::new(Interest::default());
         let (teller, told) = mpsc::channel();
         let counters: Arc<[_]> = (0..shards).map(|_| Arc::new(Counters::default())).collect();
-        let mut lanes = Vec::new();
+        let (bus, ends) = Bus::open(shards, interest.clone(), PATIENCE).expect("lanes");
         let mut threads = Vec::new();
-        for shard in 0..shards {
-            let (lane, end) = Lane::new().expect("a lane");
+        for (shard, end) in ends.into_iter().enumerate() {
             let (counters, teller) = (counters[shard].clone(), teller.clone());
-            lanes.push(lane);
             threads.push(thread::spawn(move || serve(shard, end, counters, teller)));
         }
         let context = Context {
-            bus: Bus::new(lanes, interest.clone()),
+            bus,
             counters,
             server_id: "node-1".into(),
             started: Now::read(),
@@ -139,7 +140,7 @@ fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc
     counters.upgraded.add(10);
     counters.closed.count("too_slow");
     let mut latency = Latency::default();
-    for Posted { command, .. } in end.receiver {
+    while let Some(Posted { command, .. }) = end.wait_and_take() {
         match command {
             Command::Publish(publication) => {
                 let frame = &publication.frame.bytes;
@@ -150,7 +151,7 @@ fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc
                     message: frame[header..].to_vec(),
                     filter: publication.filter.as_deref().cloned(),
                 });
-                publication.answer.expect("the port wants to know")(shard + 1);
+                publication.answer.inspect(|answer| answer(shard + 1));
             }
             Command::Disconnect { user, code, answer } => {
                 let _ = teller.send(Told::Disconnect { shard, user: user.into(), code: code.0 });
@@ -186,7 +187,7 @@ fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc
 /// Takes commands and never says anything.
 fn serve_nothing(_: usize, end: LaneEnd, _: Arc<Counters>, _: mpsc::Sender<Told>) {
     let mut unanswered: Vec<Command> = Vec::new();
-    for Posted { command, .. } in end.receiver {
+    while let Some(Posted { command, .. }) = end.wait_and_take() {
         unanswered.push(command);
     }
 }
@@ -194,6 +195,11 @@ fn serve_nothing(_: usize, end: LaneEnd, _: Arc<Counters>, _: mpsc::Sender<Told>
 /// Shard 0 answers, the others do not.
 fn serve_first(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc::Sender<Told>) {
     if shard == 0 { serve_shard(shard, end, counters, teller) } else { serve_nothing(shard, end, counters, teller) }
+}
+
+/// Shard 0 answers, the others are there but take nothing.
+fn serve_first_and_forget_the_others(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc::Sender<Told>) {
+    if shard == 0 { serve_shard(shard, end, counters, teller) } else { std::mem::forget(end) }
 }
 
 fn connection(shard: usize, slot: usize, user: &str) -> ConnectionInfo {
@@ -419,6 +425,30 @@ fn without_any_answer_there_is_an_error_and_probes_still_work() {
     let node = Node::start_with(1, None, serve_nothing);
     assert_eq!(node.get("/stats").refusal(), (503, "no_answer".into()));
     assert_eq!(node.get("/health").status, 200);
+    node.stop();
+}
+
+#[test]
+fn a_stuck_lane_is_told_to_whoever_publishes_and_to_whoever_asks() {
+    let node = Node::start_with(2, None, serve_first_and_forget_the_others);
+    node.context.sources[0].connected();
+    assert_eq!(node.get("/readyz").status, 200);
+    while node.context.bus.publish("all", b"x").lost == 0 {}
+    let answer = node.post("/broadcast/all", b"x").json();
+    assert_eq!(answer["delivered"].as_u64(), Some(1));
+    let note = "partial: 1 of 2 shards answered in time, 1 did not take it: see /readyz";
+    assert_eq!(answer["note"].as_str(), Some(note));
+    node.subscribe(1, "conv:c1");
+    assert_eq!(node.post("/broadcast/channel/conv:c1", b"x").refusal(), (503, "not_taken".into()));
+
+    let ready = node.get("/readyz");
+    let reason = "shard 1 takes nothing: its lane is full";
+    assert_eq!((ready.status, ready.json()["reasons"][0].as_str()), (503, Some(reason)));
+    let samples = parse_metrics(&node.get("/metrics").body);
+    assert_eq!(samples[r#"ringway_lane_lost_total{shard="0"}"#], 0.0);
+    assert_eq!(samples[r#"ringway_lane_lost_total{shard="1"}"#], 3.0);
+    assert_eq!(samples[r#"ringway_lane_stuck{shard="1"}"#], 1.0);
+    assert!(samples[r#"ringway_lane_bytes{shard="1"}"#] > 0.0);
     node.stop();
 }
 

@@ -86,6 +86,7 @@ fn times(config: &Config, check: &mut Check<'_>) {
     let zero_is_off = |time: Duration| time.is_zero();
     for (section, name, time, off) in [
         ("server", "drain", server.drain, zero_is_off(server.drain)),
+        ("server", "lane_patience", server.lane_patience, false),
         ("auth", "deadline", auth.deadline, false),
         ("auth", "expiry_warning", auth.expiry_warning, zero_is_off(auth.expiry_warning)),
         ("auth", "leeway", auth.leeway, zero_is_off(auth.leeway)),

@@ -47,6 +47,11 @@ pub struct Server {
     /// Connections per shard that the kernel keeps until they are accepted; a storm of reconnects fits. The kernel
     /// cuts it to `net.core.somaxconn`.
     pub backlog: u32,
+    /// How long a message from a source may wait, in all, for shards whose lanes are full. Then it is lost for these shards,
+    /// counted, and nobody waits for them until they take something again. Longer than any healthy turn of a shard, and short
+    /// beside what Redis keeps for a subscriber that lags (`client-output-buffer-limit pubsub`).
+    #[serde(with = "duration")]
+    pub lane_patience: Duration,
     /// `server_id` in messages and statistics. Empty in the sources: eight random hex digits, new at every start.
     pub id: String,
 }
@@ -221,6 +226,7 @@ impl Default for Server {
             max_connections: 0,
             drain: seconds(30),
             backlog: 4096,
+            lane_patience: seconds(1),
             id: String::new(),
         }
     }

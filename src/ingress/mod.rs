@@ -25,7 +25,7 @@ use crate::config::Config;
 
 pub use status::{SourceState, SourceStatus};
 
-/// How long [`Source::stop`] waits. A source that is stuck in a full lane is then left behind; it ends with the shard.
+/// How long [`Source::stop`] waits. A source that waits in a full lane for longer (`server.lane_patience`) is left behind.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A running source.

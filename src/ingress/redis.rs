@@ -3,8 +3,8 @@
 //! Started by [`super::start`]. Per message: take the prefix off, check that the payload can be a text message, publish.
 //! The payload is neither parsed nor copied on its way into the frame.
 //!
-//! Publishing waits while a lane is full, and with it the whole thread, so that what Redis sends stays in its own buffers
-//! and the socket's. Redis gives up on a subscriber that lags too far (`client-output-buffer-limit pubsub`); that is a lost
+//! Publishing waits while a lane is full, within the bus's patience, and with it the whole thread, so that what Redis sends
+//! stays in its own buffers and the socket's. Redis gives up on a subscriber that lags too far (`client-output-buffer-limit pubsub`); that is a lost
 //! connection like any other.
 //!
 //! Invariant: the source is `connected` exactly while Redis has confirmed the subscription and answers.
@@ -21,7 +21,7 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, Msg, RedisConnectionInfo
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Outcome};
 use crate::config::{Redis, RedisUrl};
 
 use super::backoff::Backoff;
@@ -167,7 +167,7 @@ impl Desk {
             self.status.invalid.add(1);
             return;
         };
-        if self.bus.publish(channel, payload) == 0 {
+        if self.bus.publish(channel, payload) == Outcome::default() {
             self.status.unmatched.add(1);
         }
     }
@@ -188,16 +188,16 @@ fn client(settings: &Redis, url: &RedisUrl) -> RedisResult<Client> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::{Command, Lane, LaneEnd, Posted};
+    use crate::bus::{Command, LaneEnd, Posted};
     use crate::channel::Interest;
     use crate::config::Secret;
 
     fn desk(interested_in: &str) -> (Desk, LaneEnd) {
         let interest = Arc::new(Interest::default());
         interest.add(interest.hash(interested_in), 0);
-        let (lane, end) = Lane::new().expect("a lane");
+        let (bus, mut ends) = Bus::open(1, interest, Duration::ZERO).expect("a lane");
         let status = Arc::new(SourceStatus::new("redis"));
-        (Desk { prefix: "ws:".into(), bus: Bus::new([lane], interest), status }, end)
+        (Desk { prefix: "ws:".into(), bus, status }, ends.remove(0))
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
         let (desk, lane) = desk("conv:c1");
         let payload = "{ \"type\" : \"größe\" }".as_bytes();
         desk.publish("ws:conv:c1", payload);
-        let Ok(Posted { command: Command::Publish(publication), .. }) = lane.receiver.try_recv() else {
+        let Some(Posted { command: Command::Publish(publication), .. }) = lane.take() else {
             panic!("nothing in the lane")
         };
         assert_eq!(&*publication.channel.name, "conv:c1");
@@ -218,7 +218,7 @@ mod tests {
     fn a_message_that_nobody_waits_for_visits_no_shard_and_is_counted() {
         let (desk, lane) = desk("conv:c1");
         desk.publish("ws:conv:c2", b"{}");
-        assert!(lane.receiver.is_empty());
+        assert!(lane.is_empty());
         assert_eq!(desk.status.unmatched.get(), 1);
     }
 
@@ -229,7 +229,7 @@ mod tests {
         {
             desk.publish(channel, payload);
         }
-        assert!(lane.receiver.is_empty());
+        assert!(lane.is_empty());
         assert_eq!((desk.status.messages.get(), desk.status.invalid.get()), (4, 4));
     }
 

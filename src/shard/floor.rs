@@ -8,11 +8,10 @@
 //! Invariant: a slot of the slab is in use exactly from [`Floor::adopt`] to [`Event::Closed`], so the backend never
 //! completes something for a connection that is gone.
 
-use crossbeam_channel::Receiver;
 use slab::Slab;
 
 use crate::auth::Identity;
-use crate::bus::Posted;
+use crate::bus::{LaneEnd, Posted};
 use crate::clock::{Now, TICK_MS};
 use crate::metrics::latency::Stopwatch;
 use crate::metrics::{Latency, Timed};
@@ -40,7 +39,7 @@ pub struct Floor<I: Io> {
     pub(super) slots_used: Slot,
     pub(super) room: Room,
     pub(super) wheel: Wheel,
-    pub(super) lane: Receiver<Posted>,
+    pub(super) lane: LaneEnd,
     pub(super) drain: Option<Drain>,
     generation: u32,
     /// A tick is on its way.
@@ -73,7 +72,7 @@ struct Beat {
 
 impl<I: Io> Floor<I> {
     /// A floor for at most `capacity` connections.
-    pub fn new(io: I, capacity: usize, room: Room, lane: Receiver<Posted>) -> Self {
+    pub fn new(io: I, capacity: usize, room: Room, lane: LaneEnd) -> Self {
         Self {
             wire: Wire {
                 io,
@@ -168,7 +167,7 @@ impl<I: Io> Floor<I> {
         let mut worked = false;
         let mut watch: Option<Stopwatch> = None;
         for _ in 0..COMMANDS_PER_TURN {
-            let Ok(Posted { at_us, command }) = self.lane.try_recv() else { break };
+            let Some(Posted { at_us, command }) = self.lane.take() else { break };
             // Those before it in this turn have taken their time too.
             let taken_us = now.us + watch.map_or(0, Stopwatch::us);
             watch.get_or_insert_with(Stopwatch::start);

@@ -98,7 +98,8 @@ fn io_uring_of_monoio() -> monoio_io_uring::Builder {
 
 fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
     let Seat { shard, listener, capacity, lane, rules, counters, interest, addresses, .. } = seat;
-    let uring = Uring::new(capacity, lane.bell.as_raw_fd())?;
+    let bell = lane.bell.clone();
+    let uring = Uring::new(capacity, bell.as_raw_fd())?;
     let room = Room {
         shard,
         now: Now::read(),
@@ -111,8 +112,8 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
     };
     let lobby = Lobby {
         gate: Gate::new(rules.handshakes_max),
-        floor: Rc::new(RefCell::new(Floor::new(uring, capacity, room, lane.receiver))),
-        bell: lane.bell,
+        floor: Rc::new(RefCell::new(Floor::new(uring, capacity, room, lane))),
+        bell,
         rules,
         addresses,
         own_counters: counters[shard].clone(),

@@ -22,11 +22,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use crossbeam_channel::{Sender, bounded};
 
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use crate::bus::{Answer, Channel, Command, Filter, Posted, Publication};
+use crate::bus::{Answer, Channel, Command, Filter, Lane, Posted, Publication};
 use crate::channel::{Interest, Table};
 use crate::metrics::{Counters, Latency};
 use crate::ws::frame::encode_text;
@@ -52,7 +51,7 @@ static VERIFIER_SETTINGS: LazyLock<VerifierSettings> =
 /// A floor with everything around it that a shard's thread would give it.
 struct Shard {
     floor: Floor<Memory>,
-    lane: Sender<Posted>,
+    lane: Lane,
     interest: Arc<Interest>,
     clock: Clock,
 }
@@ -83,7 +82,7 @@ impl Shard {
             profiles: Profiles::default(),
             sessions: 0,
         };
-        let (lane, commands) = bounded(256);
+        let (lane, commands) = Lane::new(Arc::default()).unwrap();
         let floor = Floor::new(Memory::new(seed, clock.clone()), CAPACITY, room, commands);
         Self { floor, lane, interest, clock }
     }
@@ -149,7 +148,7 @@ impl Shard {
     }
 
     fn command(&mut self, command: Command) {
-        self.lane.send(Posted { at_us: self.clock.now().us, command }).unwrap();
+        assert!(self.lane.offer(Posted { at_us: self.clock.now().us, command }).is_ok(), "the lane is full");
     }
 
     /// Publishes and settles; says how many it reached.

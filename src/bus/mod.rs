@@ -2,12 +2,17 @@
 //!
 //! Sources, the admin port and shards publish here. A message is encoded once; each shard that has subscribers gets one
 //! command with a clone of the frame (one atomic count). Lanes are bounded: a source waits when one is full, which slows the
-//! broker down instead of losing what was accepted.
+//! broker down instead of losing what was accepted. But one shard must not keep the others waiting for ever: after
+//! `server.lane_patience` its message is counted as lost, its lane is stuck, and nobody waits for it until it takes something.
+//!
+//! Invariant: a source that blocks in [`Posting::put`] posts nothing else meanwhile, so per source and lane the order holds.
 
+mod export;
+mod lane;
+
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::time::{Duration, Instant};
 
 use crate::channel::{Interest, ShardSet, name};
 use crate::clock;
@@ -17,8 +22,12 @@ use crate::shard::inspect::{ChannelList, ConnectionInfo, ShardLatency, TypeCount
 use crate::ws::close::CloseCode;
 use crate::ws::frame::encode_text;
 
-/// Commands that may wait in one lane.
-const LANE_COMMANDS: usize = 4096;
+pub use export::Lanes;
+pub use lane::{Lane, LaneEnd, Refused, Vacancies};
+
+/// A wait for room is so many short ones, each of which counts for no more than its part: when the whole process was stopped
+/// and goes on, its shards get time to take something before they are said to be stuck.
+const WAITS: u32 = 10;
 
 /// What a shard is told from outside.
 pub enum Command {
@@ -99,55 +108,62 @@ impl Posted {
     }
 }
 
-/// One shard's lane, as others see it.
-pub struct Lane {
-    sender: Sender<Posted>,
-    bell: Bell,
-}
-
-/// One shard's lane, as the shard sees it.
-pub struct LaneEnd {
-    pub receiver: Receiver<Posted>,
-    pub bell: Bell,
-}
-
-impl Lane {
-    pub fn new() -> std::io::Result<(Self, LaneEnd)> {
-        let (sender, receiver) = bounded(LANE_COMMANDS);
-        let bell = Bell::new()?;
-        Ok((Self { sender, bell: bell.clone() }, LaneEnd { receiver, bell }))
-    }
-
-    /// Waits while the lane is full. False when the shard has ended.
-    fn put(&self, posted: Posted) -> bool {
-        let taken = self.sender.send(posted).is_ok();
-        self.bell.wake();
-        taken
-    }
-}
-
 /// Everybody's handle for reaching the shards.
 #[derive(Clone)]
 pub struct Bus(Arc<Inner>);
 
 struct Inner {
     lanes: Box<[Lane]>,
+    vacancies: Arc<Vacancies>,
     interest: Arc<Interest>,
+    /// How long a message may wait, for all lanes together.
+    patience: Duration,
+}
+
+/// What became of a command for several shards. A shard that has ended counts nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Shards that have it in their lane.
+    pub taken: usize,
+    /// Shards that will never see it: their lanes stayed full.
+    pub lost: usize,
 }
 
 impl Bus {
-    pub fn new(lanes: impl IntoIterator<Item = Lane>, interest: Arc<Interest>) -> Self {
-        Self(Arc::new(Inner { lanes: lanes.into_iter().collect(), interest }))
+    /// Lanes for so many shards. `patience` is how long a source waits for room in them.
+    ///
+    /// # Errors
+    ///
+    /// When there are no descriptors for the bells.
+    pub fn open(shards: usize, interest: Arc<Interest>, patience: Duration) -> io::Result<(Self, Vec<LaneEnd>)> {
+        let vacancies = Arc::<Vacancies>::default();
+        let lanes: Vec<_> = (0..shards).map(|_| Lane::new(vacancies.clone())).collect::<io::Result<_>>()?;
+        let (lanes, ends): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
+        Ok((Self(Arc::new(Inner { lanes: lanes.into(), vacancies, interest, patience })), ends))
     }
 
     pub fn shards(&self) -> usize {
         self.0.lanes.len()
     }
 
-    /// Publishes `payload`, as it is, as one text message. Returns the number of shards that it visits.
+    /// By shard.
+    pub fn lanes(&self) -> &[Lane] {
+        &self.0.lanes
+    }
+
+    /// Says in the log which lanes are not stuck any more. Called every now and then, as the shards do not wait for the log.
+    pub fn tell_who_recovered(&self) {
+        for (shard, lane) in self.0.lanes.iter().enumerate() {
+            if let Some(lost) = lane.has_recovered() {
+                tracing::info!(shard, lost, "the shard takes messages again");
+            }
+        }
+    }
+
+    /// Publishes `payload`, as it is, as one text message.
     ///
     /// Must not be called on a shard's thread: it waits for room in the lanes.
-    pub fn publish(&self, channel: &str, payload: &[u8]) -> usize {
+    pub fn publish(&self, channel: &str, payload: &[u8]) -> Outcome {
         self.publication(channel, payload, None, None).put()
     }
 
@@ -165,7 +181,7 @@ impl Bus {
             _ => self.0.interest.shards(hash),
         };
         if shards.is_empty() {
-            return Posting { bus: self.clone(), waiting: Vec::new(), taken: 0 };
+            return Posting { bus: self.clone(), waiting: Vec::new(), outcome: Outcome::default() };
         }
         let publication = Publication {
             channel: Channel { name: channel.into(), hash },
@@ -183,7 +199,7 @@ impl Bus {
 
     fn posting(&self, shards: ShardSet, command: impl Fn() -> Command) -> Posting {
         let waiting = shards.iter().map(|shard| (shard, Posted::now(command()))).collect();
-        Posting { bus: self.clone(), waiting, taken: 0 }
+        Posting { bus: self.clone(), waiting, outcome: Outcome::default() }
     }
 }
 
@@ -193,67 +209,76 @@ pub struct Posting {
     bus: Bus,
     /// By shard.
     waiting: Vec<(usize, Posted)>,
-    taken: usize,
+    outcome: Outcome,
 }
 
 impl Posting {
-    /// Puts what finds room at once. False when some lane is full: the rest waits for [`Posting::put`].
+    /// Puts what finds room at once; nobody waits for a lane that is stuck. False when some other lane is full: the rest waits
+    /// for [`Posting::put`].
     pub fn try_put(&mut self) -> bool {
         let lanes = &self.bus.0.lanes;
         let (mut taken, mut full) = (ShardSet::default(), Vec::new());
         for (shard, posted) in self.waiting.drain(..) {
-            match lanes[shard].sender.try_send(posted) {
+            match lanes[shard].offer(posted) {
                 Ok(()) => taken.insert(shard),
-                Err(TrySendError::Full(posted)) => full.push((shard, posted)),
-                Err(TrySendError::Disconnected(_)) => {}
+                Err(Refused::Full(posted)) if lanes[shard].is_stuck() => {
+                    lanes[shard].lose(&posted.command);
+                    self.outcome.lost += 1;
+                }
+                Err(Refused::Full(posted)) => full.push((shard, posted)),
+                Err(Refused::Ended) => {}
             }
         }
         // Only now: a shard that wakes may take this core away.
         Bell::wake_all(taken.iter().map(|shard| &lanes[shard].bell));
-        self.taken += taken.len();
+        self.outcome.taken += taken.len();
         self.waiting = full;
         self.waiting.is_empty()
     }
 
-    /// Puts the rest, and waits while a lane is full. Returns how many shards took a command; one that has ended does not.
-    pub fn put(mut self) -> usize {
-        self.try_put();
-        let Self { bus, waiting, taken } = self;
-        taken + waiting.into_iter().map(|(shard, posted)| usize::from(bus.0.lanes[shard].put(posted))).sum::<usize>()
+    /// Puts the rest, and waits for room where a lane is full, but not for longer than the bus has patience.
+    pub fn put(mut self) -> Outcome {
+        if !self.try_put() && !self.wait_and_put() {
+            self.give_up();
+        }
+        self.outcome
+    }
+
+    /// False when the patience is over and some lane is still full.
+    fn wait_and_put(&mut self) -> bool {
+        let bus = self.bus.clone();
+        let Inner { lanes, vacancies, patience, .. } = &*bus.0;
+        let (mut left, part) = (*patience, *patience / WAITS);
+        loop {
+            let seen = vacancies.times();
+            self.waiting.iter().for_each(|(shard, _)| lanes[*shard].await_room());
+            if self.try_put() || left.is_zero() {
+                return self.waiting.is_empty();
+            }
+            let (began, at_most) = (Instant::now(), part.min(left));
+            vacancies.wait(seen, at_most);
+            left = left.saturating_sub(began.elapsed().min(at_most).max(Duration::from_micros(1)));
+        }
+    }
+
+    fn give_up(&mut self) {
+        for (shard, posted) in self.waiting.drain(..) {
+            let lane = &self.bus.0.lanes[shard];
+            if lane.is_now_stuck() {
+                let (waited, waiting, bytes) = (self.bus.0.patience, lane.waiting(), lane.bytes());
+                tracing::warn!(
+                    shard,
+                    ?waited,
+                    waiting,
+                    bytes,
+                    "the shard takes nothing: its messages are lost until it does"
+                );
+            }
+            lane.lose(&posted.command);
+            self.outcome.lost += 1;
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bus(shards: usize) -> (Bus, Vec<LaneEnd>) {
-        let (lanes, ends) = (0..shards).map(|_| Lane::new().unwrap()).unzip::<_, _, Vec<_>, Vec<_>>();
-        (Bus::new(lanes, Arc::new(Interest::default())), ends)
-    }
-
-    fn message(bus: &Bus) -> Posting {
-        bus.publication(name::ALL, b"hello", None, None)
-    }
-
-    #[test]
-    fn what_finds_no_room_waits_and_keeps_nobody_else_waiting() {
-        let (bus, ends) = bus(2);
-        (0..LANE_COMMANDS).for_each(|_| assert_eq!(message(&bus).put(), 2));
-        ends[1].receiver.try_iter().for_each(drop);
-        let mut late = message(&bus);
-        assert!(!late.try_put());
-        assert_eq!((ends[0].receiver.len(), ends[1].receiver.len()), (LANE_COMMANDS, 1));
-        drop(ends[0].receiver.try_recv());
-        assert_eq!((late.put(), ends[0].receiver.len()), (2, LANE_COMMANDS));
-    }
-
-    #[test]
-    fn a_shard_that_has_ended_takes_nothing() {
-        let (bus, mut ends) = bus(3);
-        ends.remove(1);
-        let mut posting = message(&bus);
-        assert!(posting.try_put());
-        assert_eq!((posting.put(), message(&bus).put()), (2, 2));
-    }
-}
+mod tests;

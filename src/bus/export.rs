@@ -1,0 +1,48 @@
+//! The lanes' part of the Prometheus page.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::{Bus, Lane};
+
+/// The lanes of all shards, each with its number as label.
+pub struct Lanes(pub Bus);
+
+type Level = (&'static str, &'static str, fn(&Lane) -> i64);
+
+const LEVELS: [Level; 3] = [
+    ("lane_stuck", "1 while the shard takes nothing from its full lane and its messages are lost.", |lane| {
+        lane.is_stuck().into()
+    }),
+    ("lane_waiting", "Messages and commands that wait in the shard's lane.", |lane| lane.waiting() as i64),
+    ("lane_bytes", "Bytes of these messages.", |lane| lane.bytes() as i64),
+];
+
+impl Collector for Lanes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let numbered = || self.0.lanes().iter().enumerate().map(|(shard, lane)| (shard.to_string(), lane));
+        for (name, help, level) in LEVELS {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (shard, lane) in numbered() {
+                ConstGauge::new(level(lane)).encode(metric.encode_family(&[("shard", &*shard)])?)?;
+            }
+        }
+        let help = "Messages that the shard never got because its lane stayed full.";
+        let mut metric = encoder.encode_descriptor("lane_lost", help, None, MetricType::Counter)?;
+        for (shard, lane) in numbered() {
+            ConstCounter::new(lane.lost()).encode(metric.encode_family(&[("shard", &*shard)])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lanes of {} shards", self.0.shards())
+    }
+}

@@ -1,0 +1,253 @@
+//! One shard's lane: two bounded queues, one for publications and one for commands, and what is known of its state.
+//!
+//! ```text
+//!  sources, admin port ──► publications: at most 4,096, and 64 MiB ──┐
+//!                                                                    ├──► take(), on the shard's thread, commands first
+//!  admin port, drain ────► commands: at most 256, 64 kept for drains ┘
+//! ```
+//!
+//! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind publications. Who posts
+//! and when is told apart by [`super::Posting`]; the shard only takes, and never waits for anybody. A lane is *stuck* from the
+//! moment that a source has waited in vain until the shard takes something again.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rustix::thread::futex;
+
+use crate::shard::bell::Bell;
+
+use super::{Command, Posted};
+
+/// Publications that may wait in one lane: some milliseconds of work for a shard, so that a burst does not hold up its source.
+pub(super) const PUBLICATIONS_MAX: usize = 4096;
+
+/// Bytes of their frames. Small messages reach the count first, at 16 KiB each both are reached together; so this is what
+/// large messages may hold in memory behind a shard that stands still. All lanes share a frame, so that it is not a multiple.
+pub(super) const BYTES_MAX: usize = 64 << 20;
+
+/// Commands that may wait: the admin port has at most 64 questions under way, and asks again after three seconds.
+pub(super) const COMMANDS_MAX: usize = 256;
+
+/// Room in the same queue for the drain, which must reach a shard that owes answers to everybody.
+const COMMANDS_KEPT: usize = 64;
+
+/// One shard's lane, as others see it.
+pub struct Lane {
+    publications: Sender<Posted>,
+    commands: Sender<Posted>,
+    state: Arc<State>,
+    pub(super) bell: Bell,
+}
+
+/// One shard's lane, as the shard sees it.
+pub struct LaneEnd {
+    publications: Receiver<Posted>,
+    commands: Receiver<Posted>,
+    state: Arc<State>,
+    pub bell: Bell,
+}
+
+struct State {
+    /// Bytes of the frames that wait. What is being put counts already.
+    bytes: AtomicUsize,
+    /// Somebody waits for room. Whoever takes something away clears it and tells of it.
+    awaited: AtomicBool,
+    /// Set by a source that waited in vain, cleared by the shard when it takes something.
+    stuck: AtomicBool,
+    /// What has been logged: it follows `stuck`, and is never written by the shard, which must not wait for the log.
+    told_stuck: AtomicBool,
+    /// Publications that the shard never got.
+    lost: AtomicU64,
+    /// The same when the lane was last said to be stuck.
+    lost_before: AtomicU64,
+    vacancies: Arc<Vacancies>,
+}
+
+/// Why a lane did not take something.
+pub enum Refused {
+    /// It is given back.
+    Full(Posted),
+    /// The shard has ended.
+    Ended,
+}
+
+/// Where those wait who found lanes full. All lanes of a bus share it, as one message may wait for several.
+#[derive(Default)]
+pub struct Vacancies {
+    /// How often there has been room in a lane that somebody waited for. A futex.
+    times: AtomicU32,
+}
+
+impl Lane {
+    pub fn new(vacancies: Arc<Vacancies>) -> io::Result<(Self, LaneEnd)> {
+        let (publications, publications_end) = bounded(PUBLICATIONS_MAX);
+        let (commands, commands_end) = bounded(COMMANDS_MAX);
+        let state = Arc::new(State {
+            bytes: AtomicUsize::new(0),
+            awaited: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
+            told_stuck: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            lost_before: AtomicU64::new(0),
+            vacancies,
+        });
+        let bell = Bell::new()?;
+        let end = LaneEnd {
+            publications: publications_end,
+            commands: commands_end,
+            state: state.clone(),
+            bell: bell.clone(),
+        };
+        Ok((Self { publications, commands, state, bell }, end))
+    }
+
+    /// Puts it in if there is room. Rings nobody.
+    pub fn offer(&self, posted: Posted) -> Result<(), Refused> {
+        let tried = match &posted.command {
+            Command::Publish(publication) => {
+                let bytes = publication.frame.len();
+                // Sequentially consistent for `await_room`. A message beyond the bound passes when it is alone.
+                let before = self.state.bytes.fetch_add(bytes, Ordering::SeqCst);
+                let tried = if before == 0 || before.saturating_add(bytes) <= BYTES_MAX {
+                    self.publications.try_send(posted)
+                } else {
+                    Err(TrySendError::Full(posted))
+                };
+                if tried.is_err() {
+                    self.state.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                }
+                tried
+            }
+            Command::Drain { .. } => self.commands.try_send(posted),
+            _ if self.commands.len() >= COMMANDS_MAX - COMMANDS_KEPT => Err(TrySendError::Full(posted)),
+            _ => self.commands.try_send(posted),
+        };
+        tried.map_err(|error| match error {
+            TrySendError::Full(posted) => Refused::Full(posted),
+            TrySendError::Disconnected(_) => Refused::Ended,
+        })
+    }
+
+    /// Announces that somebody will wait for room, unless a further [`Lane::offer`] finds it.
+    ///
+    /// Either that offer sees what the shard has taken away, or the shard sees this announcement: both sides first write
+    /// (`awaited` here, `bytes` there) and then read what the other one writes, sequentially consistent.
+    pub(super) fn await_room(&self) {
+        self.state.awaited.store(true, Ordering::SeqCst);
+    }
+
+    /// Counts what is given up, if it is a publication: whoever posts a command is told.
+    pub(super) fn lose(&self, command: &Command) {
+        if matches!(command, Command::Publish(_)) {
+            self.state.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody has waited in vain. True when that is news.
+    pub(super) fn is_now_stuck(&self) -> bool {
+        self.state.stuck.store(true, Ordering::Relaxed);
+        let news = !self.state.told_stuck.swap(true, Ordering::Relaxed);
+        if news {
+            self.state.lost_before.store(self.lost(), Ordering::Relaxed);
+        }
+        news
+    }
+
+    /// How many were lost, when the shard takes again what it is sent and nobody has said so yet.
+    pub(super) fn has_recovered(&self) -> Option<u64> {
+        let recovered = !self.is_stuck() && self.state.told_stuck.swap(false, Ordering::Relaxed);
+        recovered.then(|| self.lost() - self.state.lost_before.load(Ordering::Relaxed))
+    }
+
+    pub fn is_stuck(&self) -> bool {
+        self.state.stuck.load(Ordering::Relaxed)
+    }
+
+    /// Publications that the shard never got because its lane was full.
+    pub fn lost(&self) -> u64 {
+        self.state.lost.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the frames that wait.
+    pub fn bytes(&self) -> usize {
+        self.state.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Publications and commands that wait.
+    pub fn waiting(&self) -> usize {
+        self.publications.len() + self.commands.len()
+    }
+}
+
+impl LaneEnd {
+    /// The next command, or else the next publication. Never waits; wakes those who wait for room.
+    pub fn take(&self) -> Option<Posted> {
+        // `is_empty` is two loads, `try_recv` of an empty queue a fence.
+        let posted = match self.commands.is_empty() {
+            true => self.publications.try_recv().ok()?,
+            false => self.commands.try_recv().or_else(|_| self.publications.try_recv()).ok()?,
+        };
+        let state = &*self.state;
+        let bytes = match &posted.command {
+            Command::Publish(publication) => publication.frame.len(),
+            _ => 0,
+        };
+        // For a command too: see `Lane::await_room`.
+        state.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        if state.awaited.load(Ordering::SeqCst) && state.awaited.swap(false, Ordering::Relaxed) {
+            state.vacancies.announce();
+        }
+        if state.stuck.load(Ordering::Relaxed) {
+            state.stuck.store(false, Ordering::Relaxed);
+        }
+        Some(posted)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.publications.is_empty()
+    }
+}
+
+impl Vacancies {
+    /// To be read before lanes are looked at.
+    pub(super) fn times(&self) -> u32 {
+        self.times.load(Ordering::SeqCst)
+    }
+
+    fn announce(&self) {
+        self.times.fetch_add(1, Ordering::SeqCst);
+        // Fails never for memory of our own.
+        let _ = futex::wake(&self.times, futex::Flags::PRIVATE, i32::MAX as u32);
+    }
+
+    /// Waits until there has been room since `seen`, or for so long.
+    pub(super) fn wait(&self, seen: u32, at_most: Duration) {
+        let timeout = futex::Timespec { tv_sec: at_most.as_secs() as _, tv_nsec: at_most.subsec_nanos() as _ };
+        // Every error is a reason to look again: announced meanwhile, a signal, the time is over.
+        let _ = futex::wait(&self.times, futex::Flags::PRIVATE, seen, Some(&timeout));
+    }
+}
+
+#[cfg(test)]
+impl LaneEnd {
+    /// Waits for the next one; none when nobody can post any more.
+    pub fn wait_and_take(&self) -> Option<Posted> {
+        loop {
+            if let Some(posted) = self.take() {
+                return Some(posted);
+            }
+            // Of the state there is one handle with the lane and one here.
+            if Arc::strong_count(&self.state) == 1 && self.is_empty() {
+                return None;
+            }
+            let mut select = crossbeam_channel::Select::new();
+            select.recv(&self.publications);
+            select.recv(&self.commands);
+            select.ready();
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Promises of the lanes: bounded, nobody overtakes, and a shard that stands still keeps the others waiting once.
+
+use std::sync::mpsc;
+use std::thread;
+
+use super::lane::{BYTES_MAX, COMMANDS_MAX, PUBLICATIONS_MAX};
+use super::*;
+use crate::shard::inspect::TypeCount;
+
+/// Longer than any test: who waits for so long has not been woken.
+const FOREVER: Duration = Duration::from_secs(600);
+const SHORT: Duration = Duration::from_millis(20);
+
+fn bus(shards: usize, patience: Duration) -> (Bus, Vec<LaneEnd>) {
+    Bus::open(shards, Arc::default(), patience).expect("lanes")
+}
+
+fn message(bus: &Bus) -> Posting {
+    bus.publication(name::ALL, b"hello", None, None)
+}
+
+fn outcome(taken: usize, lost: usize) -> Outcome {
+    Outcome { taken, lost }
+}
+
+/// Posts messages for all until the lanes are full.
+fn fill(bus: &Bus) {
+    (0..PUBLICATIONS_MAX).for_each(|_| assert!(message(bus).try_put()));
+}
+
+fn count(end: &LaneEnd) -> usize {
+    std::iter::from_fn(|| end.take()).count()
+}
+
+fn payloads(end: &LaneEnd) -> impl Iterator<Item = Vec<u8>> {
+    std::iter::from_fn(|| end.wait_and_take()).map(|posted| match posted.command {
+        Command::Publish(publication) => publication.frame.bytes[2..].to_vec(),
+        _ => panic!("a publication"),
+    })
+}
+
+fn question() -> Command {
+    Command::Types { answer: Arc::new(|_: Vec<TypeCount>| {}) }
+}
+
+#[test]
+fn what_finds_no_room_waits_and_keeps_nobody_else_waiting() {
+    let (bus, ends) = bus(2, FOREVER);
+    fill(&bus);
+    assert_eq!(count(&ends[1]), PUBLICATIONS_MAX);
+    let mut late = message(&bus);
+    assert!(!late.try_put());
+    assert_eq!(count(&ends[1]), 1);
+    drop(ends[0].take());
+    assert_eq!((late.put(), count(&ends[0])), (outcome(2, 0), PUBLICATIONS_MAX));
+}
+
+#[test]
+fn who_waits_is_woken_when_the_shard_takes_something() {
+    let (bus, ends) = bus(1, FOREVER);
+    fill(&bus);
+    let (began, waits) = mpsc::channel();
+    let source = thread::spawn({
+        let bus = bus.clone();
+        move || {
+            began.send(()).expect("the test waits");
+            message(&bus).put()
+        }
+    });
+    waits.recv().expect("it begins");
+    // Whether it sleeps already or is about to: one of these wakes it.
+    while !source.is_finished() {
+        assert!(ends[0].take().is_some(), "it was not woken by {PUBLICATIONS_MAX}");
+        thread::yield_now();
+    }
+    assert_eq!(source.join().expect("it ends"), outcome(1, 0));
+    assert!(!bus.lanes()[0].is_stuck());
+}
+
+#[test]
+fn a_lane_that_stays_full_does_not_stop_the_others_and_what_is_lost_is_counted() {
+    let (bus, mut ends) = bus(2, SHORT);
+    fill(&bus);
+    let (stuck, healthy) = (ends.remove(0), ends.remove(0));
+    assert_eq!(count(&healthy), PUBLICATIONS_MAX);
+    assert_eq!(message(&bus).put(), outcome(1, 1));
+    // Nobody waits again: what is put now never finds that it has to wait.
+    for _ in 0..PUBLICATIONS_MAX - 1 {
+        let mut next = message(&bus);
+        assert!(next.try_put());
+        assert_eq!(next.put(), outcome(1, 1));
+    }
+    assert_eq!(count(&healthy), PUBLICATIONS_MAX);
+    let lane = &bus.lanes()[0];
+    assert_eq!((lane.is_stuck(), lane.lost(), lane.has_recovered()), (true, PUBLICATIONS_MAX as u64, None));
+
+    assert!(stuck.take().is_some());
+    assert!(!lane.is_stuck());
+    assert_eq!(lane.has_recovered(), Some(PUBLICATIONS_MAX as u64));
+    assert_eq!(lane.has_recovered(), None, "said once");
+    assert_eq!((message(&bus).put(), lane.lost()), (outcome(2, 0), PUBLICATIONS_MAX as u64));
+}
+
+#[test]
+fn several_full_lanes_cost_one_wait_together() {
+    let (bus, ends) = bus(16, Duration::from_millis(300));
+    fill(&bus);
+    let began = Instant::now();
+    assert_eq!(message(&bus).put(), outcome(0, 16));
+    assert!(began.elapsed() < Duration::from_millis(16 * 300), "each lane had a wait of its own");
+    assert!(bus.lanes().iter().all(Lane::is_stuck));
+    drop(ends);
+}
+
+#[test]
+fn a_lane_is_bounded_by_bytes_as_well() {
+    let (bus, ends) = bus(1, SHORT);
+    let megabyte = vec![b'x'; 1 << 20];
+    let large = || bus.publication(name::ALL, &megabyte, None, None);
+    let put = (0..PUBLICATIONS_MAX).take_while(|_| large().try_put()).count();
+    assert_eq!(put, (BYTES_MAX >> 20) - 1, "headers count too");
+    assert!(bus.lanes()[0].bytes() <= BYTES_MAX);
+    assert_eq!(large().put(), outcome(0, 1));
+    assert!(ends[0].take().is_some());
+    assert_eq!(large().put(), outcome(1, 0));
+    assert_eq!((count(&ends[0]), bus.lanes()[0].bytes()), (put, 0));
+    // One that is larger than all the room there is gets through alone.
+    let giant = vec![b'x'; BYTES_MAX + 1];
+    assert!(bus.publication(name::ALL, &giant, None, None).try_put());
+    assert!(!message(&bus).try_put());
+}
+
+#[test]
+fn commands_are_never_behind_messages_and_the_drain_never_behind_questions() {
+    let (bus, ends) = bus(1, SHORT);
+    fill(&bus);
+    assert!(bus.to_all(question).try_put());
+    assert!(matches!(ends[0].take().map(|posted| posted.command), Some(Command::Types { .. })));
+    while bus.to_all(question).try_put() {}
+    assert!(count_commands(&bus) < COMMANDS_MAX);
+    assert!(bus.to_all(|| Command::Drain { over: SHORT }).try_put());
+    assert_eq!(bus.to_all(question).put(), outcome(0, 1));
+    assert_eq!(bus.lanes()[0].lost(), 0, "a question is no message");
+}
+
+fn count_commands(bus: &Bus) -> usize {
+    bus.lanes()[0].waiting() - PUBLICATIONS_MAX
+}
+
+#[test]
+fn messages_of_one_source_stay_in_order_however_often_it_waits() {
+    const MESSAGES: usize = 5 * PUBLICATIONS_MAX;
+    let (bus, ends) = bus(2, FOREVER);
+    let sources: Vec<_> = (0..2)
+        .map(|source| {
+            let bus = bus.clone();
+            thread::spawn(move || {
+                let sent = |n: usize| bus.publish(name::ALL, format!("{source} {n}").as_bytes());
+                (0..MESSAGES).for_each(|n| assert_eq!(sent(n), outcome(2, 0)));
+            })
+        })
+        .collect();
+    drop(bus);
+    let shards = ends.into_iter().map(|end| thread::spawn(move || payloads(&end).collect::<Vec<_>>()));
+    for shard in shards.collect::<Vec<_>>() {
+        let mut next = [0; 2];
+        for payload in shard.join().expect("a shard") {
+            let text = String::from_utf8(payload).expect("text");
+            let (source, n) = text.split_once(' ').expect("two numbers");
+            let next = &mut next[source.parse::<usize>().expect("a source")];
+            assert_eq!(n.parse(), Ok(*next));
+            *next += 1;
+        }
+        assert_eq!(next, [MESSAGES; 2]);
+    }
+    sources.into_iter().for_each(|source| source.join().expect("a source"));
+}
+
+#[test]
+fn a_shard_that_has_ended_takes_nothing_and_loses_nothing() {
+    let (bus, mut ends) = bus(3, FOREVER);
+    ends.remove(1);
+    let mut posting = message(&bus);
+    assert!(posting.try_put());
+    assert_eq!((posting.put(), message(&bus).put()), (outcome(2, 0), outcome(2, 0)));
+}
