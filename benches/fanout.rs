@@ -134,6 +134,8 @@ impl Io for Void {
     fn await_sent(&mut self, _: Slot) -> bool {
         false
     }
+    fn shut(&mut self, _slot: Slot) {}
+
     fn close(&mut self, _: Slot) {}
     fn tick(&mut self, _: u32) {}
     fn next(&mut self) -> Option<Event> {

@@ -2,6 +2,11 @@
 //!
 //! Whatever the way, the end is the same three steps: the connection leaves its channels (nobody sends to it any more), the
 //! backend is told to stop and finishes what is in flight, and only then the slot is free.
+//!
+//! Behind our close frame the stream ends (RFC 6455 section 7.1.1 and 7.1.7). When both sides have said close and nothing
+//! follows, the socket is closed at once. A peer that broke the protocol may be sending still, and closing a socket with
+//! unread input makes the kernel send a reset, which can overtake the close frame. So there only our side of the stream ends
+//! (FIN), and what comes is read and dropped until the peer ends its own, for a bounded time and up to a bounded size.
 
 use std::time::Duration;
 
@@ -18,9 +23,12 @@ use super::frame::Frame;
 use super::io::{Io, Slot};
 use super::profiles;
 
-/// How long the socket of a peer that broke the protocol stays open behind our close frame. Closing at once with unread
-/// input would make the kernel send a reset, which can overtake the close frame.
+/// How long a peer that broke the protocol may take to end its side of the stream when ours has ended.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// What is read and dropped meanwhile, unless a message may be larger: a peer that sends a whole message too many at once
+/// still gets to read why.
+const LINGER_BYTES: usize = 256 * 1024;
 
 /// Labels of [`crate::metrics::Counters::closed`] beside the close codes that we send.
 pub const BY_PEER: &str = "by_peer";
@@ -49,29 +57,45 @@ impl<I: Io> Floor<I> {
 
     /// Says goodbye to a peer that cannot be read any more.
     pub(super) fn fail(&mut self, slot: Slot, violation: Violation) {
-        if self.wire.connections[slot as usize].is_alive() {
-            let code = violation.close_code();
-            let goodbye = Goodbye { code: Some(code), reason: violation.reason() };
-            self.say_goodbye(slot, goodbye, code.name(), ticks(LINGER));
-        } else {
-            // Our close frame is under way already, and stopping at once could cut it off.
-            let patience_ends = self.room.now.tick() + ticks(LINGER);
-            let connection = &mut self.wire.connections[slot as usize];
-            connection.attention_at = connection.attention_at.min(patience_ends);
-            self.watch_clock(slot);
+        let code = violation.close_code();
+        let goodbye = Goodbye { code: Some(code), reason: violation.reason() };
+        self.say_goodbye(slot, goodbye, code.name(), self.room.rules.close_deadline_ticks);
+        self.end_behind_goodbye(slot, Phase::Failing);
+    }
+
+    /// The peer has said goodbye: it gets its code back unless we spoke first. When it goes on sending, it is not believed
+    /// to listen for the end either.
+    pub(super) fn answer_close(&mut self, slot: Slot, code: Option<CloseCode>, goes_on: bool) {
+        let goodbye = Goodbye { code, reason: code.map_or("", CloseCode::reason) };
+        self.say_goodbye(slot, goodbye, BY_PEER, self.room.rules.close_deadline_ticks);
+        self.end_behind_goodbye(slot, if goes_on { Phase::Failing } else { Phase::Finishing });
+    }
+
+    /// Nothing of the peer's is awaited any more: our side ends with the last byte.
+    fn end_behind_goodbye(&mut self, slot: Slot, phase: Phase) {
+        let input_bytes_max = self.room.rules.message_bytes_max.max(LINGER_BYTES);
+        let connection = &mut self.wire.connections[slot as usize];
+        if connection.phase == Phase::Stopped {
+            return;
+        }
+        connection.finish(phase, input_bytes_max);
+        if !self.wire.io.await_sent(slot) {
+            self.all_sent(slot);
         }
     }
 
-    /// The peer has said goodbye: it gets its code back unless we spoke first, and the socket goes with the last byte.
-    pub(super) fn answer_close(&mut self, slot: Slot, code: Option<CloseCode>) {
-        let goodbye = Goodbye { code, reason: code.map_or("", CloseCode::reason) };
-        self.say_goodbye(slot, goodbye, BY_PEER, self.room.rules.close_deadline_ticks);
+    /// Nothing of a connection is on its way any more: if that was all there will be, its stream ends.
+    pub(super) fn all_sent(&mut self, slot: Slot) {
         let connection = &mut self.wire.connections[slot as usize];
-        if connection.phase != Phase::Stopped {
-            connection.phase = Phase::Finishing;
-            if !self.wire.io.await_sent(slot) {
-                self.stop(slot);
+        match connection.phase {
+            Phase::Finishing => self.stop(slot),
+            Phase::Failing => {
+                connection.phase = Phase::Lingering;
+                connection.attention_at = self.room.now.tick() + ticks(LINGER);
+                self.wire.io.shut(slot);
+                self.watch_clock(slot);
             }
+            _ => {}
         }
     }
 

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //!  no token yet          token verified            close frame queued, either side
-//!   Arrived ───────────────► Open ────────────────────► Closing ──────┐
-//!      │                      │                            │          │ both sides have said close,
-//!      └──────────────────────┴── peer vanished ───────────┤          │ or the deadline has passed
-//!                                                          ▼          ▼
+//!   Arrived ───────────────► Open ───────────────────► Closing ─── both have said ───► Finishing ──┐
+//!      │                      │                           │            close                      │ all sent
+//!      │                      │    the peer broke         │                           all sent    │
+//!      ├──────────────────────┴─────── the protocol ──────┴──────────► Failing ──────► Lingering ─┤ the peer's end, or
+//!      │                                                                                          │ the deadline
+//!      └── the peer vanished, in any phase ───────────────────────────────────────────────────────┤
+//!                                                                                                 ▼
 //!                                        Stopped: the backend finishes what is in flight, then the slot is free
 //! ```
 //!
@@ -28,8 +31,13 @@ pub enum Phase {
     Open,
     /// Our close frame is queued or sent; the peer's is awaited.
     Closing,
-    /// Our close frame is queued or sent and the peer's has come, or is not waited for: the socket goes with the last byte.
+    /// Our close frame is queued or sent and the peer's has come: the socket goes with the last byte.
     Finishing,
+    /// Our close frame is queued or sent, and the peer's input is not what it should be: our side of the stream ends with
+    /// the last byte.
+    Failing,
+    /// Our side of the stream has ended; what the peer still sends is dropped until it ends its own.
+    Lingering,
     /// The backend closes the socket.
     Stopped,
 }
@@ -50,7 +58,8 @@ pub struct Connection {
     /// The session's own channel, whose name holds the user id. Meaningful when `Open`.
     pub user_channel: ChannelId,
     pub profile: ProfileId,
-    /// Unix seconds. Meaningful when `Open`.
+    /// Unix seconds. Meaningful when `Open`; afterwards how many bytes of input
+    /// are still read to be dropped.
     pub expires_at: u32,
     /// Ticks, like all that follows.
     pub connected_at: u32,
@@ -137,6 +146,28 @@ impl Connection {
         self.window_messages <= rules.messages_max
     }
 
+    /// Our close frame is the last that is sent: nothing of the peer's input is understood any more, and at most so many
+    /// bytes of it are read.
+    pub fn finish(&mut self, phase: Phase, input_bytes_max: usize) {
+        self.phase = phase;
+        self.deaf = true;
+        self.decoder = Decoder::new();
+        self.expires_at = u32::try_from(input_bytes_max).unwrap_or(u32::MAX);
+    }
+
+    /// Whether more is to be read behind a chunk of `bytes`. What is dropped because we are done is counted.
+    pub fn goes_on_reading(&mut self, bytes: usize) -> bool {
+        match self.phase {
+            Phase::Arrived | Phase::Open | Phase::Closing => true,
+            Phase::Failing | Phase::Lingering => {
+                self.expires_at = self.expires_at.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+                self.expires_at > 0
+            }
+            // A socket that is about to be closed is not watched any more: to stop watching costs a search in the kernel.
+            Phase::Finishing | Phase::Stopped => false,
+        }
+    }
+
     /// The tick at which [`Connection::attention`] has something to say.
     pub fn due(&self, now: Now, rules: &Rules) -> u32 {
         let silent = self.last_seen + rules.idle_ticks;
@@ -147,7 +178,7 @@ impl Connection {
                 let expiry = tick_of(u64::from(self.expires_at).saturating_sub(warning), now);
                 self.attention_at.min(silent).min(expiry)
             }
-            Phase::Closing | Phase::Finishing | Phase::Stopped => self.attention_at,
+            Phase::Closing | Phase::Finishing | Phase::Failing | Phase::Lingering | Phase::Stopped => self.attention_at,
         }
     }
 
@@ -170,7 +201,9 @@ impl Connection {
                 self.attention_at = tick + rules.heartbeat_ticks;
                 Some(Attention::HeartbeatDue)
             }
-            Phase::Closing | Phase::Finishing if tick >= self.attention_at => Some(Attention::CloseOverdue),
+            Phase::Closing | Phase::Finishing | Phase::Failing | Phase::Lingering if tick >= self.attention_at => {
+                Some(Attention::CloseOverdue)
+            }
             _ => None,
         }
     }

@@ -87,12 +87,10 @@ impl<I: Io> Floor<I> {
 
     /// What was in flight has left, and the slot was waiting for it.
     pub(super) fn sent(&mut self, slot: Slot) {
-        let finishing = self.wire.connections[slot as usize].phase == Phase::Finishing;
+        let ends = matches!(self.wire.connections[slot as usize].phase, Phase::Finishing | Phase::Failing);
         if !self.wire.send_waiting(slot) {
-            if finishing {
-                self.stop(slot);
-            }
-        } else if finishing {
+            self.all_sent(slot);
+        } else if ends {
             self.wire.io.await_sent(slot);
         }
     }

@@ -21,7 +21,7 @@ use crate::ws::decoder::Incoming;
 use crate::ws::frame::{encode_ping, encode_pong, encode_text};
 
 use super::closing::Drain;
-use super::connection::{Attention, Connection, Details, Phase};
+use super::connection::{Attention, Connection, Details};
 use super::delivery::Wire;
 use super::frame::{Frame, LocalFrame};
 use super::id::ConnectionId;
@@ -216,9 +216,8 @@ impl<I: Io> Floor<I> {
         read(connection, self.wire.io.bytes(&chunk), desk);
         self.carry_out(slot);
         self.time_messages(before, self.since_arrival);
-        // A socket that is about to be closed is not watched any more: to stop watching costs a search in the kernel.
-        let phase = self.wire.connections[slot as usize].phase;
-        self.wire.io.release(chunk, !matches!(phase, Phase::Finishing | Phase::Stopped));
+        let watch = self.wire.connections[slot as usize].goes_on_reading(chunk.len as usize);
+        self.wire.io.release(chunk, watch);
     }
 
     /// Records the messages that were counted after `before`: they have been answered.
@@ -253,7 +252,7 @@ impl<I: Io> Floor<I> {
         }
         match end {
             Some(End::Fail(violation)) => self.fail(slot, violation),
-            Some(End::Answer(code)) => self.answer_close(slot, code),
+            Some(End::Answer { code, goes_on }) => self.answer_close(slot, code, goes_on),
             None if rearm => self.watch_clock(slot),
             None => {}
         }
@@ -360,7 +359,8 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
             }
             Ok(Some(Incoming::Pong(payload))) => desk.time_ping(&payload),
             Ok(Some(Incoming::Close(peer))) => {
-                desk.effects.end = Some(End::Answer(peer.map(|p| p.code)));
+                let code = peer.map(|p| p.code);
+                desk.effects.end = Some(End::Answer { code, goes_on: !input.is_empty() });
                 connection.deaf = true;
                 return;
             }

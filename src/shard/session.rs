@@ -66,7 +66,11 @@ pub enum End {
     /// It broke the protocol, and is told how.
     Fail(Violation),
     /// It closes; it gets its code back.
-    Answer(Option<CloseCode>),
+    Answer {
+        code: Option<CloseCode>,
+        /// Something follows its close frame.
+        goes_on: bool,
+    },
 }
 
 /// The two vocabularies in which channels are named.

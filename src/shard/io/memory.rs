@@ -46,6 +46,7 @@ struct State {
     /// Released without `watch`: nothing is received any more.
     unwatched: bool,
     ended: bool,
+    shut: bool,
     closing: bool,
 }
 
@@ -94,6 +95,7 @@ impl Memory {
         assert!(frames.iter().all(|frame| !frame.is_empty()), "an empty send would look like a failed one");
         let state = self.open_state(slot);
         assert!(state.sending.is_none(), "slot {slot} has a send in flight already");
+        assert!(!state.shut, "slot {slot} has said that nothing more comes");
         state.sending = Some(Flight { frames, arrived: 0, over: false });
     }
 
@@ -202,6 +204,7 @@ impl Io for Memory {
             receiving: false,
             unwatched: false,
             ended: false,
+            shut: false,
             closing: false,
         });
         Ok(())
@@ -228,6 +231,13 @@ impl Io for Memory {
         let state = self.open_state(slot);
         state.awaited |= state.sending.is_some();
         state.sending.is_some()
+    }
+
+    fn shut(&mut self, slot: Slot) {
+        let state = self.open_state(slot);
+        assert!(state.sending.is_none() && !state.shut, "a stream ends once, behind its last send");
+        state.shut = true;
+        state.peer.0.borrow_mut().shut = true;
     }
 
     fn close(&mut self, slot: Slot) {

@@ -9,6 +9,8 @@
 //!                     ▲                  │        ▼     when nothing of the slot is in flight any more
 //!                     └── Event::Sent ───┘     closing ── Event::Closed ──► free
 //! ```
+//!
+//! Between the last send and `close` there may be `shut`: the peer hears the end of our stream and can still finish its own.
 
 mod buffers;
 pub mod memory;
@@ -74,6 +76,10 @@ pub trait Io {
 
     /// Asks for [`Event::Sent`] when what is in flight has left. False when nothing is.
     fn await_sent(&mut self, slot: Slot) -> bool;
+
+    /// Ends our side of the stream behind what was sent (FIN); the peer's stays open. Nothing may be in flight for the slot,
+    /// and nothing is sent on it after this.
+    fn shut(&mut self, slot: Slot);
 
     /// Stops the slot: cancels what is in flight, waits for it, closes the socket. [`Event::Closed`] follows.
     fn close(&mut self, slot: Slot);

@@ -57,8 +57,10 @@ impl State {
     /// The floor was told `Busy` and waits for `Event::Sent`.
     const AWAITED: u8 = 1 << 4;
     const CLOSING: u8 = 1 << 5;
+    /// Exactly while a shutdown is with the kernel.
+    const SHUTTING: u8 = 1 << 6;
 
-    const WITH_KERNEL: u8 = Self::POLLING | Self::RECEIVING | Self::SENDING;
+    const WITH_KERNEL: u8 = Self::POLLING | Self::RECEIVING | Self::SENDING | Self::SHUTTING;
 
     fn has(self, bits: u8) -> bool {
         self.0 & bits != 0
@@ -114,6 +116,7 @@ enum Kind {
     Poll,
     Receive,
     Send,
+    Shutdown,
     Cancel,
     Close,
     Tick,
@@ -141,6 +144,8 @@ impl Uring {
             .build(SUBMISSION_ENTRIES)?;
         ring.submitter().register_files_sparse(slots as u32)?;
         ring.submitter().register_eventfd(bell)?;
+        // The kernel does a shutdown on a thread beside the ring. One is enough, however many peers fail at once.
+        ring.submitter().register_iowq_max_workers(&mut [1, 0])?;
         let buffers = Buffers::register(&ring.submitter(), shape)?;
         let mut uring = Self {
             ring,
@@ -216,6 +221,7 @@ impl Uring {
             k if k == Kind::Poll as u8 => self.polled(slot, entry),
             k if k == Kind::Receive as u8 => self.received(slot, entry),
             k if k == Kind::Send as u8 => self.sent(slot, key, entry.result()),
+            k if k == Kind::Shutdown as u8 => self.shut_down(slot),
             // What was cancelled says so itself.
             k if k == Kind::Cancel as u8 => None,
             k if k == Kind::Close as u8 => {
@@ -282,6 +288,15 @@ impl Uring {
         } else {
             awaited.then_some(Event::Sent { slot })
         }
+    }
+
+    /// Fails only when the peer has reset the connection, which the poll tells.
+    fn shut_down(&mut self, slot: Slot) -> Option<Event> {
+        self.state(slot).clear(State::SHUTTING);
+        if self.state(slot).has(State::CLOSING) {
+            self.close_when_quiet(slot);
+        }
+        None
     }
 
     /// Arms the poll. It fires at once when there is more to read, or the peer has closed.
@@ -405,12 +420,21 @@ impl Io for Uring {
         sending
     }
 
+    fn shut(&mut self, slot: Slot) {
+        debug_assert!(!self.state(slot).has(State::SENDING | State::SHUTTING | State::CLOSING));
+        self.state(slot).set(State::SHUTTING);
+        self.push(opcode::Shutdown::new(Fixed(slot), libc::SHUT_WR).build(), Kind::Shutdown, 0, slot);
+    }
+
     fn close(&mut self, slot: Slot) {
         let state = *self.state(slot);
         debug_assert!(state.has(State::OPEN) && !state.has(State::CLOSING));
         self.state(slot).set(State::CLOSING);
         if state.has(State::POLLING) {
             self.cancel(slot, user_data(Kind::Poll, 0, slot));
+        }
+        if state.has(State::SHUTTING) {
+            self.cancel(slot, user_data(Kind::Shutdown, 0, slot));
         }
         if state.has(State::SENDING) {
             let key = self.sends.iter().find(|(_, send)| send.slot == slot).map(|(key, _)| key);

@@ -7,7 +7,7 @@ use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment};
 
 use super::client::{Said, text};
-use super::{counted, under_faults};
+use super::{Arrival, arrival, counted, under_faults};
 
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
@@ -37,7 +37,9 @@ fn a_violation_closes_with_its_code_and_lingers() {
             assert_eq!(ann.heard(), [Said::close(code)], "{input:x?}");
             assert_eq!((shard.counters().violations.total(), shard.closed(code.name())), (1, 1));
             assert!(!shard.is_of_interest("user:ann"));
-            // The socket stays for a moment, so that the close frame is not overtaken by a reset; what comes is dropped.
+            // Our side of the stream has ended, but the socket stays for a moment, so that the close frame is not overtaken
+            // by a reset; what comes is dropped.
+            assert!(ann.peer.is_shut());
             ann.say(r#"{"type":"ping"}"#);
             shard.pass(400);
             assert!(!ann.peer.is_closed() && ann.heard().is_empty());
@@ -46,6 +48,80 @@ fn a_violation_closes_with_its_code_and_lingers() {
             shard.assert_empty();
         });
     }
+}
+
+#[test]
+fn a_violation_is_forgotten_as_soon_as_its_peer_ends_too() {
+    for (_, input) in violations() {
+        under_faults(|mut shard| {
+            let ann = shard.client("ann");
+            ann.peer.write(&input);
+            shard.settle();
+            assert!(ann.peer.is_shut());
+            ann.peer.close();
+            shard.settle();
+            shard.assert_empty();
+        });
+    }
+}
+
+#[test]
+fn behind_a_violation_only_so_much_is_read() {
+    let flood = vec![0; 8192];
+    under_faults(|mut shard| {
+        let ann = shard.client("ann");
+        ann.peer.write(b"\x81\x02hi");
+        shard.settle();
+        let mut written = 0;
+        while ann.peer.unread() == 0 && written < 100 * flood.len() {
+            ann.peer.write(&flood);
+            written += flood.len();
+            shard.settle();
+        }
+        assert!((256 * 1024..=256 * 1024 + 2 * flood.len()).contains(&written), "read {written}");
+        shard.pass(600);
+        assert!(ann.peer.is_closed());
+        shard.assert_empty();
+    });
+}
+
+#[test]
+fn a_client_that_goes_on_after_its_goodbye_hears_the_end_of_the_stream() {
+    under_faults(|mut shard| {
+        let mut ann = shard.client("ann");
+        let close = encode_masked(Opcode::Close, &1000u16.to_be_bytes(), MASK);
+        // One chunk, or the goodbye is answered before the rest has come.
+        let rest = shard.adopt(Arrival { rest: [close, text("{}")].concat(), ..arrival("bob") });
+        ann.say_close(1000);
+        shard.settle();
+        assert!(rest.peer.is_shut() && ann.peer.is_closed());
+        assert_eq!(ann.heard(), [Said::Close(Some(1000))]);
+        shard.pass(600);
+        assert!(rest.peer.is_closed());
+        shard.assert_empty();
+    });
+}
+
+#[test]
+fn what_was_queued_before_a_violation_still_leaves() {
+    under_faults(|mut shard| {
+        let [mut ann] = shard.subscribers("conv:1");
+        ann.peer.stall(true);
+        for n in 0..70 {
+            shard.publish("conv:1", &n.to_string());
+        }
+        ann.peer.write(b"\x81\x02hi");
+        // Longer than a peer that was told would be waited for.
+        shard.pass(1000);
+        assert!(!ann.peer.is_shut() && !ann.peer.is_closed());
+        ann.peer.stall(false);
+        shard.settle();
+        let heard = ann.heard();
+        assert_eq!((heard.len(), heard.last()), (71, Some(&Said::close(CloseCode::PROTOCOL_ERROR))));
+        assert!(ann.peer.is_shut());
+        shard.pass(600);
+        shard.assert_empty();
+    });
 }
 
 #[test]
@@ -65,7 +141,6 @@ fn a_client_that_closes_gets_its_code_back() {
         under_faults(|mut shard| {
             let mut ann = shard.client("ann");
             ann.say_frame(Opcode::Close, payload);
-            ann.say(r#"{"type":"ping"}"#);
             shard.settle();
             assert_eq!(ann.heard(), [Said::Close(code)]);
             assert!(ann.peer.is_closed(), "the socket goes with the last byte");

@@ -1,12 +1,13 @@
 //! What only the production backend can get wrong: the floor's contract on a real io_uring.
 
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::shard::bell::Bell;
+use crate::shard::frame::Frame;
 use crate::shard::io::uring::Uring;
 use crate::shard::io::{Event, InFlight, Io, Slot};
 
@@ -44,6 +45,13 @@ fn run(uring: &mut Uring, mut handle: impl FnMut(&mut Uring, Event), enough: imp
     }
 }
 
+fn drop_input(uring: &mut Uring, event: Event) {
+    match event {
+        Event::Received { chunk, .. } => uring.release(chunk, true),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn peers_that_hang_up_together_are_all_noticed_and_freed() {
     let (mut uring, far_ends) = opened();
@@ -60,6 +68,49 @@ fn peers_that_hang_up_together_are_all_noticed_and_freed() {
     };
     run(&mut uring, handle, |_| closed.get() == SLOTS);
     assert_eq!((ended.get(), uring.in_flight()), (SLOTS, InFlight::default()));
+}
+
+#[test]
+fn a_stream_ends_on_our_side_and_is_read_to_its_own_end() {
+    let (mut uring, mut far_ends) = opened();
+    for (slot, far) in far_ends.iter_mut().enumerate() {
+        uring.send(slot as Slot, &Frame::local(b"goodbye"[..].into(), 0));
+        far.write_all(b"still talking").unwrap();
+    }
+    run(&mut uring, drop_input, |uring| uring.in_flight().sends == 0);
+    (0..SLOTS).for_each(|slot| uring.shut(slot as Slot));
+    uring.enter().unwrap();
+    for far in &mut far_ends {
+        far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut heard = String::new();
+        far.read_to_string(&mut heard).expect("the stream ends though the socket is open");
+        assert_eq!(heard, "goodbye");
+        far.write_all(b"my last words").unwrap();
+    }
+    drop(far_ends);
+    let closed = Cell::new(0);
+    let handle = |uring: &mut Uring, event| match event {
+        Event::Ended { slot } => uring.close(slot),
+        Event::Closed { .. } => closed.set(closed.get() + 1),
+        other => drop_input(uring, other),
+    };
+    run(&mut uring, handle, |_| closed.get() == SLOTS);
+    assert_eq!(uring.in_flight(), InFlight::default());
+}
+
+#[test]
+fn a_slot_may_be_closed_while_its_stream_is_being_ended() {
+    let (mut uring, _far_ends) = opened();
+    for slot in 0..SLOTS as Slot {
+        uring.shut(slot);
+        uring.close(slot);
+    }
+    let closed = Cell::new(0);
+    let handle = |_: &mut Uring, event| match event {
+        Event::Closed { .. } => closed.set(closed.get() + 1),
+        other => panic!("{other:?} for a slot that is closing"),
+    };
+    run(&mut uring, handle, |_| closed.get() == SLOTS);
 }
 
 #[test]

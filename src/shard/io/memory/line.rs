@@ -33,6 +33,8 @@ pub(super) struct Line {
     pub(super) sends: Vec<usize>,
     pub(super) stalled: bool,
     pub(super) gone: bool,
+    /// The floor sends no more.
+    pub(super) shut: bool,
     pub(super) closed: bool,
 }
 
@@ -83,6 +85,17 @@ impl Peer {
     /// While stalled the peer reads nothing: sends do not complete.
     pub fn stall(&self, stalled: bool) {
         self.0.borrow_mut().stalled = stalled;
+    }
+
+    /// How much of what was written has not been received.
+    pub fn unread(&self) -> usize {
+        self.0.borrow().to_floor.len()
+    }
+
+    /// Whether the floor has ended its side of the stream, and still reads.
+    pub fn is_shut(&self) -> bool {
+        let line = self.0.borrow();
+        line.shut && !line.closed
     }
 
     /// Whether the floor has closed the socket.

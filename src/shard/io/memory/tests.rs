@@ -77,6 +77,24 @@ fn a_vectored_send_does_not_overtake() {
 }
 
 #[test]
+fn a_stream_that_has_ended_on_our_side_is_still_read() {
+    let (mut memory, peer) = opened();
+    memory.shut(0);
+    assert!(peer.is_shut());
+    peer.write(b"still there");
+    let Event::Received { chunk, .. } = wait(&mut memory) else { panic!("something else") };
+    memory.release(chunk, true);
+}
+
+#[test]
+#[should_panic(expected = "nothing more comes")]
+fn nothing_is_sent_behind_the_end() {
+    let (mut memory, _) = opened();
+    memory.shut(0);
+    memory.send(0, &frame(b"late"));
+}
+
+#[test]
 #[should_panic(expected = "a chunk is released")]
 fn a_chunk_that_is_kept_is_noticed() {
     let (mut memory, peer) = opened();
