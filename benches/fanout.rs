@@ -20,7 +20,7 @@ use ringway::shard::floor::{Arrival, Floor};
 use ringway::shard::frame::{Frame, LocalFrame};
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Sending, Slot};
 use ringway::shard::profiles::Profiles;
-use ringway::shard::rules::Rules;
+use ringway::shard::rules::{LobbyRules, Rules};
 use ringway::shard::session::Room;
 use ringway::ws::frame::{Opcode, encode_masked, encode_text};
 use tungstenite::protocol::Role;
@@ -202,8 +202,7 @@ fn rules() -> Rules {
         auth_deadline_ticks: 100,
         close_deadline_ticks: 50,
         expiry_warning_s: 30,
-        handshake_deadline: std::time::Duration::from_secs(5),
-        handshakes_max: 16,
+        lobby: LobbyRules::default(),
     }
 }
 

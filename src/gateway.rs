@@ -21,7 +21,7 @@ use crate::config::{Config, Secret, UserTypeFrom};
 use crate::doctor::{self, Wish};
 use crate::metrics::Counters;
 use crate::shard::addresses::Addresses;
-use crate::shard::rules::Rules;
+use crate::shard::rules::{LobbyRules, Rules};
 use crate::shard::run::{self, Seat};
 use crate::{admin, ingress, limits, welcome};
 
@@ -134,8 +134,12 @@ fn rules(config: &Config) -> Result<Rules, String> {
         auth_deadline_ticks: ticks(auth.deadline),
         close_deadline_ticks: ticks(limits.close_deadline),
         expiry_warning_s: auth.expiry_warning.as_secs(),
-        handshake_deadline: limits.handshake_deadline,
-        handshakes_max: limits.handshakes,
+        lobby: LobbyRules {
+            handshake_deadline: limits.handshake_deadline,
+            first_byte_deadline: limits.first_byte_deadline.min(limits.handshake_deadline),
+            handshakes_max: limits.handshakes,
+            handshakes_of_address_max: limits.handshakes_per_address,
+        },
     })
 }
 

@@ -66,6 +66,7 @@ fn numbers(config: &Config, check: &mut Check<'_>) {
         ("limits", "channels_per_connection", limits.channels_per_connection, 1..=u16::MAX as usize),
         ("limits", "channel_name_bytes", limits.channel_name_bytes, 1..=u8::MAX as usize),
         ("limits", "handshakes", limits.handshakes, 1..=u16::MAX as usize),
+        ("limits", "handshakes_per_address", limits.handshakes_per_address, 0..=u16::MAX as usize),
     ] {
         if !bounds.contains(&value) {
             check.problem(
@@ -92,6 +93,7 @@ fn times(config: &Config, check: &mut Check<'_>) {
         ("auth", "leeway", auth.leeway, zero_is_off(auth.leeway)),
         ("limits", "messages_window", limits.messages_window, false),
         ("limits", "handshake_deadline", limits.handshake_deadline, false),
+        ("limits", "first_byte_deadline", limits.first_byte_deadline, false),
         ("limits", "connects_window", limits.connects_window, false),
         ("limits", "close_deadline", limits.close_deadline, false),
         ("heartbeat", "interval", heartbeat.interval, false),

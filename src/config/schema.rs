@@ -130,8 +130,14 @@ pub struct Limits {
     /// From accept to the end of the HTTP upgrade.
     #[serde(with = "duration")]
     pub handshake_deadline: Duration,
-    /// Handshakes that one shard has in progress at once; further ones wait in the backlog.
+    /// From accept to the first byte of the request, which an honest client sends at once: shorter than
+    /// `handshake_deadline`, so that silence costs little.
+    #[serde(with = "duration")]
+    pub first_byte_deadline: Duration,
+    /// Handshakes that one shard has in progress at once. Beyond it whoever has been silent for longest makes room.
     pub handshakes: usize,
+    /// Of them, those of one address whose request is still awaited; 0: unlimited. Beyond it that address's oldest goes.
+    pub handshakes_per_address: usize,
     /// Connects from one address within `connects_window`; 0: unlimited, as many clients share the address of a
     /// proxy. Beyond it: 429.
     pub connects_per_address: u32,
@@ -266,7 +272,9 @@ impl Default for Limits {
             messages: 100,
             messages_window: seconds(60),
             handshake_deadline: seconds(5),
+            first_byte_deadline: seconds(2),
             handshakes: 1024,
+            handshakes_per_address: 256,
             connects_per_address: 0,
             connects_window: seconds(60),
             close_deadline: seconds(5),

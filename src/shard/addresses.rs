@@ -54,8 +54,8 @@ impl Addresses {
     }
 }
 
-/// The address as it is counted.
-fn customer(address: IpAddr) -> IpAddr {
+/// The address as it is counted: an IPv6 network of 64 bits is one customer's.
+pub fn customer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -14,17 +14,19 @@ use std::time::Duration;
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
+use monoio::time::Instant;
 
-use crate::clock::Now;
+use crate::clock::{Now, ticks};
 use crate::metrics::latency::Stopwatch;
 use crate::metrics::{Counters, Timed};
 use crate::ws::handshake::{HEAD_BYTES_MAX, Refusal, read_request, refusal_response};
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, customer};
 use super::admission::{Decision, decide};
 use super::bell::Bell;
 use super::floor::Floor;
 use super::gate::{Gate, Pass};
+use super::heads::Rank;
 use super::io::uring::Uring;
 use super::rules::Rules;
 
@@ -36,6 +38,9 @@ const BUFFERS_KEPT: usize = 16;
 
 /// How long to wait when the process has no descriptor left for one more client.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often failed accepts are logged at most, with their count.
+const FAILURES_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 pub struct Lobby {
     pub floor: Rc<RefCell<Floor<Uring>>>,
@@ -52,17 +57,20 @@ pub struct Lobby {
 impl Lobby {
     /// Lets clients in for as long as the shard lives.
     pub async fn receive_clients(self: Rc<Self>, listener: TcpListener) {
+        let mut failures = Failures::default();
         loop {
-            let pass = self.gate.open(|| self.bell.wake()).await;
+            self.gate.open().await;
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    self.gate.spend();
                     self.own_counters.accepted.add(1);
+                    let pass = self.gate.enter(Some(customer(address.ip())), Rank::Silent);
                     monoio::spawn(self.clone().handshake(stream, address, pass));
                 }
                 // The client has gone already, or there is no descriptor for it: both pass.
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if let Some(count) = failures.count(Now::read()) {
+                        tracing::warn!(%error, count, "connections could not be accepted");
+                    }
                     monoio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             }
@@ -74,22 +82,48 @@ impl Lobby {
         self.floor.borrow().is_done() && self.open_connections() == 0
     }
 
-    async fn handshake(self: Rc<Self>, mut stream: TcpStream, address: SocketAddr, _pass: Pass) {
+    async fn handshake(self: Rc<Self>, mut stream: TcpStream, address: SocketAddr, pass: Pass) {
         let watch = Stopwatch::start();
         let mut buffer = self.buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES_USUAL));
-        let deadline = self.rules.handshake_deadline;
-        let answer = match monoio::time::timeout(deadline, read_head(&mut stream, &mut buffer)).await {
-            Ok(Ok(true)) => self.answer(stream, address, &buffer, watch),
-            Ok(Ok(false)) => Some((stream, Refusal::HeadTooLarge.into())),
-            // The client went away before it had asked for anything.
-            Ok(Err(_)) => None,
-            Err(_) => Some((stream, Refusal::DeadlineExceeded.into())),
+        let answer = match self.read_head(&mut stream, &mut buffer, &pass).await {
+            Ok(()) => {
+                pass.head_is_complete();
+                let _ticket = self.gate.admit().await;
+                self.answer(stream, address, &buffer, watch)
+            }
+            Err(NoHead::Refused(refusal)) => Some((stream, refusal.into())),
+            Err(NoHead::Gone) => None,
         };
         self.keep(buffer);
         if let Some((stream, Answer { bytes, refusal })) = answer {
             refusal.inspect(|refusal| self.own_counters.refused.count(refusal.label()));
             // Whoever does not take the answer in time goes without.
-            let _ = monoio::time::timeout(deadline, say(stream, bytes)).await;
+            let _ = monoio::time::timeout(self.rules.lobby.handshake_deadline, say(stream, bytes)).await;
+        }
+    }
+
+    /// Reads until the head is complete, for as long as the client has the time and the place for it.
+    async fn read_head(&self, stream: &mut TcpStream, buffer: &mut Vec<u8>, pass: &Pass) -> Result<(), NoHead> {
+        let accepted = Instant::now();
+        let mut deadline = accepted + self.rules.lobby.first_byte_deadline;
+        loop {
+            let filled = buffer.len();
+            // A read that is given up keeps its buffer, and the socket is closed behind it: nothing is lost that matters.
+            let reading = pass.unless_displaced(read_more(stream, buffer));
+            match monoio::time::timeout_at(deadline, reading).await {
+                Err(_) => return Err(Refusal::DeadlineExceeded.into()),
+                Ok(None) => return Err(Refusal::Displaced.into()),
+                Ok(Some(Err(_) | Ok(0))) => return Err(NoHead::Gone),
+                Ok(Some(Ok(_))) => {}
+            }
+            if head_ends(buffer, filled) {
+                return Ok(());
+            }
+            if buffer.len() > HEAD_BYTES_MAX {
+                return Err(Refusal::HeadTooLarge.into());
+            }
+            pass.heard();
+            deadline = accepted + self.rules.lobby.handshake_deadline;
         }
     }
 
@@ -163,28 +197,47 @@ impl From<Refusal> for Answer {
     }
 }
 
-/// Reads until the head is complete. False when it is longer than allowed.
-async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<bool> {
-    loop {
-        let filled = buffer.len();
-        if filled == buffer.capacity() {
-            if filled > HEAD_BYTES_MAX {
-                return Ok(false);
-            }
-            buffer.reserve(filled.max(HEAD_BYTES_USUAL));
-        }
-        let (read, slice) = stream.read(std::mem::take(buffer).slice_mut(filled..)).await;
-        *buffer = slice.into_inner();
-        if read? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if head_ends(buffer, filled) {
-            return Ok(true);
-        }
-        if buffer.len() > HEAD_BYTES_MAX {
-            return Ok(false);
-        }
+/// Why there is no head to act on.
+enum NoHead {
+    Refused(Refusal),
+    /// The client went away before it had asked for anything.
+    Gone,
+}
+
+impl From<Refusal> for NoHead {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
+}
+
+/// Failed accepts, which come in thousands when descriptors have run out.
+#[derive(Default)]
+struct Failures {
+    count: u64,
+    told_at: Option<u32>,
+}
+
+impl Failures {
+    /// Counts one. Some, with how many there were since the last time, when it is time to tell.
+    fn count(&mut self, now: Now) -> Option<u64> {
+        self.count += 1;
+        if self.told_at.is_some_and(|told| now.tick() - told < ticks(FAILURES_TOLD_EVERY)) {
+            return None;
+        }
+        self.told_at = Some(now.tick());
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
+/// Appends what has come. Zero at the end of the stream.
+async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let filled = buffer.len();
+    if filled == buffer.capacity() {
+        buffer.reserve(filled.max(HEAD_BYTES_USUAL));
+    }
+    let (read, slice) = stream.read(std::mem::take(buffer).slice_mut(filled..)).await;
+    *buffer = slice.into_inner();
+    read
 }
 
 /// Whether an empty line ends in what was read beyond `filled`.
@@ -195,4 +248,16 @@ fn head_ends(buffer: &[u8], filled: usize) -> bool {
 async fn say(mut stream: TcpStream, bytes: Vec<u8>) -> io::Result<()> {
     stream.write_all(bytes).await.0?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_accepts_are_told_once_per_while_with_their_count() {
+        let mut failures = Failures::default();
+        let told: Vec<u64> = (0..450).filter_map(|n| failures.count(Now { us: n * 50_000, unix_ms: 0 })).collect();
+        assert_eq!(told, [1, 200, 200]);
+    }
 }

@@ -15,6 +15,7 @@ mod delivery;
 pub mod floor;
 pub mod frame;
 mod gate;
+mod heads;
 pub mod id;
 pub mod inspect;
 pub mod io;

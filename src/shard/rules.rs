@@ -1,5 +1,7 @@
 //! What holds for every connection: the configuration as the shards use it, in ticks and bytes, immutable and shared.
 
+use std::time::Duration;
+
 use crate::auth::{Grants, Origins, Verifier};
 
 pub struct Rules {
@@ -36,7 +38,18 @@ pub struct Rules {
     pub close_deadline_ticks: u32,
     pub expiry_warning_s: u64,
 
-    pub handshake_deadline: std::time::Duration,
+    pub lobby: LobbyRules,
+}
+
+/// What holds before the upgrade.
+#[derive(Default)]
+pub struct LobbyRules {
+    /// From accept to the whole request head.
+    pub handshake_deadline: Duration,
+    /// The part of it until the first byte; not longer than the whole.
+    pub first_byte_deadline: Duration,
     /// Handshakes under way at once, per shard.
     pub handshakes_max: usize,
+    /// Of them, of one address and with an incomplete head; 0: no limit.
+    pub handshakes_of_address_max: usize,
 }

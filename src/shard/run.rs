@@ -111,7 +111,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
         sessions: 0,
     };
     let lobby = Lobby {
-        gate: Gate::new(rules.handshakes_max),
+        gate: Gate::new(bell.clone(), rules.lobby.handshakes_max, rules.lobby.handshakes_of_address_max),
         floor: Rc::new(RefCell::new(Floor::new(uring, capacity, room, lane))),
         bell,
         rules,

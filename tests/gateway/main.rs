@@ -25,6 +25,7 @@ mod redis_restart;
 mod refusals;
 mod seccomp;
 mod shutdown;
+mod silent_crowds;
 mod slow_consumers;
 mod slow_handshakes;
 mod token_expiry;

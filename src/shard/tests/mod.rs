@@ -36,7 +36,7 @@ use super::frame::Frame;
 use super::io::memory::{Clock, Memory, Peer};
 use super::io::{InFlight, Io};
 use super::profiles::Profiles;
-use super::rules::Rules;
+use super::rules::{LobbyRules, Rules};
 use super::session::Room;
 use client::{Client, HEAD};
 
@@ -221,8 +221,7 @@ fn rules() -> Rules {
         auth_deadline_ticks: 100,
         close_deadline_ticks: 50,
         expiry_warning_s: 30,
-        handshake_deadline: std::time::Duration::from_secs(5),
-        handshakes_max: 16,
+        lobby: LobbyRules::default(),
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Refusal {
     PathNotFound,
     MethodNotAllowed,
     DeadlineExceeded,
+    /// Its head was still awaited when others needed the place.
+    Displaced,
     WebSocketVersion,
     TooManyFromAddress {
         retry_after_s: u32,
@@ -37,7 +39,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, for those who count by reason.
-    pub const ALL: [Refusal; 18] = [
+    pub const ALL: [Refusal; 19] = [
         Refusal::Malformed,
         Refusal::HttpVersion,
         Refusal::BadHost,
@@ -50,6 +52,7 @@ impl Refusal {
         Refusal::PathNotFound,
         Refusal::MethodNotAllowed,
         Refusal::DeadlineExceeded,
+        Refusal::Displaced,
         Refusal::WebSocketVersion,
         Refusal::TooManyFromAddress { retry_after_s: 0 },
         Refusal::HeadTooLarge,
@@ -98,6 +101,7 @@ impl Refusal {
             PathNotFound              => (404, "not_found", "nothing is served at this path"),
             MethodNotAllowed          => (405, "method_not_allowed", "only GET is allowed"),
             DeadlineExceeded          => (408, "handshake_timeout", "the request did not arrive in time"),
+            Displaced                 => (408, "handshake_displaced", "the request did not arrive before others needed the place"),
             WebSocketVersion          => (426, "websocket_version", "Sec-WebSocket-Version must be 13"),
             TooManyFromAddress { .. } => (429, "too_many_from_address", "too many connections from this address"),
             HeadTooLarge              => (431, "head_too_large", "the request head is too large"),
