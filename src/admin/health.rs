@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State as Shared;
@@ -29,11 +30,25 @@ pub async fn health(Shared(state): Shared<Arc<State>>) -> Json<Health> {
 #[derive(Serialize)]
 pub struct Live {
     live: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
 }
 
-/// That this is answered is all it says.
-pub async fn livez() -> Json<Live> {
-    Json(Live { live: true })
+/// Whether the process does its work. No shard is asked: what a stalled one says of itself is when it last turned.
+pub async fn livez(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Live>) {
+    let reasons = stalls(&state, state.live_stall);
+    let live = reasons.is_empty();
+    (status(live), Json(Live { live, reasons }))
+}
+
+fn stalls(state: &State, longer_than: Duration) -> Vec<String> {
+    let stalled = state.pulse.stalled(longer_than).into_iter();
+    stalled.map(|(shard, stall)| format!("shard {shard} has not turned for {:.1} s", stall.as_secs_f64())).collect()
+}
+
+fn status(good: bool) -> StatusCode {
+    if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 #[derive(Serialize)]
@@ -66,12 +81,12 @@ pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Read
     let mut reasons: Vec<String> = away.map(|source| format!("{} is not connected", source.name)).collect();
     let stuck = state.context.bus.lanes().iter().enumerate().filter(|(_, lane)| lane.is_stuck());
     reasons.extend(stuck.map(|(shard, _)| format!("shard {shard} takes nothing: its lane is full")));
+    reasons.extend(stalls(&state, state.ready_stall));
     if state.is_draining() {
         reasons.insert(0, "draining".into());
     }
     let ready = reasons.is_empty();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready, reasons, sources }))
+    (status(ready), Json(Ready { ready, reasons, sources }))
 }
 
 #[derive(Serialize)]

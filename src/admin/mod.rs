@@ -16,6 +16,7 @@ mod latency;
 mod listing;
 mod metrics;
 mod publish;
+mod pulse;
 mod refusal;
 mod routes;
 mod shards;
@@ -41,6 +42,7 @@ use crate::metrics::{Counters, counters};
 use census::Census;
 use curves::Curves;
 use latency::Intervals;
+use pulse::Pulse;
 use shards::Shards;
 
 /// How long requests that are under way may take when the port closes.
@@ -75,6 +77,11 @@ pub struct Admin {
 struct State {
     context: Context,
     token: Option<Secret>,
+    pulse: Pulse,
+    /// From this on a stalled shard makes the node not ready.
+    ready_stall: Duration,
+    /// From this on a stalled shard makes the process not live.
+    live_stall: Duration,
     shards: Shards,
     census: Census,
     intervals: Intervals,
@@ -95,8 +102,12 @@ pub fn start(settings: &config::Admin, context: Context) -> io::Result<Admin> {
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(POSTING_THREADS).build()?;
     let shards = Shards::new(context.bus.clone());
     let registry = metrics::registry(&context);
+    let pulse = Pulse::new(context.bus.clone(), context.counters.clone());
     let state = State {
         registry,
+        pulse,
+        ready_stall: settings.ready_stall,
+        live_stall: settings.live_stall,
         context,
         token: settings.token.clone(),
         shards,
@@ -104,11 +115,12 @@ pub fn start(settings: &config::Admin, context: Context) -> io::Result<Admin> {
         intervals: Intervals::default(),
         curves: Curves::default(),
     };
-    let router = routes::router(Arc::new(state));
+    let state = Arc::new(state);
+    let router = routes::router(state.clone());
     let (stop, stopped) = watch::channel(false);
     let (alive, ended) = channel::<()>();
     thread::Builder::new().name("admin".into()).spawn(move || {
-        if let Err(error) = runtime.block_on(serve(listener, router, stopped)) {
+        if let Err(error) = runtime.block_on(serve(listener, router, &state.pulse, stopped)) {
             error!(%error, "the admin port has ended");
         }
         // A post that waits in a full lane must not hold up the end.
@@ -118,7 +130,12 @@ pub fn start(settings: &config::Admin, context: Context) -> io::Result<Admin> {
     Ok(Admin { address, stop, ended })
 }
 
-async fn serve(listener: TcpListener, router: axum::Router, stopped: watch::Receiver<bool>) -> io::Result<()> {
+async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    pulse: &Pulse,
+    stopped: watch::Receiver<bool>,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let told = |mut stopped: watch::Receiver<bool>| async move {
         // An error means that the other end is gone, which is as good a reason.
@@ -131,6 +148,7 @@ async fn serve(listener: TcpListener, router: axum::Router, stopped: watch::Rece
     tokio::select! {
         result = axum::serve(listener, router).with_graceful_shutdown(told(stopped.clone())) => result,
         () = grace_over => Ok(()),
+        never = pulse.beat() => match never {},
     }
 }
 

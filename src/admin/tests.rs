@@ -1,7 +1,7 @@
 //! The port as a client sees it, over a real socket, with shards that answer as they are told.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -10,11 +10,20 @@ use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 use super::*;
 use crate::bus::{Command, LaneEnd, Posted};
 use crate::channel::Interest;
+use crate::clock::now_us;
 use crate::metrics::{Latency, Timed};
 use crate::shard::inspect::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
 
 /// How long a message waits for room in a lane.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// A stall that a test can wait for.
+const STALLS: config::Admin = config::Admin {
+    listen: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)),
+    token: None,
+    ready_stall: Duration::from_millis(50),
+    live_stall: Duration::from_millis(500),
+};
 
 /// An admin port and what stands behind it.
 struct Node {
@@ -57,6 +66,8 @@ impl Node {
             let (counters, teller) = (counters[shard].clone(), teller.clone());
             threads.push(thread::spawn(move || serve(shard, end, counters, teller)));
         }
+        // These shards are loops that nobody looks at: as if each had just turned, for ever.
+        counters.iter().for_each(|counters| counters.turned_at_us.set(i64::MAX));
         let context = Context {
             bus,
             counters,
@@ -65,7 +76,7 @@ impl Node {
             sources: vec![Arc::new(SourceStatus::new("redis"))],
             draining: Arc::default(),
         };
-        let settings = config::Admin { listen: SocketAddr::from(([127, 0, 0, 1], 0)), token: token.map(Secret::new) };
+        let settings = config::Admin { token: token.map(Secret::new), ..STALLS };
         let admin = start(&settings, context.clone()).expect("a free port");
         Node { admin, context, interest, shards: threads, told }
     }
@@ -452,10 +463,36 @@ fn a_stuck_lane_is_told_to_whoever_publishes_and_to_whoever_asks() {
     node.stop();
 }
 
+/// The answers to one question, again and again for some time.
+fn asked(node: &Node, path: &str) -> impl Iterator<Item = Answer> {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    std::iter::repeat_with(move || node.get(path)).take_while(move |_| std::time::Instant::now() < deadline)
+}
+
+#[test]
+fn a_shard_that_does_not_turn_is_named_by_readyz_and_later_by_livez() {
+    let node = Node::start(2, None);
+    node.context.sources[0].connected();
+    assert_eq!((node.get("/readyz").status, node.get("/livez").status), (200, 200));
+
+    let turn = |now_us: u64| node.context.counters[1].turned_at_us.set(now_us as i64);
+    turn(now_us());
+    let unready = asked(&node, "/readyz").find(|answer| answer.status == 503).expect("in time");
+    let reasons = unready.json()["reasons"].to_string();
+    assert!(reasons.starts_with("[\"shard 1 has not turned for ") && !reasons.contains("shard 0"), "{reasons}");
+    let dead = asked(&node, "/livez").find(|answer| answer.status == 503).expect("in time");
+    assert_eq!(dead.json()["live"].as_bool(), Some(false));
+    assert!(dead.body.contains("shard 1 has not turned for "), "{}", dead.body);
+
+    turn(u64::MAX >> 1);
+    assert_eq!((node.get("/readyz").status, node.get("/livez").body.as_str()), (200, r#"{"live":true}"#));
+    node.stop();
+}
+
 #[test]
 fn an_address_in_use_is_reported_before_anything_runs() {
     let node = Node::start(1, None);
-    let settings = config::Admin { listen: node.admin.address, token: None };
+    let settings = config::Admin { listen: node.admin.address, ..config::Admin::default() };
     let error = start(&settings, node.context.clone()).err().expect("the port is taken");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     node.stop();

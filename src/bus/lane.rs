@@ -40,7 +40,7 @@ pub struct Lane {
     publications: Sender<Posted>,
     commands: Sender<Posted>,
     state: Arc<State>,
-    pub(super) bell: Bell,
+    pub bell: Bell,
 }
 
 /// One shard's lane, as the shard sees it.

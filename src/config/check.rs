@@ -83,11 +83,13 @@ fn numbers(config: &Config, check: &mut Check<'_>) {
 }
 
 fn times(config: &Config, check: &mut Check<'_>) {
-    let Config { server, auth, limits, heartbeat, .. } = config;
+    let Config { server, admin, auth, limits, heartbeat, .. } = config;
     let zero_is_off = |time: Duration| time.is_zero();
     for (section, name, time, off) in [
         ("server", "drain", server.drain, zero_is_off(server.drain)),
         ("server", "lane_patience", server.lane_patience, false),
+        ("admin", "ready_stall", admin.ready_stall, false),
+        ("admin", "live_stall", admin.live_stall, false),
         ("auth", "deadline", auth.deadline, false),
         ("auth", "expiry_warning", auth.expiry_warning, zero_is_off(auth.expiry_warning)),
         ("auth", "leeway", auth.leeway, zero_is_off(auth.leeway)),
@@ -102,6 +104,11 @@ fn times(config: &Config, check: &mut Check<'_>) {
         if !off && !TIMES.contains(&time) {
             check.problem(section, name, format_args!("{time:?} is not between 10ms and 24h"));
         }
+    }
+    if admin.live_stall < admin.ready_stall {
+        let message =
+            "is shorter than admin.ready_stall: the process would be killed before clients are sent elsewhere";
+        check.warning("admin", "live_stall", message);
     }
     if heartbeat.idle_timeout <= heartbeat.interval {
         let message = "must be longer than heartbeat.interval, or quiet clients are closed before they can answer";

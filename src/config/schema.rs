@@ -64,6 +64,14 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Bearer token of every request to the admin port; required when it is not on loopback.
     pub token: Option<Secret>,
+    /// How long a shard's loop may take to come round before `/readyz` says no. A healthy turn takes milliseconds, so this is
+    /// one that clients notice.
+    #[serde(with = "duration")]
+    pub ready_stall: Duration,
+    /// The same for `/livez`, upon which an orchestrator kills the process with all its connections: what does not come
+    /// round for so long never will.
+    #[serde(with = "duration")]
+    pub live_stall: Duration,
 }
 
 /// Who may connect, and what a session may do.
@@ -240,7 +248,12 @@ impl Default for Server {
 
 impl Default for Admin {
     fn default() -> Admin {
-        Admin { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4001), token: None }
+        Admin {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4001),
+            token: None,
+            ready_stall: seconds(2),
+            live_stall: seconds(15),
+        }
     }
 }
 

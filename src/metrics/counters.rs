@@ -162,4 +162,6 @@ counters! {
     heartbeats_sent: counter,
     /// Turns of the loop.
     turns: counter,
+    /// When the loop last came round, in microseconds since the process started.
+    turned_at_us: gauge,
 }

@@ -40,6 +40,11 @@ impl Bell {
         }
     }
 
+    /// Whether the shard waits to be woken.
+    pub fn is_asleep(&self) -> bool {
+        self.0.sleeps_on.load(Ordering::Relaxed) != AWAKE
+    }
+
     /// Wakes several shards. Those that sleep on the core of the caller come last: they may take it away from the caller at
     /// once, and all others would wait for as long as that lasts.
     pub fn wake_all<'a>(bells: impl Iterator<Item = &'a Self> + Clone) {

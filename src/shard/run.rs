@@ -16,7 +16,7 @@ use monoio::net::TcpStream;
 
 use crate::bus::LaneEnd;
 use crate::channel::{Interest, Table};
-use crate::clock::Now;
+use crate::clock::{Now, now_us};
 use crate::metrics::{Counters, Latency, Timed};
 
 use super::addresses::Addresses;
@@ -128,6 +128,7 @@ async fn turn_until_done(lobby: &Lobby) {
     loop {
         let busy = serve_open(&mut lobby.floor.borrow_mut());
         lobby.gate.refill();
+        lobby.own_counters.turned_at_us.set(now_us() as i64);
         if lobby.is_done() {
             return;
         }
