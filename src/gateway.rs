@@ -21,6 +21,7 @@ use crate::config::{Config, Secret, UserTypeFrom};
 use crate::doctor::{self, Wish};
 use crate::metrics::Counters;
 use crate::shard::addresses::Addresses;
+use crate::shard::proxies::Proxies;
 use crate::shard::rules::{LobbyRules, Rules};
 use crate::shard::run::{self, Seat};
 use crate::{admin, ingress, limits, welcome};
@@ -112,6 +113,8 @@ fn rules(config: &Config) -> Result<Rules, String> {
         issuer: some(&auth.issuer),
         leeway_s: auth.leeway.as_secs(),
     });
+    let server = &config.server;
+    let proxies = Proxies::new(&server.trusted_proxies, server.forwarded_header, server.proxy_protocol);
     Ok(Rules {
         verifier: verifier.map_err(|error| format!("auth: {error}"))?,
         origins: Origins::new(&auth.origins).map_err(|error| format!("auth.origins: {error}"))?,
@@ -139,6 +142,7 @@ fn rules(config: &Config) -> Result<Rules, String> {
             first_byte_deadline: limits.first_byte_deadline.min(limits.handshake_deadline),
             handshakes_max: limits.handshakes,
             handshakes_of_address_max: limits.handshakes_per_address,
+            proxies: proxies.map_err(|error| format!("server.trusted_proxies: {error}"))?,
         },
     })
 }

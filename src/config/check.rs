@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::auth::{Grants, Origins};
+use crate::shard::proxies::Proxies;
 
 use super::finding::Findings;
 use super::{Config, DEVELOPMENT_SECRET, Key, Secret, Sources, UserTypeFrom};
@@ -127,6 +128,12 @@ fn server(config: &Config, check: &mut Check<'_>) {
     }
     if server.id.len() > 64 || !server.id.chars().all(|c| c.is_ascii_graphic()) {
         check.problem("server", "id", "expected at most 64 letters, digits and signs, without blanks");
+    }
+    if let Err(error) = Proxies::new(&server.trusted_proxies, server.forwarded_header, server.proxy_protocol) {
+        check.problem("server", "trusted_proxies", error);
+    }
+    if server.proxy_protocol && server.trusted_proxies.is_empty() {
+        check.problem("server", "proxy_protocol", "needs server.trusted_proxies: from anybody else it is not believed");
     }
     if overlap(server.listen, config.admin.listen) {
         let message = format_args!("{} is the public port already (server.listen)", config.admin.listen);

@@ -191,6 +191,10 @@ fn typed(key: Key, text: &str) -> Result<Value, String> {
             Ok(number) => Ok(number.into()),
             Err(_) => Err(format!("`{text}` is no whole number")),
         },
+        Some(Value::Boolean(_)) => match text.parse::<bool>() {
+            Ok(on) => Ok(on.into()),
+            Err(_) => Err(format!("`{text}` is neither `true` nor `false`")),
+        },
         Some(Value::Array(_)) => {
             Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect::<Vec<_>>().into())
         }

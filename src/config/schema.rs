@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ws::handshake::ForwardedHeader;
+
 use super::{RedisUrl, Secret, address, duration};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -52,6 +54,15 @@ pub struct Server {
     /// beside what Redis keeps for a subscriber that lags (`client-output-buffer-limit pubsub`).
     #[serde(with = "duration")]
     pub lane_patience: Duration,
+    /// Addresses and networks of the proxies in front (`10.0.0.0/8`). What they say of their clients is believed, and the
+    /// limits per address count those clients; nobody else is asked. None by default: whoever is believed can make up
+    /// addresses.
+    pub trusted_proxies: Vec<String>,
+    /// The header in which they say it, one of two: a proxy that writes the one passes on the other as it came.
+    pub forwarded_header: ForwardedHeader,
+    /// They begin every connection with a PROXY protocol header, version 1 or 2. Whoever of them does not is refused: the
+    /// protocol forbids to guess.
+    pub proxy_protocol: bool,
     /// `server_id` in messages and statistics. Empty in the sources: eight random hex digits, new at every start.
     pub id: String,
 }
@@ -241,6 +252,9 @@ impl Default for Server {
             drain: seconds(30),
             backlog: 4096,
             lane_patience: seconds(1),
+            trusted_proxies: vec![],
+            forwarded_header: ForwardedHeader::XForwardedFor,
+            proxy_protocol: false,
             id: String::new(),
         }
     }

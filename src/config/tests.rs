@@ -68,9 +68,11 @@ fn every_key_can_be_set_by_its_variable() {
     for key in Key::all() {
         let value = match (key.to_string().as_str(), &table[key.section].get(key.name)) {
             ("redis.url", _) => "redis://h".to_owned(),
+            ("server.trusted_proxies", _) => "10.0.0.0/8, ::1".to_owned(),
             (_, Some(toml::Value::Array(_))) => "https://a, https://b".to_owned(),
             (_, Some(toml::Value::String(text))) if !key.is_secret() => text.clone(),
             (_, Some(toml::Value::Integer(number))) => number.to_string(),
+            (_, Some(toml::Value::Boolean(on))) => on.to_string(),
             _ => SECRET.to_owned(),
         };
         let variable = key.variable();

@@ -2,14 +2,11 @@
 //!
 //! The order of the checks is what a client is told first: path, upgrade, address, room, origin, token, role.
 
-use std::net::IpAddr;
-
 use crate::auth::TokenError;
 use crate::clock::Now;
 use crate::metrics::{Latency, Timed};
 use crate::ws::handshake::{Refusal, Request, Upgrade, accept_response, json_response, query_param};
 
-use super::addresses::Addresses;
 use super::connection::Details;
 use super::floor::Arrival;
 use super::rules::Rules;
@@ -47,11 +44,11 @@ impl Page {
     }
 }
 
+/// `admitted`: whether the address may connect once more, or after how many seconds.
 pub fn decide(
     request: &Request<'_>,
-    address: IpAddr,
+    admitted: Result<(), u32>,
     rules: &Rules,
-    addresses: &Addresses,
     full: bool,
     now: Now,
     latency: &mut Latency,
@@ -68,7 +65,7 @@ pub fn decide(
         Ok(upgrade) => upgrade,
         Err(refusal) => return Decision::Refuse(refusal),
     };
-    if let Err(retry_after_s) = addresses.admit(address, now) {
+    if let Err(retry_after_s) = admitted {
         return Decision::Refuse(Refusal::TooManyFromAddress { retry_after_s });
     }
     if full {

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use monoio::time::Instant;
 use crate::clock::{Now, ticks};
 use crate::metrics::latency::Stopwatch;
 use crate::metrics::{Counters, Timed};
-use crate::ws::handshake::{HEAD_BYTES_MAX, Refusal, read_request, refusal_response};
+use crate::ws::handshake::{HeadReader, Refusal, read_request, refusal_response};
 
 use super::addresses::{Addresses, customer};
 use super::admission::{Decision, decide};
@@ -63,8 +63,9 @@ impl Lobby {
             match listener.accept().await {
                 Ok((stream, address)) => {
                     self.own_counters.accepted.add(1);
-                    let pass = self.gate.enter(Some(customer(address.ip())), Rank::Silent);
-                    monoio::spawn(self.clone().handshake(stream, address, pass));
+                    let peer = self.greet(address.ip());
+                    let pass = self.gate.enter(peer.counts_for(), peer.rank());
+                    monoio::spawn(self.clone().handshake(stream, peer, pass));
                 }
                 // The client has gone already, or there is no descriptor for it: both pass.
                 Err(error) => {
@@ -82,14 +83,21 @@ impl Lobby {
         self.floor.borrow().is_done() && self.open_connections() == 0
     }
 
-    async fn handshake(self: Rc<Self>, mut stream: TcpStream, address: SocketAddr, pass: Pass) {
+    /// Counts a connect, unless it is for somebody whom the peer has yet to name.
+    fn greet(&self, address: IpAddr) -> Peer {
+        let is_proxy = self.rules.lobby.proxies.trusts(address);
+        let verdict = (!is_proxy).then(|| self.addresses.admit(address, Now::read()));
+        Peer { address, verdict }
+    }
+
+    async fn handshake(self: Rc<Self>, mut stream: TcpStream, mut peer: Peer, pass: Pass) {
         let watch = Stopwatch::start();
         let mut buffer = self.buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES_USUAL));
-        let answer = match self.read_head(&mut stream, &mut buffer, &pass).await {
+        let answer = match self.read_head(&mut stream, &mut buffer, &mut peer, &pass).await {
             Ok(()) => {
                 pass.head_is_complete();
                 let _ticket = self.gate.admit().await;
-                self.answer(stream, address, &buffer, watch)
+                self.answer(stream, peer, &buffer, watch)
             }
             Err(NoHead::Refused(refusal)) => Some((stream, refusal.into())),
             Err(NoHead::Gone) => None,
@@ -103,11 +111,17 @@ impl Lobby {
     }
 
     /// Reads until the head is complete, for as long as the client has the time and the place for it.
-    async fn read_head(&self, stream: &mut TcpStream, buffer: &mut Vec<u8>, pass: &Pass) -> Result<(), NoHead> {
+    async fn read_head(
+        &self,
+        stream: &mut TcpStream,
+        buffer: &mut Vec<u8>,
+        peer: &mut Peer,
+        pass: &Pass,
+    ) -> Result<(), NoHead> {
         let accepted = Instant::now();
         let mut deadline = accepted + self.rules.lobby.first_byte_deadline;
+        let mut head = HeadReader::new(peer.is_proxy() && self.rules.lobby.proxies.proxy_protocol);
         loop {
-            let filled = buffer.len();
             // A read that is given up keeps its buffer, and the socket is closed behind it: nothing is lost that matters.
             let reading = pass.unless_displaced(read_more(stream, buffer));
             match monoio::time::timeout_at(deadline, reading).await {
@@ -116,11 +130,9 @@ impl Lobby {
                 Ok(Some(Err(_) | Ok(0))) => return Err(NoHead::Gone),
                 Ok(Some(Ok(_))) => {}
             }
-            if head_ends(buffer, filled) {
+            if head.read(buffer)? {
+                peer.address = head.client().unwrap_or(peer.address);
                 return Ok(());
-            }
-            if buffer.len() > HEAD_BYTES_MAX {
-                return Err(Refusal::HeadTooLarge.into());
             }
             pass.heard();
             deadline = accepted + self.rules.lobby.handshake_deadline;
@@ -128,25 +140,23 @@ impl Lobby {
     }
 
     /// Acts on a complete request head. What is returned is still to be sent; an upgrade is with the floor.
-    fn answer(
-        &self,
-        stream: TcpStream,
-        address: SocketAddr,
-        received: &[u8],
-        watch: Stopwatch,
-    ) -> Option<(TcpStream, Answer)> {
+    fn answer(&self, stream: TcpStream, peer: Peer, received: &[u8], watch: Stopwatch) -> Option<(TcpStream, Answer)> {
         let now = Now::read();
         let request = match read_request(received) {
             Ok(Some(request)) => request,
             Ok(None) => return Some((stream, Refusal::Malformed.into())),
             Err(bad) => return Some((stream, Refusal::from(bad).into())),
         };
+        let admitted = peer.verdict.unwrap_or_else(|| {
+            let client = self.rules.lobby.proxies.client(peer.address, &request);
+            self.addresses.admit(client, now)
+        });
         let mut floor = self.floor.borrow_mut();
         let full = floor.is_full() || self.open_connections() >= self.rules.connections_max as u64;
         let decision = if floor.is_draining() && request.path == self.rules.path {
             Decision::Refuse(Refusal::Draining { retry_after_s: 1 })
         } else {
-            decide(&request, address.ip(), &self.rules, &self.addresses, full, now, floor.latency())
+            decide(&request, admitted, &self.rules, full, now, floor.latency())
         };
         match decision {
             Decision::Refuse(refusal) => Some((stream, refusal.into())),
@@ -197,6 +207,29 @@ impl From<Refusal> for Answer {
     }
 }
 
+/// Who has connected.
+#[derive(Clone, Copy)]
+struct Peer {
+    address: IpAddr,
+    /// Whether it may connect once more, or after how many seconds. None while it speaks for others.
+    verdict: Option<Result<(), u32>>,
+}
+
+impl Peer {
+    fn is_proxy(&self) -> bool {
+        self.verdict.is_none()
+    }
+
+    /// Whose share of the handshakes it takes.
+    fn counts_for(&self) -> Option<IpAddr> {
+        (!self.is_proxy()).then(|| customer(self.address))
+    }
+
+    fn rank(&self) -> Rank {
+        if self.verdict.is_some_and(|verdict| verdict.is_err()) { Rank::Unwelcome } else { Rank::Silent }
+    }
+}
+
 /// Why there is no head to act on.
 enum NoHead {
     Refused(Refusal),
@@ -238,11 +271,6 @@ async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<u
     let (read, slice) = stream.read(std::mem::take(buffer).slice_mut(filled..)).await;
     *buffer = slice.into_inner();
     read
-}
-
-/// Whether an empty line ends in what was read beyond `filled`.
-fn head_ends(buffer: &[u8], filled: usize) -> bool {
-    buffer[filled.saturating_sub(3)..].windows(4).any(|w| w == b"\r\n\r\n")
 }
 
 async fn say(mut stream: TcpStream, bytes: Vec<u8>) -> io::Result<()> {

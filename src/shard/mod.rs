@@ -23,6 +23,7 @@ mod lobby;
 mod orders;
 pub mod outbox;
 pub mod profiles;
+pub mod proxies;
 pub mod rules;
 pub mod run;
 pub mod session;

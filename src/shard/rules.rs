@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::auth::{Grants, Origins, Verifier};
 
+use super::proxies::Proxies;
+
 pub struct Rules {
     pub verifier: Verifier,
     pub origins: Origins,
@@ -52,4 +54,5 @@ pub struct LobbyRules {
     pub handshakes_max: usize,
     /// Of them, of one address and with an incomplete head; 0: no limit.
     pub handshakes_of_address_max: usize,
+    pub proxies: Proxies,
 }

@@ -20,6 +20,7 @@ mod nothing_left_behind;
 mod order;
 mod ports;
 mod protocol_conformance;
+mod proxies;
 mod publishing;
 mod redis_restart;
 mod refusals;

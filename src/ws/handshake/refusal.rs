@@ -6,6 +6,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
     Malformed,
+    /// A trusted proxy did not say for whom it connects, or not in the form that was agreed on.
+    BadProxyHeader,
     HttpVersion,
     BadHost,
     UpgradeMissing,
@@ -39,8 +41,9 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, for those who count by reason.
-    pub const ALL: [Refusal; 19] = [
+    pub const ALL: [Refusal; 20] = [
         Refusal::Malformed,
+        Refusal::BadProxyHeader,
         Refusal::HttpVersion,
         Refusal::BadHost,
         Refusal::UpgradeMissing,
@@ -90,6 +93,7 @@ impl Refusal {
         use Refusal::*;
         match self {
             Malformed                 => (400, "malformed_request", "not a valid HTTP/1.1 request"),
+            BadProxyHeader            => (400, "bad_proxy_header", "a PROXY protocol header was expected"),
             HttpVersion               => (400, "http_version", "a WebSocket upgrade needs HTTP/1.1"),
             BadHost                   => (400, "bad_host", "exactly one Host header is needed"),
             UpgradeMissing            => (400, "upgrade_missing", "Upgrade: websocket is missing"),

@@ -1,0 +1,99 @@
+//! Which proxies stand in front, and so for whom a connection counts: the nearest hop that is not one of them.
+//!
+//! Immutable, a part of the rules. Without a trusted network every peer is a client, whatever it says.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::ws::handshake::{ForwardedHeader, Request};
+
+#[derive(Default)]
+pub struct Proxies {
+    trusted: Vec<IpNet>,
+    header: ForwardedHeader,
+    /// They begin with a PROXY header.
+    pub proxy_protocol: bool,
+}
+
+impl Proxies {
+    /// Of addresses and networks such as `10.0.0.0/8`.
+    pub fn new(trusted: &[String], header: ForwardedHeader, proxy_protocol: bool) -> Result<Self, String> {
+        let trusted = trusted.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
+        Ok(Self { trusted, header, proxy_protocol })
+    }
+
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// For whom a request from `peer` counts. A proxy that does not say counts for itself.
+    pub fn client(&self, peer: IpAddr, request: &Request<'_>) -> IpAddr {
+        let mut nearest = peer;
+        if !self.trusts(peer) {
+            return nearest;
+        }
+        for hop in self.header.hops(request) {
+            let Some(hop) = hop else { break };
+            nearest = hop;
+            if !self.trusts(hop) {
+                break;
+            }
+        }
+        nearest
+    }
+}
+
+fn parse(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(|address| address.to_canonical().into()));
+    network.map_err(|_| format!("`{text}` is no address or network such as `10.0.0.0/8`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::handshake::read_request;
+
+    fn proxies(trusted: &[&str]) -> Proxies {
+        let trusted: Vec<String> = trusted.iter().map(|text| (*text).into()).collect();
+        Proxies::new(&trusted, ForwardedHeader::XForwardedFor, false).expect("networks")
+    }
+
+    fn client(proxies: &Proxies, peer: &str, forwarded: &str) -> String {
+        let head = format!("GET / HTTP/1.1\r\nX-Forwarded-For: {forwarded}\r\n\r\n");
+        let request = read_request(head.as_bytes()).expect("valid").expect("complete");
+        proxies.client(peer.parse().expect("an address"), &request).to_string()
+    }
+
+    #[test]
+    fn the_nearest_that_is_no_proxy_of_ours_is_the_client() {
+        let proxies = proxies(&["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]);
+        for (peer, forwarded, expected) in [
+            ("10.1.1.1", "6.6.6.6, 198.51.100.7", "198.51.100.7"),
+            ("10.1.1.1", "6.6.6.6, 198.51.100.7, 10.2.2.2, 192.0.2.1", "198.51.100.7"),
+            ("2001:db8::9", "198.51.100.7", "198.51.100.7"),
+            ("::ffff:10.1.1.1", "198.51.100.7", "198.51.100.7"),
+            ("10.1.1.1", "10.3.3.3, 10.2.2.2", "10.3.3.3"),
+            ("10.1.1.1", "6.6.6.6, unknown", "10.1.1.1"),
+            ("10.1.1.1", "6.6.6.6, unknown, 10.2.2.2", "10.2.2.2"),
+            ("10.1.1.1", "", "10.1.1.1"),
+            ("198.51.100.9", "6.6.6.6", "198.51.100.9"),
+        ] {
+            assert_eq!(client(&proxies, peer, forwarded), expected, "{peer} says {forwarded}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_believed_by_default() {
+        assert_eq!(client(&Proxies::default(), "127.0.0.1", "6.6.6.6"), "127.0.0.1");
+    }
+
+    #[test]
+    fn what_is_no_network_is_named() {
+        for bad in ["10.0.0.0/33", "proxy.example", "", "10.0.0.0/"] {
+            let refused = Proxies::new(&[bad.into()], ForwardedHeader::default(), false).err();
+            assert!(refused.is_some_and(|error| error.contains(&format!("`{bad}`"))), "{bad}");
+        }
+    }
+}
