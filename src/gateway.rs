@@ -33,7 +33,9 @@ pub fn serve(config: &Config) -> io::Result<()> {
     let capacity = limits::slots_per_shard(open_files, shard_count, config.server.max_connections);
     tell_what_the_host_lacks(config, shard_count);
 
-    let rules = Arc::new(rules(config).map_err(io::Error::other)?);
+    let handshakes_max =
+        limits::handshakes_per_shard(open_files, shard_count, config.admin.connections, config.limits.handshakes);
+    let rules = Arc::new(rules(config, handshakes_max).map_err(io::Error::other)?);
     let listeners = listen(config.server.listen, config.server.backlog, shard_count)?;
     let public = listeners[0].local_addr()?;
     let interest = Arc::<Interest>::default();
@@ -104,7 +106,7 @@ fn tell_what_the_host_lacks(config: &Config, shards: usize) {
     report.short().iter().for_each(|line| tracing::info!("{line}"));
 }
 
-fn rules(config: &Config) -> Result<Rules, String> {
+fn rules(config: &Config, handshakes_max: usize) -> Result<Rules, String> {
     let (auth, limits, heartbeat) = (&config.auth, &config.limits, &config.heartbeat);
     let some = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
     let verifier = Verifier::new(&VerifierSettings {
@@ -140,7 +142,7 @@ fn rules(config: &Config) -> Result<Rules, String> {
         lobby: LobbyRules {
             handshake_deadline: limits.handshake_deadline,
             first_byte_deadline: limits.first_byte_deadline.min(limits.handshake_deadline),
-            handshakes_max: limits.handshakes,
+            handshakes_max,
             handshakes_of_address_max: limits.handshakes_per_address,
             proxies: proxies.map_err(|error| format!("server.trusted_proxies: {error}"))?,
         },

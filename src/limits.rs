@@ -8,6 +8,14 @@ const SLOTS_DEFAULT: usize = 4 << 20;
 /// The largest file table of one ring (`IORING_MAX_FIXED_FILES`, Linux 5.13 and later).
 const SLOTS_PER_RING_MAX: usize = 1 << 20;
 
+/// Descriptors of the process beside clients and shards: standard streams, runtimes, listeners, sources with their
+/// reconnects, what is opened to be read once; with room to spare.
+const PROCESS_DESCRIPTORS: usize = 64;
+
+/// Two rings, the bell and its duplicates, the listener; and a turn's newcomers, who may have displaced others whose refusal
+/// is still being sent.
+const SHARD_DESCRIPTORS: usize = 40;
+
 /// Keeps the kernel from backing memory with huge pages of 2 MiB. The allocator asks for them, and every size class and every
 /// shard would round up to one: measured with 15,000 connections, 775 bytes a connection instead of 280.
 pub fn keep_pages_small() {
@@ -45,6 +53,13 @@ pub fn slots_per_shard(open_files: usize, shards: usize, connections_max: usize)
     wanted.min(open_files).min(SLOTS_PER_RING_MAX)
 }
 
+/// How many handshakes of `asked` one shard may have under way, so that descriptors remain for everything else: clients
+/// that are being let in have ordinary descriptors, and a flood of them must not take those of the admin port.
+pub fn handshakes_per_shard(open_files: usize, shards: usize, admin_connections: usize, asked: usize) -> usize {
+    let kept = PROCESS_DESCRIPTORS + shards * SHARD_DESCRIPTORS + admin_connections;
+    asked.min(open_files.saturating_sub(kept) / shards).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +69,15 @@ mod tests {
         assert_eq!(slots_per_shard(20_000, 2, 0), 20_000);
         assert_eq!(slots_per_shard(usize::MAX, 2, 0), SLOTS_PER_RING_MAX);
         assert_eq!(slots_per_shard(1 << 30, 64, 0), SLOTS_DEFAULT / 64);
+    }
+
+    #[test]
+    fn handshakes_leave_descriptors_for_the_admin_port() {
+        assert_eq!(handshakes_per_shard(1 << 20, 64, 256, 1024), 1024);
+        let (shards, admin) = (118, 256);
+        let handshakes = handshakes_per_shard(20_000, shards, admin, 1024);
+        assert!(handshakes > 100 && shards * (handshakes + SHARD_DESCRIPTORS) + admin + PROCESS_DESCRIPTORS <= 20_000);
+        assert_eq!(handshakes_per_shard(100, 2, 256, 1024), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! points; with nobody looking nothing is asked. A page that is opened while another one is there has the curves at once.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::clock::Now;
 use crate::metrics::{Counters, Latency, Timed, process};
 use crate::shard::inspect::TypeCount;
 
-use super::{State, latency};
+use super::{State, aside, latency};
 
 /// Pages ask once a second, a little early or late.
 const FRESH_FOR: Duration = Duration::from_millis(900);
@@ -32,7 +33,7 @@ pub struct Curves(Mutex<Log>);
 struct Log {
     last: Option<Moment>,
     points: VecDeque<Point>,
-    by_type: Vec<TypeCount>,
+    by_type: Arc<[TypeCount]>,
     note: Option<&'static str>,
 }
 
@@ -66,7 +67,7 @@ pub struct Point {
 /// What was seen last, and the points that a page does not have yet.
 pub struct View {
     pub points: Vec<Point>,
-    pub by_type: Vec<TypeCount>,
+    pub by_type: Arc<[TypeCount]>,
     pub note: Option<&'static str>,
 }
 
@@ -92,8 +93,13 @@ impl Log {
         let is_whole = timed.as_ref().is_ok_and(|a| whole(a.note())) && types.as_ref().is_ok_and(|a| whole(a.note()));
         self.note = (!is_whole).then_some("some shards did not answer in time");
         // A sum that lacks a shard would look like a change.
-        let timed = timed.ok().filter(|answers| whole(answers.note())).map(|answers| latency::merge(&answers.values));
-        self.by_type = types.map(|answers| by_type(answers.values.into_iter().flatten())).unwrap_or_default();
+        let timed = timed.ok().filter(|answers| whole(answers.note()));
+        let merge = move || {
+            let types = types.map(|answers| by_type(answers.values.into_iter().flatten())).unwrap_or_default();
+            (timed.map(|answers| latency::merge(&answers.values)), types)
+        };
+        let (timed, types) = aside(merge).await.unwrap_or_default();
+        self.by_type = types;
         let moment = Moment {
             at: Now::read(),
             messages_received: state.total(|counters| &counters.messages_received),
@@ -131,14 +137,14 @@ impl Point {
 }
 
 /// Sessions by type over all shards, the most frequent first.
-fn by_type(counts: impl Iterator<Item = TypeCount>) -> Vec<TypeCount> {
+fn by_type(counts: impl Iterator<Item = TypeCount>) -> Arc<[TypeCount]> {
     let mut sums: HashMap<Box<str>, usize> = HashMap::new();
     for count in counts {
         *sums.entry(count.user_type).or_default() += count.sessions;
     }
     let mut merged: Vec<_> = sums.into_iter().map(|(user_type, sessions)| TypeCount { user_type, sessions }).collect();
     merged.sort_unstable_by(|a, b| b.sessions.cmp(&a.sessions).then_with(|| a.user_type.cmp(&b.user_type)));
-    merged
+    merged.into()
 }
 
 fn between(earlier: Now, later: Now) -> Duration {

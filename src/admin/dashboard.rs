@@ -100,10 +100,10 @@ pub async fn numbers(
     query: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<Numbers>, Refusal> {
     let Query(Which { after }) = query?;
-    let View { points, mut by_type, note } = state.curves.view(&state, after).await;
+    let View { points, by_type, note } = state.curves.view(&state, after).await;
     let sessions = state.level(|counters| &counters.sessions);
     let typed: usize = by_type.iter().map(|count| count.sessions).sum();
-    let other_types = by_type.split_off(by_type.len().min(TYPES_MAX));
+    let (listed, others) = by_type.split_at(by_type.len().min(TYPES_MAX));
     let closed = sums(&state, |counters| &counters.closed);
     Ok(Json(Numbers {
         server_id: state.context.server_id.clone(),
@@ -114,8 +114,8 @@ pub async fn numbers(
         sessions,
         users: state.level(|counters| &counters.users),
         shards: state.context.counters.iter().map(|counters| ShardLine::of(counters)).collect(),
-        user_types: by_type.into_iter().map(|c| TypeLine { name: c.user_type, sessions: c.sessions }).collect(),
-        other_types: other_types.iter().map(|count| count.sessions as u64).sum(),
+        user_types: listed.iter().map(|c| TypeLine { name: c.user_type.clone(), sessions: c.sessions }).collect(),
+        other_types: others.iter().map(|count| count.sessions as u64).sum(),
         without_type: sessions.saturating_sub(typed as u64),
         slow: Slow {
             outbox_bytes: state.level(|counters| &counters.outbox_bytes),

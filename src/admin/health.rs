@@ -13,9 +13,9 @@ use crate::bus::Command;
 use crate::clock::now_us;
 use crate::ingress::status::{Link, SourceState, SourceStatus};
 
-use super::State;
 use super::census::Subscriptions;
 use super::refusal::Refusal;
+use super::{State, aside};
 
 #[derive(Serialize)]
 pub struct Health {
@@ -106,10 +106,14 @@ pub async fn stats(Shared(state): Shared<Arc<State>>) -> Result<Json<Stats>, Ref
     let ask = state.shards.ask(|bus, answer| bus.to_all(|| Command::Types { answer: answer.clone() }));
     let answers = ask.await?;
     let note = answers.note();
-    let mut by_user_type = BTreeMap::new();
-    for count in answers.values.into_iter().flatten() {
-        *by_user_type.entry(count.user_type).or_default() += count.sessions;
-    }
+    let sum = || {
+        let mut by_user_type = BTreeMap::new();
+        for count in answers.values.into_iter().flatten() {
+            *by_user_type.entry(count.user_type).or_default() += count.sessions;
+        }
+        by_user_type
+    };
+    let by_user_type = aside(sum).await?;
     Ok(Json(Stats {
         server_id: state.context.server_id.clone(),
         total_connections: state.open_connections(),

@@ -23,9 +23,9 @@ use crate::clock::Now;
 use crate::metrics::Latency;
 use crate::shard::inspect::ShardLatency;
 
-use super::State;
 use super::refusal::Refusal;
 use super::shards::Answers;
+use super::{State, aside};
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,7 +50,7 @@ enum Format {
 
 /// What was found at the previous reading, by shard.
 #[derive(Default)]
-pub struct Intervals(Mutex<Option<Previous>>);
+pub struct Intervals(Arc<Mutex<Option<Previous>>>);
 
 struct Previous {
     at: Now,
@@ -129,13 +129,14 @@ pub fn merge<'a>(shards: impl IntoIterator<Item = &'a ShardLatency>) -> Latency 
 
 async fn answer(state: &State, which: Which) -> Result<Response, Refusal> {
     let reading = if which.interval { state.intervals.read(state).await? } else { since_start(state).await? };
-    Ok(match which.format {
+    aside(move || match which.format {
         Format::Json => Json(Report::new(reading, which.shards)).into_response(),
         Format::Hlog => {
             let headers: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
             (headers, log(&reading, which.shards)).into_response()
         }
     })
+    .await
 }
 
 async fn since_start(state: &State) -> Result<Reading, Refusal> {
@@ -149,22 +150,28 @@ async fn since_start(state: &State) -> Result<Reading, Refusal> {
 impl Intervals {
     async fn read(&self, state: &State) -> Result<Reading, Refusal> {
         // Held while asking: two readers at once get two intervals, one after the other.
-        let mut previous = self.0.lock().await;
-        let mut reading = since_start(state).await?;
-        let previous = previous.get_or_insert_with(|| Previous {
-            at: state.context.started,
-            shards: vec![None; state.context.counters.len()],
-        });
-        reading.from = std::mem::replace(&mut previous.at, reading.until);
+        let mut previous = self.0.clone().lock_owned().await;
+        let reading = since_start(state).await?;
+        let (at, shards) = (state.context.started, state.context.counters.len());
+        let subtract =
+            move || previous.get_or_insert_with(|| Previous { at, shards: vec![None; shards] }).replace(reading);
+        aside(subtract).await
+    }
+}
+
+impl Previous {
+    /// Takes the place of what it was, and returns what came since then.
+    fn replace(&mut self, mut reading: Reading) -> Reading {
+        reading.from = std::mem::replace(&mut self.at, reading.until);
         for ShardLatency { shard, latency } in &mut reading.shards {
-            let Some(place) = previous.shards.get_mut(*shard) else { continue };
+            let Some(place) = self.shards.get_mut(*shard) else { continue };
             let total = latency.clone();
             if let Some(before) = place {
                 *latency = total.since(before);
             }
             *place = Some(total);
         }
-        Ok(reading)
+        reading
     }
 }
 

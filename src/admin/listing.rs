@@ -2,17 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
 
 use crate::bus::Command;
 use crate::shard::inspect::{ChannelList, ConnectionInfo};
 
-use super::State;
 use super::refusal::Refusal;
+use super::{State, aside};
+
+/// Listings under way at once; further ones wait. From a large node the answer to one can take a hundred megabytes.
+pub const LISTINGS_MAX: usize = 2;
+
+const LISTING_DEADLINE: Duration = Duration::from_secs(3);
 
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 10_000;
@@ -62,10 +71,11 @@ pub struct ChannelLine {
 pub async fn connections(
     Shared(state): Shared<Arc<State>>,
     query: Result<Query<WhichConnections>, QueryRejection>,
-) -> Result<Json<Connections>, Refusal> {
+) -> Result<Response, Refusal> {
     let Query(WhichConnections { limit, user }) = query?;
     let limit = bounded(limit);
     let one_user = user.is_some();
+    let _turn = turn(&state).await?;
     // Of one user there are few, and their number is only known by counting them.
     let asked = if one_user { LIMIT_MAX } else { limit };
     let ask = state.shards.ask(move |bus, answer| {
@@ -73,27 +83,42 @@ pub async fn connections(
     });
     let answers = ask.await?;
     let note = answers.note();
-    let mut connections: Vec<_> = answers.values.into_iter().flatten().collect();
-    connections.sort_unstable_by_key(|connection| (connection.shard, connection.slot));
-    let total = if one_user { connections.len() } else { state.open_connections() as usize };
-    connections.truncate(limit);
-    Ok(Json(Connections { total, connections, note }))
+    let open = (!one_user).then(|| state.open_connections() as usize);
+    let list = move || {
+        let mut connections: Vec<_> = answers.values.into_iter().flatten().collect();
+        connections.sort_unstable_by_key(|connection| (connection.shard, connection.slot));
+        let total = open.unwrap_or(connections.len());
+        connections.truncate(limit);
+        Json(Connections { total, connections, note }).into_response()
+    };
+    aside(list).await
 }
 
 pub async fn channels(
     Shared(state): Shared<Arc<State>>,
     query: Result<Query<WhichChannels>, QueryRejection>,
-) -> Result<Json<Channels>, Refusal> {
+) -> Result<Response, Refusal> {
     let Query(WhichChannels { limit, prefix }) = query?;
     let limit = bounded(limit);
     let prefix: Arc<str> = prefix.into();
+    let _turn = turn(&state).await?;
     let ask = state.shards.ask(move |bus, answer| {
         bus.to_all(|| Command::Channels { prefix: prefix.clone(), limit: CHANNELS_PER_SHARD, answer: answer.clone() })
     });
     let answers = ask.await?;
-    let note = answers.note().or_else(|| estimate(&answers.values));
-    let (total, channels) = merge(answers.values, limit);
-    Ok(Json(Channels { total, channels, note }))
+    let list = move || {
+        let note = answers.note().or_else(|| estimate(&answers.values));
+        let (total, channels) = merge(answers.values, limit);
+        Json(Channels { total, channels, note }).into_response()
+    };
+    aside(list).await
+}
+
+async fn turn(state: &State) -> Result<SemaphorePermit<'_>, Refusal> {
+    match timeout(LISTING_DEADLINE, state.listings.acquire()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Refusal::Busy),
+    }
 }
 
 fn bounded(limit: Option<usize>) -> usize {

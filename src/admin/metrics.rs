@@ -16,12 +16,19 @@ use crate::ingress::export::Sources;
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
 
-use super::{Context, State, latency};
+use super::refusal::Refusal;
+use super::{Context, State, aside, latency};
 
-pub async fn metrics(Shared(state): Shared<Arc<State>>) -> ([(HeaderName, &'static str); 1], String) {
+type Page = ([(HeaderName, &'static str); 1], String);
+
+pub async fn metrics(Shared(state): Shared<Arc<State>>) -> Result<Page, Refusal> {
     // Shards that do not answer are missing in the histograms; everything else is read without them.
-    let timed = latency::ask(&state).await.map(|answers| latency::merge(&answers.values));
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], export::text(&state.registry, timed.ok().as_ref()))
+    let timed = latency::ask(&state).await.ok();
+    let text = move || {
+        let timed = timed.map(|answers| latency::merge(&answers.values));
+        export::text(&state.registry, timed.as_ref())
+    };
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], aside(text).await?))
 }
 
 /// Everything that is on the page. A further kind of metric is a further collector here.

@@ -5,16 +5,24 @@
 //! A further page or endpoint is a further file and one line there. What a handler needs of the process is in [`Context`];
 //! what it needs of the shards it reads from their counters, or asks through their lanes ([`shards`]).
 //!
-//! Invariant: a handler never blocks the runtime. What finds no room in a lane waits for it on a blocking thread.
+//! The port itself ([`port`]) has deadlines for everything that a client may be slow at, a limit of connections ([`guests`]) and
+//! of the bodies that arrive at once ([`bodies`]), so that a probe is answered whatever others do.
+//!
+//! Invariant: a handler never blocks the runtime. What finds no room in a lane waits for it on a blocking thread, and answers that
+//! may be large are put together on one ([`aside`]).
 
+mod bodies;
 mod census;
 mod curves;
 mod dashboard;
 mod guard;
+mod guests;
 mod health;
 mod latency;
 mod listing;
 mod metrics;
+mod patience;
+mod port;
 mod publish;
 mod pulse;
 mod refusal;
@@ -30,7 +38,8 @@ use std::thread;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
 use tracing::error;
 
 use crate::bus::Bus;
@@ -39,17 +48,21 @@ use crate::config::{self, Secret};
 use crate::ingress::SourceStatus;
 use crate::metrics::{Counters, counters};
 
+use bodies::Bodies;
 use census::Census;
 use curves::Curves;
 use latency::Intervals;
+use listing::LISTINGS_MAX;
+use port::Port;
 use pulse::Pulse;
+use refusal::Refusal;
 use shards::Shards;
 
 /// How long requests that are under way may take when the port closes.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// Threads that wait for room in the lanes; more would only wait as well.
-const POSTING_THREADS: usize = 8;
+/// Threads that wait for room in the lanes or put answers together; more would only wait as well.
+const BLOCKING_THREADS: usize = 8;
 
 /// What the port shows and acts on.
 #[derive(Clone)]
@@ -86,6 +99,9 @@ struct State {
     census: Census,
     intervals: Intervals,
     curves: Curves,
+    bodies: Bodies,
+    /// Held by whoever lists connections or channels: one answer of a large node is some hundred megabytes.
+    listings: Semaphore,
     registry: Registry,
 }
 
@@ -99,7 +115,7 @@ pub fn start(settings: &config::Admin, context: Context) -> io::Result<Admin> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(POSTING_THREADS).build()?;
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
     let shards = Shards::new(context.bus.clone());
     let registry = metrics::registry(&context);
     let pulse = Pulse::new(context.bus.clone(), context.counters.clone());
@@ -114,13 +130,21 @@ pub fn start(settings: &config::Admin, context: Context) -> io::Result<Admin> {
         census: Census::default(),
         intervals: Intervals::default(),
         curves: Curves::default(),
+        bodies: Bodies::new(settings.transfer_deadline),
+        listings: Semaphore::new(LISTINGS_MAX),
     };
     let state = Arc::new(state);
-    let router = routes::router(state.clone());
+    let port = Port::new(listener, routes::router(state.clone()), settings);
     let (stop, stopped) = watch::channel(false);
     let (alive, ended) = channel::<()>();
     thread::Builder::new().name("admin".into()).spawn(move || {
-        if let Err(error) = runtime.block_on(serve(listener, router, &state.pulse, stopped)) {
+        let serve = async {
+            tokio::select! {
+                result = port.serve(stopped) => result,
+                never = state.pulse.beat() => match never {},
+            }
+        };
+        if let Err(error) = runtime.block_on(serve) {
             error!(%error, "the admin port has ended");
         }
         // A post that waits in a full lane must not hold up the end.
@@ -130,26 +154,9 @@ pub fn start(settings: &config::Admin, context: Context) -> io::Result<Admin> {
     Ok(Admin { address, stop, ended })
 }
 
-async fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    pulse: &Pulse,
-    stopped: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let told = |mut stopped: watch::Receiver<bool>| async move {
-        // An error means that the other end is gone, which is as good a reason.
-        let _ = stopped.changed().await;
-    };
-    let grace_over = async {
-        told(stopped.clone()).await;
-        tokio::time::sleep(STOP_GRACE).await;
-    };
-    tokio::select! {
-        result = axum::serve(listener, router).with_graceful_shutdown(told(stopped.clone())) => result,
-        () = grace_over => Ok(()),
-        never = pulse.beat() => match never {},
-    }
+/// Does what takes time on another thread, so that probes are answered meanwhile.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    spawn_blocking(work).await.map_err(|_| Refusal::NoAnswer)
 }
 
 impl Admin {

@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use super::refusal::Refusal;
-use super::{State, dashboard, guard, health, latency, listing, metrics, publish};
+use super::{State, bodies, dashboard, guard, health, latency, listing, metrics, publish};
 
 pub fn router(state: Arc<State>) -> Router {
     Router::new()
@@ -31,6 +31,7 @@ pub fn router(state: Arc<State>) -> Router {
         .fallback(async || Refusal::PathNotFound)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(publish::MESSAGE_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(state.clone(), bodies::gather))
         .layer(middleware::from_fn_with_state(state.clone(), guard::check))
         .with_state(state)
 }

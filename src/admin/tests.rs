@@ -23,6 +23,9 @@ const STALLS: config::Admin = config::Admin {
     token: None,
     ready_stall: Duration::from_millis(50),
     live_stall: Duration::from_millis(500),
+    connections: 256,
+    head_deadline: Duration::from_secs(10),
+    transfer_deadline: Duration::from_secs(10),
 };
 
 /// An admin port and what stands behind it.
@@ -656,4 +659,14 @@ fn parse_metrics(page: &str) -> std::collections::HashMap<String, f64> {
         }
     }
     samples
+}
+
+#[tokio::test]
+async fn a_large_answer_is_put_together_while_others_are_served() {
+    let (finish, finished) = mpsc::channel();
+    let large = tokio::spawn(aside(move || finished.recv()));
+    // On this thread nothing blocks, or this would not be reached.
+    tokio::task::yield_now().await;
+    finish.send(()).expect("it is at work");
+    assert_eq!(large.await.expect("no panic"), Ok(Ok(())));
 }

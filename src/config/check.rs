@@ -19,6 +19,8 @@ const SECRET_BYTES_MIN: usize = 32;
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The kernel's backlog is a signed 32-bit number.
 const BACKLOG_MAX: usize = i32::MAX as usize;
+/// Descriptors are kept aside for all of them, and each may hold a request's head.
+const ADMIN_CONNECTIONS_MAX: usize = 4096;
 /// More shards than this share few cores among many rings, which only costs.
 const SHARDS_MAX: usize = 128;
 /// Below, timers would fire at every turn of the loop; above, it is a slip of the unit.
@@ -62,6 +64,7 @@ fn numbers(config: &Config, check: &mut Check<'_>) {
     for (section, name, value, bounds) in [
         ("server", "shards", config.server.shards, 0..=SHARDS_MAX),
         ("server", "backlog", config.server.backlog as usize, 1..=BACKLOG_MAX),
+        ("admin", "connections", config.admin.connections, 1..=ADMIN_CONNECTIONS_MAX),
         ("limits", "message_bytes", limits.message_bytes, 1..=MESSAGE_BYTES_MAX),
         ("limits", "outbox_bytes", limits.outbox_bytes, 1..=u32::MAX as usize),
         ("limits", "channels_per_connection", limits.channels_per_connection, 1..=u16::MAX as usize),
@@ -91,6 +94,8 @@ fn times(config: &Config, check: &mut Check<'_>) {
         ("server", "lane_patience", server.lane_patience, false),
         ("admin", "ready_stall", admin.ready_stall, false),
         ("admin", "live_stall", admin.live_stall, false),
+        ("admin", "head_deadline", admin.head_deadline, false),
+        ("admin", "transfer_deadline", admin.transfer_deadline, false),
         ("auth", "deadline", auth.deadline, false),
         ("auth", "expiry_warning", auth.expiry_warning, zero_is_off(auth.expiry_warning)),
         ("auth", "leeway", auth.leeway, zero_is_off(auth.leeway)),

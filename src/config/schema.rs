@@ -83,6 +83,15 @@ pub struct Admin {
     /// round for so long never will.
     #[serde(with = "duration")]
     pub live_stall: Duration,
+    /// Connections at once. Beyond it the one that has waited longest for a request makes room, and where all are in the
+    /// middle of one the newcomer gets 503. Scrapers, probes and backends of a node are some dozens.
+    pub connections: usize,
+    /// Until the head of a request has come whole; a connection that is kept alive waits no longer for the next one.
+    #[serde(with = "duration")]
+    pub head_deadline: Duration,
+    /// Until the body of a request has come whole, and how long a client may take nothing of its answer.
+    #[serde(with = "duration")]
+    pub transfer_deadline: Duration,
 }
 
 /// Who may connect, and what a session may do.
@@ -267,6 +276,9 @@ impl Default for Admin {
             token: None,
             ready_stall: seconds(2),
             live_stall: seconds(15),
+            connections: 256,
+            head_deadline: seconds(10),
+            transfer_deadline: seconds(30),
         }
     }
 }

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin_port;
 mod auth_message;
 mod configuration;
 mod dashboard;

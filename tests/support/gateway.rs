@@ -43,18 +43,33 @@ impl Gateway {
         Gateway::start_until("/livez", config, &[])
     }
 
+    /// Starts a gateway that may have so many files open.
+    #[track_caller]
+    pub fn start_with_open_files(config: Config, open_files: usize) -> Gateway {
+        Gateway::start_by("/readyz", config, &[], || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit -n {open_files} && exec \"$0\" \"$@\"")]).arg(command().get_program());
+            shell
+        })
+    }
+
     /// Starts a gateway without a configuration file, the addresses given by flags.
     #[track_caller]
     pub fn start_bare() -> Gateway {
-        Gateway::attempt("/readyz", |_, public, admin| {
+        Gateway::attempt("/readyz", command, |_, public, admin| {
             vec!["--listen".into(), public.to_string(), "--admin".into(), admin.to_string()]
         })
     }
 
     #[track_caller]
     fn start_until(answer: &'static str, config: Config, flags: &[&str]) -> Gateway {
+        Gateway::start_by(answer, config, flags, command)
+    }
+
+    #[track_caller]
+    fn start_by(answer: &'static str, config: Config, flags: &[&str], program: impl Fn() -> Command) -> Gateway {
         let token = config.admin_token();
-        let mut gateway = Gateway::attempt(answer, |folder, public, admin| {
+        let mut gateway = Gateway::attempt(answer, program, |folder, public, admin| {
             let config = config.clone().set("server.listen", public.to_string()).set("admin.listen", admin.to_string());
             let path = config.write(folder);
             let mut arguments = vec!["--config".to_owned(), path.display().to_string()];
@@ -66,13 +81,17 @@ impl Gateway {
     }
 
     #[track_caller]
-    fn attempt(answer: &str, arguments: impl Fn(&Path, SocketAddr, SocketAddr) -> Vec<String>) -> Gateway {
+    fn attempt(
+        answer: &str,
+        program: impl Fn() -> Command,
+        arguments: impl Fn(&Path, SocketAddr, SocketAddr) -> Vec<String>,
+    ) -> Gateway {
         let mut log = String::new();
         for _ in 0..START_ATTEMPTS {
             let folder = tempfile::tempdir().expect("a temp dir");
             let (public, admin) = (ports::free(), ports::free());
             let arguments = arguments(folder.path(), public, admin);
-            let process = Process::start(command().args(arguments), &folder.path().join("log"));
+            let process = Process::start(program().args(arguments), &folder.path().join("log"));
             let mut gateway = Gateway { process, folder, public, admin: Admin::new(admin) };
             if gateway.answers(answer) {
                 return gateway;

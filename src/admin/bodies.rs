@@ -1,0 +1,104 @@
+//! Bodies of requests, gathered before a handler runs: under a deadline, and all together within a bound.
+//!
+//! Called as a layer behind [`super::guard`], so nobody without the right to send has his body read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State as Shared};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::State;
+use super::publish::MESSAGE_BYTES_MAX;
+use super::refusal::Refusal;
+
+/// Bytes of all bodies that are under way, until they are answered: four of the largest messages, and many of the usual ones.
+const BODIES_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
+
+pub struct Bodies {
+    room: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+/// A whole body, and its share of the room.
+struct Gathered {
+    bytes: Vec<u8>,
+    share: Option<OwnedSemaphorePermit>,
+}
+
+pub async fn gather(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    if body.is_end_stream() {
+        return Ok(next.run(Request::from_parts(head, body)).await);
+    }
+    let Gathered { bytes, share } = state.bodies.read(body).await?;
+    let response = next.run(Request::from_parts(head, Body::from(bytes))).await;
+    drop(share);
+    Ok(response)
+}
+
+impl Bodies {
+    pub fn new(deadline: Duration) -> Self {
+        Self { room: Arc::new(Semaphore::new(BODIES_BYTES_MAX)), deadline }
+    }
+
+    async fn read(&self, body: Body) -> Result<Gathered, Refusal> {
+        if body.size_hint().lower() > MESSAGE_BYTES_MAX as u64 {
+            return Err(Refusal::BodyTooLarge);
+        }
+        timeout(self.deadline, self.gather(body)).await.unwrap_or(Err(Refusal::BodyTooSlow))
+    }
+
+    /// A share grows with what has come and not with what was promised: who promises much and sends little holds little.
+    async fn gather(&self, body: Body) -> Result<Gathered, Refusal> {
+        let mut gathered = Gathered { bytes: Vec::new(), share: None };
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Refusal::BodyUnreadable)?;
+            if gathered.bytes.len() + chunk.len() > MESSAGE_BYTES_MAX {
+                return Err(Refusal::BodyTooLarge);
+            }
+            let more = self.room.clone().try_acquire_many_owned(chunk.len() as u32).map_err(|_| Refusal::BodiesFull)?;
+            match &mut gathered.share {
+                Some(share) => share.merge(more),
+                none => *none = Some(more),
+            }
+            gathered.bytes.extend_from_slice(&chunk);
+        }
+        Ok(gathered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(bytes: usize) -> Body {
+        Body::from(vec![b'x'; bytes])
+    }
+
+    #[tokio::test]
+    async fn bodies_share_a_bounded_room_until_they_are_answered() {
+        let bodies = Bodies::new(Duration::from_secs(5));
+        let mut held = Vec::new();
+        for _ in 0..BODIES_BYTES_MAX / MESSAGE_BYTES_MAX {
+            held.push(bodies.read(body(MESSAGE_BYTES_MAX)).await.ok().unwrap());
+        }
+        assert_eq!(bodies.read(body(1)).await.err(), Some(Refusal::BodiesFull));
+        held.pop();
+        assert_eq!(bodies.read(body(5)).await.ok().unwrap().bytes, b"xxxxx");
+        assert_eq!(bodies.read(body(MESSAGE_BYTES_MAX + 1)).await.err(), Some(Refusal::BodyTooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let bodies = Bodies::new(Duration::from_millis(10));
+        let never = Body::from_stream(futures_util::stream::pending::<Result<&[u8], std::io::Error>>());
+        assert_eq!(bodies.read(never).await.err(), Some(Refusal::BodyTooSlow));
+    }
+}

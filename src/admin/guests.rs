@@ -1,0 +1,130 @@
+//! Who is connected to the port, and who has to go when it is full: of those that wait for a request the one that has waited
+//! longest, and first of all those that have never sent one. Nobody is cut off in the middle of a request.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+
+/// The connections of the port. Clones are the same.
+#[derive(Clone)]
+pub struct Guests(Arc<Inner>);
+
+struct Inner {
+    max: usize,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    open: usize,
+    turns: u64,
+    /// Those without a request under way, in the order in which they have to go.
+    waiting: BTreeMap<Turn, Arc<Notify>>,
+}
+
+/// Served before, and since when it waits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    served: bool,
+    turn: u64,
+}
+
+/// One connection; out of the book when dropped.
+pub struct Guest {
+    guests: Guests,
+    turn: Mutex<Option<Turn>>,
+    asked_to_go: Arc<Notify>,
+}
+
+impl Guests {
+    pub fn new(max: usize) -> Self {
+        Self(Arc::new(Inner { max, book: Mutex::default() }))
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.book().open >= self.0.max
+    }
+
+    /// Asks one to go. False when all of them have a request under way.
+    pub fn make_room(&self) -> bool {
+        let first = self.book().waiting.pop_first();
+        first.inspect(|(_, goes)| goes.notify_one()).is_some()
+    }
+
+    /// A newcomer, waiting for its first request.
+    pub fn enter(&self) -> Guest {
+        self.book().open += 1;
+        let guest = Guest { guests: self.clone(), turn: Mutex::default(), asked_to_go: Arc::default() };
+        guest.wait(false);
+        guest
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book.lock().expect("nothing panics over the book")
+    }
+}
+
+impl Guest {
+    /// Returns when somebody else needs the place.
+    pub async fn asked_to_go(&self) {
+        self.asked_to_go.notified().await;
+    }
+
+    /// A request has come.
+    pub fn begin(&self) {
+        if let Some(turn) = self.turn().take() {
+            self.guests.book().waiting.remove(&turn);
+        }
+    }
+
+    /// The request has its answer.
+    pub fn end(&self) {
+        self.wait(true);
+    }
+
+    fn wait(&self, served: bool) {
+        let mut book = self.guests.book();
+        book.turns += 1;
+        let turn = Turn { served, turn: book.turns };
+        book.waiting.insert(turn, self.asked_to_go.clone());
+        drop(book);
+        *self.turn() = Some(turn);
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
+        self.turn.lock().expect("nothing panics over a number")
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.begin();
+        self.guests.book().open -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn goes(guest: &Guest) -> bool {
+        use futures_util::FutureExt;
+        guest.asked_to_go().now_or_never().is_some()
+    }
+
+    #[test]
+    fn whoever_has_sent_nothing_goes_first_and_whoever_is_served_stays() {
+        let guests = Guests::new(3);
+        let [kept_alive, silent, busy] = std::array::from_fn(|_| guests.enter());
+        assert!(guests.is_full());
+        kept_alive.begin();
+        kept_alive.end();
+        busy.begin();
+        assert!(guests.make_room() && goes(&silent) && !goes(&kept_alive));
+        assert!(guests.make_room() && goes(&kept_alive));
+        assert!(!guests.make_room() && !goes(&busy));
+        drop(silent);
+        assert!(!guests.is_full());
+    }
+}

@@ -1,0 +1,135 @@
+//! The listening half of the admin port: accepts within the limit of connections, and serves HTTP/1 with a deadline for each
+//! thing that a client may be slow at: its head, the next request, its body ([`super::bodies`]), taking its answer.
+//!
+//! Descriptors for the limit are kept aside at start (`limits::handshakes_per_shard`), so the public port cannot use them up.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
+
+use crate::config;
+
+use super::STOP_GRACE;
+use super::guests::{Guest, Guests};
+use super::patience::Patient;
+
+/// Longest head of a request: our paths are short, and tokens a few kilobytes.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Between two attempts while nobody can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepting fails many times in a row or not at all; the log hears of it this often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
+
+pub struct Port {
+    listener: TcpListener,
+    router: Router,
+    guests: Guests,
+    head_deadline: Duration,
+    transfer_deadline: Duration,
+}
+
+impl Port {
+    pub fn new(listener: TcpListener, router: Router, settings: &config::Admin) -> Self {
+        let config::Admin { connections, head_deadline, transfer_deadline, .. } = *settings;
+        Self { listener, router, guests: Guests::new(connections), head_deadline, transfer_deadline }
+    }
+
+    /// Serves until it is stopped, and lets what is under way end within the grace.
+    pub async fn serve(self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
+        let (port, alive) = (Arc::new(self), stopped.clone());
+        tokio::select! {
+            () = port.clone().accept(&listener, &alive) => {}
+            // An error means that the other end is gone, which is as good a reason.
+            _ = stopped.changed() => {}
+        }
+        drop((listener, alive));
+        let all_gone = async {
+            while Arc::strong_count(&port) > 1 {
+                sleep(STOP_GRACE / 100).await;
+            }
+        };
+        let _ = timeout(STOP_GRACE, all_gone).await;
+        Ok(())
+    }
+
+    async fn accept(self: Arc<Self>, listener: &tokio::net::TcpListener, stopped: &watch::Receiver<bool>) {
+        let mut told: Option<Instant> = None;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    if let Some(guest) = self.let_in().await {
+                        tokio::spawn(self.clone().attend(stream, guest, stopped.clone()));
+                    } else {
+                        // Whoever cannot take it at once goes without.
+                        let _ = stream.try_write(FULL);
+                    }
+                }
+                // A client that has gone already, or no descriptor for it: both pass.
+                Err(error) => {
+                    if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+                        warn!(%error, "the admin port could not accept a connection");
+                        told = Some(Instant::now());
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// A place, once somebody has left it when there is none; no place when everybody is being served.
+    async fn let_in(&self) -> Option<Guest> {
+        while self.guests.is_full() {
+            if !self.guests.make_room() {
+                return None;
+            }
+            // The one who was asked goes before this task is back.
+            tokio::task::yield_now().await;
+        }
+        Some(self.guests.enter())
+    }
+
+    async fn attend(self: Arc<Self>, stream: TcpStream, guest: Guest, mut stopped: watch::Receiver<bool>) {
+        let (router, guest) = (TowerToHyperService::new(self.router.clone()), Arc::new(guest));
+        let host = guest.clone();
+        let service = service_fn(move |request| {
+            host.begin();
+            let (answering, host) = (router.call(request), host.clone());
+            async move {
+                let answer = answering.await;
+                host.end();
+                answer
+            }
+        });
+        let stream = TokioIo::new(Patient::new(stream, self.transfer_deadline));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.head_deadline)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(stream, service);
+        tokio::pin!(connection);
+        tokio::select! {
+            // An error is the client's: it was too slow, wrote no HTTP, or went away.
+            _ = connection.as_mut() => return,
+            () = guest.asked_to_go() => return,
+            _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+}
