@@ -20,6 +20,7 @@ use ringway::shard::floor::{Arrival, Floor};
 use ringway::shard::frame::{Frame, LocalFrame};
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Sending, Slot};
 use ringway::shard::profiles::Profiles;
+use ringway::shard::quotas::{Held, Shares};
 use ringway::shard::rules::{LobbyRules, Rules};
 use ringway::shard::session::Room;
 use ringway::ws::frame::{Opcode, encode_masked, encode_text};
@@ -70,6 +71,7 @@ impl Shard {
             table: Table::new(0, interest.clone(), count as usize),
             profiles: Profiles::default(),
             sessions: 0,
+            shares: Shares::default(),
         };
         let (lane, lane_end) = Lane::new(Arc::default()).expect("an eventfd");
         let mut floor = Floor::new(Void::default(), count as usize, room, lane_end);
@@ -82,7 +84,13 @@ impl Shard {
                 grants: None,
             };
             let rest = encode_masked(Opcode::Text, subscribe.as_bytes(), [1, 2, 3, 4]);
-            let arrival = Arrival { response: b"101".to_vec(), rest, identity: Some(identity), details: None };
+            let arrival = Arrival {
+                response: b"101".to_vec(),
+                rest,
+                identity: Some(identity),
+                details: None,
+                held: Held::default(),
+            };
             floor.adopt((), arrival, now).expect("there is room");
         }
         floor.turn(now);

@@ -22,6 +22,7 @@ use crate::doctor::{self, Wish};
 use crate::metrics::Counters;
 use crate::shard::addresses::Addresses;
 use crate::shard::proxies::Proxies;
+use crate::shard::quotas::Quotas;
 use crate::shard::rules::{LobbyRules, Rules};
 use crate::shard::run::{self, Seat};
 use crate::{admin, ingress, limits, welcome};
@@ -144,6 +145,7 @@ fn rules(config: &Config, handshakes_max: usize) -> Result<Rules, String> {
             first_byte_deadline: limits.first_byte_deadline.min(limits.handshake_deadline),
             handshakes_max,
             handshakes_of_address_max: limits.handshakes_per_address,
+            unauthenticated_max: limits.unauthenticated,
             proxies: proxies.map_err(|error| format!("server.trusted_proxies: {error}"))?,
         },
     })
@@ -190,6 +192,7 @@ fn start_shards(
     interest: &Arc<Interest>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let addresses = Arc::new(Addresses::new(config.limits.connects_per_address, ticks(config.limits.connects_window)));
+    let quotas = Arc::new(Quotas::new(config.limits.connections_per_address, config.limits.connections_per_user));
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let seats = listeners.into_iter().zip(lane_ends).enumerate().map(|(shard, (listener, lane))| Seat {
         shard,
@@ -201,6 +204,7 @@ fn start_shards(
         counters: counters.clone(),
         interest: interest.clone(),
         addresses: addresses.clone(),
+        quotas: quotas.clone(),
     });
     seats.map(|seat| run::start(seat).map_err(explain)).collect()
 }

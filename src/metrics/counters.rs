@@ -25,6 +25,10 @@ impl Gauge {
         self.0.store(value, Relaxed);
     }
 
+    pub fn add(&self, change: i64) {
+        self.set(self.get() + change);
+    }
+
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)
     }
@@ -118,6 +122,8 @@ counters! {
     connections: gauge,
     /// Connections with a verified token.
     sessions: gauge,
+    /// Connections that have yet to send their token in an `auth` message.
+    unauthenticated: gauge,
     /// This shard's share of the distinct users; only the sum over shards means something.
     users: gauge,
     /// Channels with at least one subscriber.

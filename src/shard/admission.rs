@@ -1,14 +1,18 @@
 //! What becomes of a request at the public port: a page, a refusal, or a client. Sans-IO; the lobby acts on it.
 //!
-//! The order of the checks is what a client is told first: path, upgrade, address, room, origin, token, role.
+//! The order of the checks is what a client is told first: path, upgrade, address, room, origin, token, role, user.
+
+use std::net::IpAddr;
 
 use crate::auth::TokenError;
 use crate::clock::Now;
 use crate::metrics::{Latency, Timed};
 use crate::ws::handshake::{Refusal, Request, Upgrade, accept_response, json_response, query_param};
 
+use super::addresses::customer;
 use super::connection::Details;
 use super::floor::Arrival;
+use super::quotas::{Held, Quotas};
 use super::rules::Rules;
 
 /// The subprotocol that a client names when it passes its token as another one.
@@ -44,15 +48,25 @@ impl Page {
     }
 }
 
-/// `admitted`: whether the address may connect once more, or after how many seconds.
-pub fn decide(
-    request: &Request<'_>,
-    admitted: Result<(), u32>,
-    rules: &Rules,
-    full: bool,
-    now: Now,
-    latency: &mut Latency,
-) -> Decision {
+/// Who asks.
+pub struct Caller {
+    pub address: IpAddr,
+    /// Whether the address may connect once more, or after how many seconds.
+    pub admitted: Result<(), u32>,
+}
+
+/// Where a request is decided on.
+pub struct House<'a> {
+    pub rules: &'a Rules,
+    pub quotas: &'a Quotas,
+    pub is_full: bool,
+    /// No room for those who bring no token.
+    pub is_full_of_strangers: bool,
+    pub now: Now,
+}
+
+pub fn decide(request: &Request<'_>, caller: &Caller, house: &House<'_>, latency: &mut Latency) -> Decision {
+    let House { rules, quotas, now, .. } = *house;
     if request.path != rules.path {
         return match (request.method, request.path) {
             ("GET", "/") => Decision::Tell(Page::Root),
@@ -65,11 +79,15 @@ pub fn decide(
         Ok(upgrade) => upgrade,
         Err(refusal) => return Decision::Refuse(refusal),
     };
-    if let Err(retry_after_s) = admitted {
+    if let Err(retry_after_s) = caller.admitted {
         return Decision::Refuse(Refusal::TooManyFromAddress { retry_after_s });
     }
-    if full {
-        return Decision::Refuse(Refusal::Full { retry_after_s: FULL_RETRY_AFTER_S });
+    let retry_after_s = FULL_RETRY_AFTER_S;
+    let Ok(address) = quotas.of_address.take(customer(caller.address)) else {
+        return Decision::Refuse(Refusal::AddressFull { retry_after_s });
+    };
+    if house.is_full {
+        return Decision::Refuse(Refusal::Full { retry_after_s });
     }
     if !rules.origins.allows(request.header("Origin")) {
         return Decision::Refuse(Refusal::OriginNotAllowed);
@@ -84,8 +102,15 @@ pub fn decide(
     if identity.as_ref().is_some_and(|identity| !rules.may_connect(identity)) {
         return Decision::Refuse(Refusal::RoleNotAllowed);
     }
+    if identity.is_none() && house.is_full_of_strangers {
+        return Decision::Refuse(Refusal::UnauthenticatedFull { retry_after_s });
+    }
+    let Ok(user) = identity.as_ref().map_or(Ok(None), |identity| quotas.of_user.take(&identity.user_id)) else {
+        return Decision::Refuse(Refusal::UserFull { retry_after_s });
+    };
     let subprotocol = request.subprotocols().find(|offer| *offer == SUBPROTOCOL);
-    Decision::Upgrade(Arrival { response: accept_response(&upgrade, subprotocol), rest: Vec::new(), identity, details })
+    let response = accept_response(&upgrade, subprotocol);
+    Decision::Upgrade(Arrival { response, rest: Vec::new(), identity, details, held: Held { address, user } })
 }
 
 /// The token, from the first of the places where it may stand.

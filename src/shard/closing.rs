@@ -125,6 +125,7 @@ impl<I: Io> Floor<I> {
     /// Nothing of the connection is in flight any more.
     pub(super) fn free(&mut self, slot: Slot) {
         let connection = self.wire.connections.remove(slot as usize);
+        self.room.shares.leave(slot);
         debug_assert_eq!(connection.phase, Phase::Stopped);
     }
 
@@ -187,11 +188,15 @@ impl<I: Io> Floor<I> {
     /// Takes the connection out of everything that could send to it or count it.
     fn leave(&mut self, slot: Slot) {
         let connection = &mut self.wire.connections[slot as usize];
+        if connection.phase == Phase::Arrived {
+            self.room.counters.unauthenticated.add(-1);
+        }
         if connection.phase == Phase::Open {
             self.room.sessions -= 1;
             self.room.profiles.leave(connection.profile);
             connection.profile = profiles::NONE;
         }
         self.room.table.leave_all(slot);
+        self.room.shares.leave_user(slot);
     }
 }

@@ -26,6 +26,7 @@ use super::delivery::Wire;
 use super::frame::{Frame, LocalFrame};
 use super::id::ConnectionId;
 use super::io::{Chunk, Event, Io, Slot};
+use super::quotas::Held;
 use super::session::{Desk, Effects, End, Room};
 use super::wheel::Wheel;
 
@@ -61,6 +62,8 @@ pub struct Arrival {
     /// From the token of the request; without it the session begins with an `auth` message.
     pub identity: Option<Identity>,
     pub details: Option<Box<Details>>,
+    /// Its parts of the limits per address and per user.
+    pub held: Held,
 }
 
 /// The two heartbeats of one tick, encoded once for all whose turn it is.
@@ -128,6 +131,8 @@ impl<I: Io> Floor<I> {
         self.room.counters.upgraded.add(1);
         // At once, not at the end of the turn: the limit of the whole process is read from it.
         self.room.counters.connections.set(self.wire.connections.len() as i64);
+        self.room.counters.unauthenticated.add(1);
+        self.room.shares.put(slot, arrival.held);
         let mut first = arrival.response;
         if let Some(identity) = arrival.identity {
             let connection = &mut self.wire.connections[slot as usize];

@@ -22,12 +22,13 @@ use crate::metrics::{Counters, Timed};
 use crate::ws::handshake::{HeadReader, Refusal, read_request, refusal_response};
 
 use super::addresses::{Addresses, customer};
-use super::admission::{Decision, decide};
+use super::admission::{Caller, Decision, House, decide};
 use super::bell::Bell;
 use super::floor::Floor;
 use super::gate::{Gate, Pass};
 use super::heads::Rank;
 use super::io::uring::Uring;
+use super::quotas::Quotas;
 use super::rules::Rules;
 
 /// Room for a usual request head; a longer one makes its buffer grow up to the limit.
@@ -48,6 +49,7 @@ pub struct Lobby {
     pub bell: Bell,
     pub rules: Arc<Rules>,
     pub addresses: Arc<Addresses>,
+    pub quotas: Arc<Quotas>,
     /// Of all shards: for the public health page and the limit of the whole process.
     pub counters: Arc<[Arc<Counters>]>,
     pub own_counters: Arc<Counters>,
@@ -147,16 +149,21 @@ impl Lobby {
             Ok(None) => return Some((stream, Refusal::Malformed.into())),
             Err(bad) => return Some((stream, Refusal::from(bad).into())),
         };
-        let admitted = peer.verdict.unwrap_or_else(|| {
-            let client = self.rules.lobby.proxies.client(peer.address, &request);
-            self.addresses.admit(client, now)
-        });
+        let client = self.rules.lobby.proxies.client(peer.address, &request);
+        let admitted = peer.verdict.unwrap_or_else(|| self.addresses.admit(client, now));
+        let caller = Caller { address: client, admitted };
         let mut floor = self.floor.borrow_mut();
-        let full = floor.is_full() || self.open_connections() >= self.rules.connections_max as u64;
+        let house = House {
+            rules: &self.rules,
+            quotas: &self.quotas,
+            is_full: floor.is_full() || self.open_connections() >= self.rules.connections_max as u64,
+            is_full_of_strangers: self.is_full_of_strangers(),
+            now,
+        };
         let decision = if floor.is_draining() && request.path == self.rules.path {
             Decision::Refuse(Refusal::Draining { retry_after_s: 1 })
         } else {
-            decide(&request, admitted, &self.rules, full, now, floor.latency())
+            decide(&request, &caller, &house, floor.latency())
         };
         match decision {
             Decision::Refuse(refusal) => Some((stream, refusal.into())),
@@ -183,6 +190,11 @@ impl Lobby {
 
     fn open_connections(&self) -> u64 {
         self.counters.iter().map(|c| c.connections.get() as u64).sum()
+    }
+
+    fn is_full_of_strangers(&self) -> bool {
+        let max = self.rules.lobby.unauthenticated_max as u64;
+        max > 0 && self.counters.iter().map(|c| c.unauthenticated.get() as u64).sum::<u64>() >= max
     }
 
     fn keep(&self, mut buffer: Vec<u8>) {

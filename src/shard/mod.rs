@@ -24,6 +24,7 @@ mod orders;
 pub mod outbox;
 pub mod profiles;
 pub mod proxies;
+pub mod quotas;
 pub mod rules;
 pub mod run;
 pub mod session;

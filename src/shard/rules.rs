@@ -54,5 +54,7 @@ pub struct LobbyRules {
     pub handshakes_max: usize,
     /// Of them, of one address and with an incomplete head; 0: no limit.
     pub handshakes_of_address_max: usize,
+    /// Connections of the whole process that have yet to send their token; 0: no limit.
+    pub unauthenticated_max: usize,
     pub proxies: Proxies,
 }

@@ -26,6 +26,7 @@ use super::gate::Gate;
 use super::io::uring::Uring;
 use super::lobby::Lobby;
 use super::profiles::Profiles;
+use super::quotas::Quotas;
 use super::rules::Rules;
 use super::session::Room;
 
@@ -49,6 +50,7 @@ pub struct Seat {
     pub counters: Arc<[Arc<Counters>]>,
     pub interest: Arc<Interest>,
     pub addresses: Arc<Addresses>,
+    pub quotas: Arc<Quotas>,
 }
 
 /// Starts the shard and waits until it listens. The thread ends when it has been drained.
@@ -97,7 +99,7 @@ fn io_uring_of_monoio() -> monoio_io_uring::Builder {
 }
 
 fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
-    let Seat { shard, listener, capacity, lane, rules, counters, interest, addresses, .. } = seat;
+    let Seat { shard, listener, capacity, lane, rules, counters, interest, addresses, quotas, .. } = seat;
     let bell = lane.bell.clone();
     let uring = Uring::new(capacity, bell.as_raw_fd())?;
     let room = Room {
@@ -109,6 +111,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
         table: Table::new(shard, interest, capacity),
         profiles: Profiles::default(),
         sessions: 0,
+        shares: quotas.shares(),
     };
     let lobby = Lobby {
         gate: Gate::new(bell.clone(), rules.lobby.handshakes_max, rules.lobby.handshakes_of_address_max),
@@ -116,6 +119,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
         bell,
         rules,
         addresses,
+        quotas,
         own_counters: counters[shard].clone(),
         counters,
         buffers: RefCell::default(),

@@ -22,6 +22,7 @@ use super::frame::{Frame, LocalFrame};
 use super::id::{ConnectionId, SessionId};
 use super::io::Slot;
 use super::profiles::{Claims, Profiles};
+use super::quotas::Shares;
 use super::rules::Rules;
 
 /// Channels in one request. More are refused as a bad field; the channels a connection may be in are limited apart.
@@ -39,6 +40,7 @@ pub struct Room {
     pub profiles: Profiles,
     /// Connections with a verified token.
     pub sessions: usize,
+    pub shares: Shares,
 }
 
 /// Where one connection is served.
@@ -177,6 +179,11 @@ impl Desk<'_> {
             self.effects.close = Some(CloseCode::TOKEN_INVALID);
             return Ok(());
         }
+        if connection.phase == Phase::Arrived && self.room.shares.take_user(self.slot, &identity.user_id).is_err() {
+            self.refuse("too_many_of_user", "this user has as many connections as it may", Some(request));
+            self.effects.close = Some(CloseCode::TRY_AGAIN_LATER);
+            return Ok(());
+        }
         let user_id = identity.user_id.clone();
         if !self.admit(connection, identity) {
             self.refuse("role_not_allowed", "this user type may not connect", Some(request));
@@ -207,6 +214,7 @@ impl Desk<'_> {
                 self.room.table.join(self.slot, &format!("{}{user_type}", name::TYPE_PREFIX));
             }
             self.room.sessions += 1;
+            self.room.counters.unauthenticated.add(-1);
         }
         connection.authenticate(identity.expires_at, identity.grants, self.room.now, &self.room.rules);
         self.effects.rearm = true;

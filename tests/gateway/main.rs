@@ -23,6 +23,7 @@ mod ports;
 mod protocol_conformance;
 mod proxies;
 mod publishing;
+mod quotas;
 mod redis_restart;
 mod refusals;
 mod seccomp;

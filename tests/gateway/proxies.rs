@@ -5,6 +5,8 @@ use std::io::Write;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
 use crate::support::http::{self, Response};
+use crate::support::prometheus::ACCEPTED;
+use crate::support::wait::eventually;
 
 /// Two connects of one address, and the third is refused.
 fn limited() -> Config {
@@ -32,6 +34,7 @@ fn proxy_v2(client: [u8; 4]) -> Vec<u8> {
 fn a_connect_counts_before_it_says_anything() {
     let gateway = Gateway::start(limited());
     let _silent = [http::open(gateway.public), http::open(gateway.public)];
+    eventually("both are accepted", || gateway.admin().metrics().sum(ACCEPTED) == 2.0);
     assert_eq!(status(&gateway, b"", &[]), 429);
 }
 

@@ -10,6 +10,8 @@ pub const CONNECTIONS: &str = "ringway_connections";
 pub const BUFFERS_IN_USE: &str = "ringway_receive_buffers_in_use";
 /// Bytes that wait in outboxes.
 pub const OUTBOX_BYTES: &str = "ringway_outbox_bytes";
+/// TCP connections accepted, by `shard`.
+pub const ACCEPTED: &str = "ringway_accepted_total";
 /// Upgrades refused, by `reason`.
 pub const REFUSED: &str = "ringway_refused_total";
 /// Connections closed, by the name of the close code as `code`.

@@ -36,6 +36,7 @@ use super::frame::Frame;
 use super::io::memory::{Clock, Memory, Peer};
 use super::io::{InFlight, Io};
 use super::profiles::Profiles;
+use super::quotas::{Held, Shares};
 use super::rules::{LobbyRules, Rules};
 use super::session::Room;
 use client::{Client, HEAD};
@@ -81,6 +82,7 @@ impl Shard {
             table: Table::new(SHARD, interest.clone(), 0),
             profiles: Profiles::default(),
             sessions: 0,
+            shares: Shares::default(),
         };
         let (lane, commands) = Lane::new(Arc::default()).unwrap();
         let floor = Floor::new(Memory::new(seed, clock.clone()), CAPACITY, room, commands);
@@ -192,8 +194,14 @@ impl Shard {
         assert_eq!(room.profiles.types().count(), 0, "profiles");
         assert!(self.floor.wheel.is_empty(), "deadlines");
         let counters = self.counters();
-        let levels = [&counters.connections, &counters.sessions, &counters.subscriptions, &counters.outbox_bytes];
-        assert_eq!(levels.map(|gauge| gauge.get()), [0; 4], "what the admin port shows");
+        let levels = [
+            &counters.connections,
+            &counters.sessions,
+            &counters.unauthenticated,
+            &counters.subscriptions,
+            &counters.outbox_bytes,
+        ];
+        assert_eq!(levels.map(|gauge| gauge.get()), [0; 5], "what the admin port shows");
         assert_eq!(counters.upgraded.get(), counters.closed.total(), "every connection is counted once as closed");
     }
 }
@@ -232,7 +240,7 @@ fn arrival(user: &str) -> Arrival {
         expires_at: Clock::default().now().unix_s() + 3600,
         grants: None,
     };
-    Arrival { response: HEAD.into(), rest: Vec::new(), identity: Some(identity), details: None }
+    Arrival { response: HEAD.into(), rest: Vec::new(), identity: Some(identity), details: None, held: Held::default() }
 }
 
 /// A token that is good for `ttl_s` seconds from a clock's first moment.

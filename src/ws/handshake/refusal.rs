@@ -29,8 +29,20 @@ pub enum Refusal {
     TooManyFromAddress {
         retry_after_s: u32,
     },
+    /// As many connections as one address may have open.
+    AddressFull {
+        retry_after_s: u32,
+    },
+    /// As many connections as one user may have open.
+    UserFull {
+        retry_after_s: u32,
+    },
     HeadTooLarge,
     TooManyHeaders,
+    /// No room for one more without a token.
+    UnauthenticatedFull {
+        retry_after_s: u32,
+    },
     Full {
         retry_after_s: u32,
     },
@@ -41,7 +53,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, for those who count by reason.
-    pub const ALL: [Refusal; 20] = [
+    pub const ALL: [Refusal; 23] = [
         Refusal::Malformed,
         Refusal::BadProxyHeader,
         Refusal::HttpVersion,
@@ -58,8 +70,11 @@ impl Refusal {
         Refusal::Displaced,
         Refusal::WebSocketVersion,
         Refusal::TooManyFromAddress { retry_after_s: 0 },
+        Refusal::AddressFull { retry_after_s: 0 },
+        Refusal::UserFull { retry_after_s: 0 },
         Refusal::HeadTooLarge,
         Refusal::TooManyHeaders,
+        Refusal::UnauthenticatedFull { retry_after_s: 0 },
         Refusal::Full { retry_after_s: 0 },
         Refusal::Draining { retry_after_s: 0 },
     ];
@@ -108,8 +123,11 @@ impl Refusal {
             Displaced                 => (408, "handshake_displaced", "the request did not arrive before others needed the place"),
             WebSocketVersion          => (426, "websocket_version", "Sec-WebSocket-Version must be 13"),
             TooManyFromAddress { .. } => (429, "too_many_from_address", "too many connections from this address"),
+            AddressFull { .. }        => (429, "too_many_open_from_address", "this address has as many connections as it may"),
+            UserFull { .. }           => (429, "too_many_of_user", "this user has as many connections as it may"),
             HeadTooLarge              => (431, "head_too_large", "the request head is too large"),
             TooManyHeaders            => (431, "too_many_headers", "the request has too many headers"),
+            UnauthenticatedFull { .. } => (503, "too_many_unauthenticated", "too many connections have not authenticated; send the token with the request"),
             Full { .. }               => (503, "full", "the server is full"),
             Draining { .. }           => (503, "draining", "the server is shutting down"),
         }
@@ -122,9 +140,12 @@ impl Refusal {
             Token { .. } => Some(("WWW-Authenticate", "Bearer error=\"invalid_token\"".into())),
             MethodNotAllowed => Some(("Allow", "GET".into())),
             WebSocketVersion => Some(("Sec-WebSocket-Version", "13".into())),
-            TooManyFromAddress { retry_after_s } | Full { retry_after_s } | Draining { retry_after_s } => {
-                Some(("Retry-After", retry_after_s.to_string()))
-            }
+            TooManyFromAddress { retry_after_s }
+            | AddressFull { retry_after_s }
+            | UserFull { retry_after_s }
+            | UnauthenticatedFull { retry_after_s }
+            | Full { retry_after_s }
+            | Draining { retry_after_s } => Some(("Retry-After", retry_after_s.to_string())),
             _ => None,
         }
     }
@@ -222,6 +243,9 @@ mod tests {
             (Refusal::MethodNotAllowed, "Allow", "GET"),
             (Refusal::WebSocketVersion, "Sec-WebSocket-Version", "13"),
             (Refusal::TooManyFromAddress { retry_after_s: 7 }, "Retry-After", "7"),
+            (Refusal::AddressFull { retry_after_s: 5 }, "Retry-After", "5"),
+            (Refusal::UserFull { retry_after_s: 5 }, "Retry-After", "5"),
+            (Refusal::UnauthenticatedFull { retry_after_s: 5 }, "Retry-After", "5"),
             (Refusal::Full { retry_after_s: 8 }, "Retry-After", "8"),
             (Refusal::Draining { retry_after_s: 9 }, "Retry-After", "9"),
         ] {
