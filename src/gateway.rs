@@ -4,13 +4,15 @@
 //!  bind everything ──► shards ──► sources ──► admin port ──► wait for a signal ──► drain shards ──► sources, admin port
 //! ```
 
+use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::{Grants, Origins, Verifier, VerifierSettings};
@@ -19,6 +21,7 @@ use crate::channel::Interest;
 use crate::clock::{Now, ticks};
 use crate::config::{Config, Secret, UserTypeFrom};
 use crate::doctor::{self, Wish};
+use crate::listeners::Listeners;
 use crate::metrics::Counters;
 use crate::shard::addresses::Addresses;
 use crate::shard::proxies::Proxies;
@@ -26,6 +29,9 @@ use crate::shard::quotas::Quotas;
 use crate::shard::rules::{LobbyRules, Rules};
 use crate::shard::run::{self, Seat};
 use crate::{admin, ingress, limits, welcome};
+
+/// How long the end of the process waits for its last line in the log.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
 pub fn serve(config: &Config) -> io::Result<()> {
@@ -37,12 +43,12 @@ pub fn serve(config: &Config) -> io::Result<()> {
     let handshakes_max =
         limits::handshakes_per_shard(open_files, shard_count, config.admin.connections, config.limits.handshakes);
     let rules = Arc::new(rules(config, handshakes_max).map_err(io::Error::other)?);
-    let listeners = listen(config.server.listen, config.server.backlog, shard_count)?;
-    let public = listeners[0].local_addr()?;
+    let listeners = Listeners::bind(config.server.listen, config.server.backlog, shard_count)?;
+    let public = listeners.address()?;
     let interest = Arc::<Interest>::default();
     let counters: Arc<[Arc<Counters>]> = (0..shard_count).map(|_| Arc::default()).collect();
     let (bus, lane_ends) = Bus::open(shard_count, interest.clone(), config.server.lane_patience)?;
-    let shards = start_shards(config, capacity, listeners, lane_ends, &rules, &counters, &interest)?;
+    let shards = start_shards(config, capacity, listeners.share()?, lane_ends, &rules, &counters, &interest)?;
     let sources = ingress::start(config, &bus)?;
     let draining = Arc::new(AtomicBool::new(false));
     let admin = admin::start(
@@ -61,21 +67,29 @@ pub fn serve(config: &Config) -> io::Result<()> {
         welcome::print(config, public, admin.address);
     }
 
-    wait_and_drain(shards, || {
-        tracing::info!(over = ?config.server.drain, "draining");
+    let over = config.server.drain;
+    let end = move || {
+        tracing::info!(?over, "draining");
         draining.store(true, Ordering::Relaxed);
-        bus.to_all(|| Command::Drain { over: config.server.drain }).put();
-    })?;
-    for source in sources {
-        source.stop();
+        // Every lane keeps room for it.
+        bus.to_all(|| Command::Drain { over }).try_put();
+        let all_well = shards.into_iter().all(|shard| shard.join().is_ok());
+        sources.into_iter().for_each(|source| _ = source.stop());
+        admin.stop();
+        all_well
+    };
+    let all_well = wait_and(end, || listeners.close())?;
+    drop(listeners);
+    if !all_well {
+        return Err(io::Error::other("a shard has failed"));
     }
-    admin.stop();
     tracing::info!("drained");
     Ok(())
 }
 
-/// Waits for a signal, calls `drain`, and waits for the shards to end.
-fn wait_and_drain(shards: Vec<JoinHandle<()>>, drain: impl FnOnce()) -> io::Result<()> {
+/// Waits for a signal, then for `end`. A second signal calls `leave` and ends the process, whatever `end` waits for: it has
+/// a thread of its own.
+fn wait_and(end: impl FnOnce() -> bool + Send + 'static, leave: impl Fn()) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -83,21 +97,25 @@ fn wait_and_drain(shards: Vec<JoinHandle<()>>, drain: impl FnOnce()) -> io::Resu
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        drain();
-        let drained = tokio::task::spawn_blocking(move || shards.into_iter().all(|shard| shard.join().is_ok()));
+        let ended = tokio::task::spawn_blocking(end);
         tokio::select! {
-            drained = drained => match drained {
-                Ok(true) => Ok(()),
-                _ => Err(io::Error::other("a shard has failed")),
-            },
-            _ = terminate.recv() => end_at_once(),
-            _ = interrupt.recv() => end_at_once(),
+            ended = ended => return Ok(ended.unwrap_or(false)),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
+        leave();
+        end_at_once()
     })
 }
 
+/// Whoever reads the log may have stopped reading: it is written by a thread that nobody waits for but a moment.
 fn end_at_once() -> ! {
-    tracing::warn!("a second signal: ending without waiting for the connections");
+    let (done, written) = mpsc::channel::<Infallible>();
+    thread::spawn(move || {
+        tracing::warn!("a second signal: ending without waiting for the connections");
+        drop(done);
+    });
+    let _ = written.recv_timeout(LAST_WORDS);
     std::process::exit(1)
 }
 
@@ -155,31 +173,6 @@ fn rules(config: &Config, handshakes_max: usize) -> Result<Rules, String> {
 fn random_48_bits() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id()) >> 16
-}
-
-/// One listener per shard on the same address: the kernel spreads new connections over them by a hash of the addresses.
-fn listen(address: SocketAddr, backlog: u32, count: usize) -> io::Result<Vec<TcpListener>> {
-    let failed = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
-    // Sharing a port would also succeed with a gateway that runs already, and halve its clients: this one does not.
-    listener_socket(address, false).map_err(failed)?;
-    let first = listener_socket(address, true).map_err(failed)?;
-    let address = first.local_addr()?.as_socket().unwrap_or(address);
-    let others = (1..count).map(|_| listener_socket(address, true).map_err(failed));
-    let listeners: Vec<Socket> = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?;
-    for listener in &listeners {
-        listener.listen(i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(failed)?;
-    }
-    Ok(listeners.into_iter().map(TcpListener::from).collect())
-}
-
-fn listener_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
-    // Inherited by what is accepted: a frame is a whole message, and waiting for more to send would only delay it.
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
 }
 
 fn start_shards(

@@ -16,6 +16,7 @@ pub mod doctor_command;
 pub mod gateway;
 pub mod ingress;
 pub mod limits;
+pub mod listeners;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;

@@ -5,10 +5,6 @@ use crate::support::config::Config;
 use crate::support::crowd::Crowd;
 use crate::support::gateway::Gateway;
 use crate::support::redis::Redis;
-use crate::support::tokens::token;
-
-/// The kernel's hash chooses the shard; this many connections all on one of two would be a miracle.
-const CONNECTS_MAX: usize = 64;
 
 /// So many messages are under way at most, so that the test does not measure how deep outboxes are.
 const WINDOW: usize = 250;
@@ -16,7 +12,7 @@ const WINDOW: usize = 250;
 #[test]
 fn two_clients_on_different_shards_get_the_same_messages_in_order() {
     let gateway = Gateway::start(Config::new());
-    let (mut one, mut other) = clients_on_different_shards(&gateway);
+    let (mut one, mut other) = Client::two_on_different_shards(&gateway);
     one.subscribe(&["conv:c1"]);
     other.subscribe(&["conv:c1"]);
     let messages: Vec<_> = (0..100).map(message).collect();
@@ -48,17 +44,4 @@ fn five_thousand_messages_through_redis_reach_two_hundred_clients_complete_and_i
 
 fn message(index: usize) -> String {
     format!(r#"{{"type":"message.new","payload":{{"conversation_id":"c1","seq":{index}}}}}"#)
-}
-
-fn clients_on_different_shards(gateway: &Gateway) -> (Client, Client) {
-    let first = Client::connect(gateway, &token("first"));
-    let shard = gateway.admin().connection_of("first").shard;
-    for attempt in 0..CONNECTS_MAX {
-        let user = format!("second{attempt}");
-        let client = Client::connect(gateway, &token(&user));
-        if gateway.admin().connection_of(&user).shard != shard {
-            return (first, client);
-        }
-    }
-    panic!("{CONNECTS_MAX} connections were all put on shard {shard}");
 }

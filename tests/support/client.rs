@@ -9,11 +9,15 @@ use tungstenite::{Error, Message, WebSocket};
 
 use super::gateway::Gateway;
 use super::http::{self, Response};
+use super::tokens::token;
 use super::wait::DEADLINE;
 use super::wire;
 
 /// How long one read may wait before the deadline is looked at again.
 const READ_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// The kernel's hash chooses the shard; this many connections all on one of two would be a miracle.
+const CONNECTS_MAX: usize = 64;
 
 /// What a read brought.
 #[derive(Debug)]
@@ -46,6 +50,21 @@ impl Client {
             .unwrap_or_else(|refusal| panic!("refused: {refusal:?}"));
         client.expect_type("connected");
         client
+    }
+
+    /// The user `first`, and another one on another shard.
+    #[track_caller]
+    pub fn two_on_different_shards(gateway: &Gateway) -> (Client, Client) {
+        let first = Client::connect(gateway, &token("first"));
+        let shard = gateway.admin().connection_of("first").shard;
+        for attempt in 0..CONNECTS_MAX {
+            let user = format!("second{attempt}");
+            let client = Client::connect(gateway, &token(&user));
+            if gateway.admin().connection_of(&user).shard != shard {
+                return (first, client);
+            }
+        }
+        panic!("{CONNECTS_MAX} connections were all put on shard {shard}");
     }
 
     /// Upgrades with these headers and nothing more; Err is the refusal. Reads no message.

@@ -4,13 +4,14 @@
 //! by its pid when its value is dropped, and nothing waits without a condition and a deadline.
 //!
 //! `gateway` starts the binary, `redis` a Redis; `client` is tungstenite, `crowd` many of those at once, `raw` writes
-//! bytes that no library would; `browser` is Chromium; `admin` asks the admin port, `wire` and `prometheus` read what is answered.
+//! bytes that no library would; `frozen` is a thread that stands still; `browser` is Chromium; `admin` asks the admin port, `wire` and `prometheus` read what is answered.
 
 pub mod admin;
 pub mod browser;
 pub mod client;
 pub mod config;
 pub mod crowd;
+pub mod frozen;
 pub mod gateway;
 pub mod http;
 pub mod ports;

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Messages that visited a shard, by `shard`.
 pub const PUBLICATIONS: &str = "ringway_publications_total";
+/// Messages that a shard never got, by `shard`.
+pub const LANE_LOST: &str = "ringway_lane_lost_total";
 /// Connections that are open, by `shard`.
 pub const CONNECTIONS: &str = "ringway_connections";
 /// Receive buffers that are out of their ring.

@@ -1,0 +1,119 @@
+//! The public port: bound once per shard, and given back when the process ends, by whatever way.
+//!
+//! Called by [`crate::gateway`] alone. A shard's accept holds its listener inside the shard's ring, and the kernel takes rings
+//! apart some milliseconds after the process is gone. Until then a listening socket would keep the port from the next gateway,
+//! so [`Listeners`] ends the listening itself; what is killed cannot, so [`Listeners::bind`] tries again for a moment.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+/// How long a port may still be taken by a gateway that has just ended.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+
+const BIND_PAUSE: Duration = Duration::from_millis(5);
+
+/// One listening socket per shard. Nobody listens any more when this is dropped, whoever else holds the sockets.
+pub struct Listeners(Vec<Socket>);
+
+impl Listeners {
+    /// One listener per shard on the same address: the kernel spreads new connections over them by a hash of the addresses.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be had, or is in use for longer than a second.
+    pub fn bind(address: SocketAddr, backlog: u32, count: usize) -> io::Result<Self> {
+        let deadline = Instant::now() + BIND_PATIENCE;
+        loop {
+            match Self::try_bind(address, backlog, count) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    thread::sleep(BIND_PAUSE);
+                }
+                Err(error) => {
+                    return Err(io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")));
+                }
+                Ok(listeners) => return Ok(listeners),
+            }
+        }
+    }
+
+    fn try_bind(address: SocketAddr, backlog: u32, count: usize) -> io::Result<Self> {
+        // Sharing a port would also succeed with a gateway that runs already, and halve its clients: this one does not.
+        bound(address, false)?;
+        let first = bound(address, true)?;
+        let address = first.local_addr()?.as_socket().unwrap_or(address);
+        let others = (1..count).map(|_| bound(address, true));
+        let listeners = Self(std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?);
+        for listener in &listeners.0 {
+            listener.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        }
+        Ok(listeners)
+    }
+
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0[0].local_addr()?.as_socket().ok_or_else(|| io::Error::other("the public port is no internet address"))
+    }
+
+    /// A handle of each for the shards.
+    pub fn share(&self) -> io::Result<Vec<TcpListener>> {
+        self.0.iter().map(|listener| listener.try_clone().map(TcpListener::from)).collect()
+    }
+
+    /// Nobody listens any more.
+    pub fn close(&self) {
+        for listener in &self.0 {
+            // It may be closed already.
+            let _ = listener.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    // Inherited by what is accepted: a frame is a whole message, and waiting for more to send would only delay it.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loopback(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn a_port_is_free_at_once_although_somebody_still_holds_the_sockets() {
+        let first = Listeners::bind(loopback(0), 16, 3).expect("a free port");
+        let (address, held) = (first.address().expect("bound"), first.share().expect("descriptors"));
+        drop(first);
+        assert!(Listeners::try_bind(address, 16, 3).is_ok());
+        drop(held);
+    }
+
+    #[test]
+    fn a_port_in_use_is_waited_for_but_not_for_ever() {
+        let first = Listeners::bind(loopback(0), 16, 1).expect("a free port");
+        let address = first.address().expect("bound");
+        let refused = Listeners::bind(address, 16, 1).err().expect("two gateways do not share a port");
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        assert!(refused.to_string().starts_with(&format!("cannot listen on {address}: ")), "{refused}");
+
+        let late = thread::spawn(move || Listeners::bind(address, 16, 1).map(drop));
+        drop(first);
+        assert!(late.join().expect("no panic").is_ok());
+    }
+}
