@@ -26,12 +26,16 @@ pub enum Scenario {
     Echo(Echo),
     /// One publisher, every subscriber's receipt checked
     Fanout(Fanout),
+    /// So many messages always under way: what a server delivers at most, and what that costs
+    Saturate(Saturate),
     /// Everybody drops at once and comes back
     Storm(Storm),
     /// The ride-hailing day: drivers, riders, notifications, slow and vanishing clients
     Mix(Mix),
     /// The fan-out against the floor: a bare loop that only sends
     FloorFanout(Fanout),
+    /// The same against the floor
+    FloorSaturate(Saturate),
     /// The echo against the floor: a bare loop that only sends back
     FloorEcho(Echo),
     /// The floor itself; started by the two above
@@ -126,6 +130,10 @@ pub struct Common {
     #[arg(long, default_value_t = 64, value_parser = payload_bytes)]
     pub payload_bytes: usize,
 
+    /// The server gets the first so many cores for itself, the tool (and a Redis that it starts) the others [default: all share all]
+    #[arg(long, value_name = "COUNT")]
+    pub server_cores: Option<usize>,
+
     /// Append one JSON line per phase to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -179,6 +187,28 @@ pub struct Fanout {
     /// Channels that the connections are spread over; messages go to one after the other
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub channels: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Saturate {
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Messages under way at once; one is under way until everybody who should have it has it
+    #[arg(long, value_name = "COUNT", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub under_way: u32,
+
+    /// Messages to publish, instead of publishing for --duration
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "duration")]
+    pub messages: Option<u64>,
+
+    /// Channels that the connections are spread over; messages go to one after the other
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(stamp::STREAMS_MAX)))]
+    pub channels: u32,
+
+    /// Channels that every connection is in: connection i in those from i on
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub channels_per_connection: u32,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -245,6 +275,8 @@ impl Scenario {
             Self::Hold(_) => "hold",
             Self::Echo(_) => "echo",
             Self::Fanout(_) => "fanout",
+            Self::Saturate(_) => "saturate",
+            Self::FloorSaturate(_) => "floor-saturate",
             Self::Storm(_) => "storm",
             Self::Mix(_) => "mix",
             Self::FloorFanout(_) => "floor-fanout",

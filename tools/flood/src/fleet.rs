@@ -7,9 +7,11 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use ringway::shard::bell::Bell;
+use ringway::shard::io::Shape;
 
 use crate::client::cast::Cast;
 use crate::limits::Trouble;
+use crate::publish::under_way::UnderWay;
 use crate::sources::Sources;
 use crate::worker::tally::{Gauge, Gauges, Tally};
 use crate::worker::{Order, Ramp, Seat, Worker, traffic};
@@ -25,6 +27,7 @@ pub struct Muster {
     pub workers: u32,
     pub sources: Option<Sources>,
     pub closes_by_reset: bool,
+    pub buffers: Shape,
 }
 
 pub struct Fleet {
@@ -68,6 +71,15 @@ impl Fleet {
 
     pub fn follow(&self, stream: usize, next: u32) {
         self.order(|_| Order::Follow { stream, next });
+    }
+
+    /// Notes from now on who has which of these messages, each channel's first one being number 1.
+    pub fn keep_books(&self, under_way: &Arc<UnderWay>) {
+        let (ready, all_ready) = bounded(0);
+        self.order(|_| Order::KeepBooks { under_way: under_way.clone(), ready: ready.clone() });
+        drop(ready);
+        // Ends when the last worker has dropped its end.
+        let _ = all_ready.recv();
     }
 
     /// Sends as planned. The workers' connections are interleaved, and so are the times at which they send.
@@ -151,6 +163,7 @@ impl Member {
             target: muster.target,
             sources: muster.sources,
             closes_by_reset: muster.closes_by_reset,
+            buffers: muster.buffers,
             orders: taken,
             gauges: gauges.clone(),
             bell: bell.clone(),

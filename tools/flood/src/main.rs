@@ -5,6 +5,7 @@
 
 mod args;
 mod client;
+mod cores;
 mod fleet;
 mod floor;
 mod interrupt;

@@ -83,6 +83,33 @@ fn each_channel_hears_its_own_messages() {
 }
 
 #[test]
+fn with_messages_always_under_way_every_member_receives_each_once() {
+    // Each connection in 3 of 10 channels, so 60 members each; 50 messages to each of the channels.
+    let told = flood_gateway(
+        "saturate --connections 200 --channels 10 --channels-per-connection 3 --under-way 40 --messages 500",
+    );
+    assert_eq!(told.code(), Some(0), "{}", told.errors());
+    assert_eq!(told.number("saturate", &["messages"]), 500);
+    assert_eq!(told.number("saturate", &["deliveries"]), 500 * 60);
+    assert_eq!(told.number("saturate", &["rate", "under_way"]), 40);
+    for count in ["lost", "duplicated", "out_of_order"] {
+        assert_eq!(told.number("saturate", &[count]), 0, "{count}");
+    }
+    assert_eq!(told.number("saturate", &["latency_us", "count"]), 30_000);
+}
+
+#[test]
+fn messages_are_kept_under_way_through_redis() {
+    if Command::new("redis-server").arg("--version").output().is_err() {
+        return;
+    }
+    let told = flood_gateway("saturate --connections 100 --workers 2 --under-way 20 --messages 300 --redis spawn");
+    assert_eq!(told.code(), Some(0), "{}", told.errors());
+    assert_eq!(told.number("saturate", &["deliveries"]), 30_000);
+    assert_eq!(told.number("saturate", &["lost"]), 0);
+}
+
+#[test]
 fn every_ping_is_answered() {
     let told = flood_gateway("echo --connections 1000 --message-rate 2000 --duration 2s");
     assert_eq!(told.code(), Some(0), "{}", told.errors());
@@ -115,6 +142,9 @@ fn the_floor_delivers_and_echoes_as_well() {
     let fanout = flood("floor-fanout --connections 1000 --messages 10 --publish-rate 20");
     assert_eq!(fanout.code(), Some(0), "{}", fanout.errors());
     assert_eq!(fanout.number("fanout", &["deliveries"]), 10_000);
+    let saturate = flood("floor-saturate --connections 100 --under-way 20 --messages 200");
+    assert_eq!(saturate.code(), Some(0), "{}", saturate.errors());
+    assert_eq!(saturate.number("saturate", &["deliveries"]), 20_000);
     let echo = flood("floor-echo --connections 500 --in-flight 50 --duration 1s");
     assert_eq!(echo.code(), Some(0), "{}", echo.errors());
     assert!(echo.number("echo", &["messages"]) > 0);

@@ -1,6 +1,7 @@
 //! Who the clients are: user, token, subscription and behaviour of connection number `i`.
 //!
-//! Shared by all workers and read only. A template may contain `{i}` (number of the connection) and `{group}`.
+//! Shared by all workers and read only. A template may contain `{i}` (number of the connection) and `{group}`, that of a
+//! subscription `{channels}` as well (the names of all its channels, as they stand in a JSON list).
 
 use ringway::auth::mint::mint;
 
@@ -63,6 +64,8 @@ impl Part {
 pub enum Troupe {
     /// All alike, spread over `groups` in turn.
     Even { groups: u32 },
+    /// All alike, each in `each` neighbouring groups of `groups`, counted from its own number on.
+    Window { groups: u32, each: u32 },
     /// The first of every `every` connections listens to the background channel and stays, the others come and go.
     Storm { every: u32 },
     /// The first of every `every` connections is a driver, the others follow one of the `drivers`. Of every 1,000 of
@@ -77,6 +80,8 @@ pub struct Cast {
     pub host: String,
     pub path: String,
     pub token: Token,
+    /// The channel of group `n` is this with the number behind it.
+    pub group_channel: &'static str,
     /// The message that subscribes; empty: none.
     pub subscribe: String,
     /// A text in the server's first message; empty: not awaited.
@@ -97,7 +102,7 @@ impl Troupe {
             reads: true,
         };
         match self {
-            Self::Even { groups } => Part { group: i % groups.max(1), ..plain },
+            Self::Even { groups } | Self::Window { groups, .. } => Part { group: i % groups.max(1), ..plain },
             Self::Storm { every } => {
                 let stays = i.is_multiple_of(every);
                 Part { group: u32::from(!stays), stays, ..plain }
@@ -118,6 +123,18 @@ impl Troupe {
                     ..plain
                 }
             }
+        }
+    }
+}
+
+impl Troupe {
+    /// How many groups there are, and in how many neighbouring ones each connection is, its own being the first.
+    pub fn groups(self) -> (u32, u32) {
+        match self {
+            Self::Even { groups } => (groups.max(1), 1),
+            Self::Window { groups, each } => (groups.max(1), each.clamp(1, groups.max(1))),
+            Self::Storm { .. } => (2, 1),
+            Self::Day { drivers, .. } => (drivers.max(1), 1),
         }
     }
 }
@@ -147,7 +164,14 @@ impl Cast {
     pub fn subscription(&self, i: u32) -> Option<String> {
         let part = self.part(i);
         let wanted = part.subscribes && !self.subscribe.is_empty();
-        wanted.then(|| fill(&self.subscribe, i, part.group))
+        wanted.then(|| fill(&self.subscribe, i, part.group).replace("{channels}", &self.channels(part.group)))
+    }
+
+    /// The channels of the groups from this one on, as they stand in a JSON list.
+    fn channels(&self, first: u32) -> String {
+        let (groups, each) = self.troupe.groups();
+        let names = (0..each).map(|place| format!("\"{}{}\"", self.group_channel, (first + place) % groups));
+        names.collect::<Vec<_>>().join(",")
     }
 }
 
@@ -166,6 +190,23 @@ mod tests {
     fn a_template_is_filled_with_number_and_group() {
         let text = fill(r#"{"type":"subscribe","channels":["conv:{group}","x:{i}"]}"#, 7, 2);
         assert_eq!(text, r#"{"type":"subscribe","channels":["conv:2","x:7"]}"#);
+    }
+
+    #[test]
+    fn a_connection_subscribes_to_neighbouring_channels_and_every_channel_has_as_many_members() {
+        let cast = Cast {
+            protocol: Protocol::Ringway,
+            troupe: Troupe::Window { groups: 5, each: 3 },
+            host: String::new(),
+            path: String::new(),
+            token: Token::None,
+            group_channel: "c:",
+            subscribe: r#"[{channels}]"#.into(),
+            greeting: String::new(),
+            subscribed: String::new(),
+        };
+        assert_eq!(cast.subscription(3).as_deref(), Some(r#"["c:3","c:4","c:0"]"#));
+        assert_eq!(cast.subscription(5), cast.subscription(0));
     }
 
     #[test]

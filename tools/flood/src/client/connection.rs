@@ -79,12 +79,18 @@ impl Sequence {
         Self { next, missing: 0 }
     }
 
+    #[inline(always)]
     pub fn receive(&mut self, number: u32) -> Receipt {
         if self.next == 0 || number == self.next {
-            self.advance(1);
+            self.missing <<= 1;
             self.next = number.wrapping_add(1);
             return Receipt::InOrder;
         }
+        self.receive_unordered(number)
+    }
+
+    #[cold]
+    fn receive_unordered(&mut self, number: u32) -> Receipt {
         let ahead = number.wrapping_sub(self.next);
         if ahead < u32::MAX / 2 {
             self.advance(ahead + 1);

@@ -21,7 +21,7 @@ pub enum Front<'a> {
     Bad,
 }
 
-#[inline]
+#[inline(always)]
 pub fn frame(input: &[u8]) -> Front<'_> {
     let [first, second, rest @ ..] = input else { return Front::Incomplete };
     let opcode = match first & 0x7f {

@@ -1,4 +1,4 @@
-//! One ring and its thread: sends every broadcast to every slot, or every payload back to where it came from.
+//! One ring and its thread: sends every broadcast to every slot (those of one turn joined), or every payload back to where it came from.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::mpsc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -46,8 +46,12 @@ impl Lane {
         self.bell.wake();
     }
 
-    pub fn put_all(lanes: &[Self], command: impl Fn() -> Command) {
-        lanes.iter().for_each(|lane| drop(lane.sender.send(command())));
+    /// Without waking the ring: [`Lane::wake_all`] does, when all is there.
+    pub fn put_quietly(&self, command: Command) {
+        let _ = self.sender.send(command);
+    }
+
+    pub fn wake_all(lanes: &[Self]) {
         Bell::wake_all(lanes.iter().map(|lane| &lane.bell));
     }
 }
@@ -65,6 +69,10 @@ struct Ring {
     used: Slot,
     queues: HashMap<Slot, VecDeque<LocalFrame>>,
     partials: HashMap<Slot, Vec<u8>>,
+    /// What has been taken from the lane to be sent to everybody, one frame behind the other.
+    gathered: BytesMut,
+    /// Dropped when that is queued.
+    waiting: Vec<Sender<Infallible>>,
 }
 
 /// Starts a ring on a thread of its own and waits until it can serve.
@@ -101,6 +109,8 @@ impl Ring {
             used: 0,
             queues: HashMap::new(),
             partials: HashMap::new(),
+            gathered: BytesMut::new(),
+            waiting: Vec::new(),
         })
     }
 
@@ -111,6 +121,7 @@ impl Ring {
                 self.obey(command);
                 worked = true;
             }
+            self.send_gathered();
             self.io.enter().expect("the ring accepts submissions as long as it lives");
             while let Some(event) = self.io.next() {
                 self.handle(event);
@@ -151,13 +162,22 @@ impl Ring {
                 self.send(slot, &Frame::local(response.into(), now_us()));
             }
             Command::Broadcast { bytes, done } => {
-                let frame = Frame::local(bytes, now_us());
-                for at in 0..self.open.len() {
-                    self.send(self.open[at], &frame);
-                }
-                drop(done);
+                self.gathered.extend_from_slice(&bytes);
+                self.waiting.push(done);
             }
         }
+    }
+
+    /// What is sent to everybody in one turn costs one send per connection.
+    fn send_gathered(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let frame = Frame::local(self.gathered.split().freeze(), now_us());
+        for at in 0..self.open.len() {
+            self.send(self.open[at], &frame);
+        }
+        self.waiting.clear();
     }
 
     fn handle(&mut self, event: Event) {

@@ -76,10 +76,12 @@ impl Snapshot {
 
 impl Busy {
     /// Why the tool and not the server was the bottleneck; `None` when it was not. `lag_p99_us` is how late scheduled
-    /// sends started; in a closed loop there is no schedule and none to slip.
-    pub fn limits(self, lag_p99_us: Option<u64>) -> Option<String> {
+    /// sends started; in a closed loop there is no schedule and none to slip. With cores of its own, what it waits for is
+    /// itself.
+    pub fn limits(self, lag_p99_us: Option<u64>, has_own_cores: bool) -> Option<String> {
         let is_limited = match lag_p99_us {
             Some(lag_us) => self.busiest >= SATURATED && lag_us >= LAG_US_MAX,
+            None if has_own_cores => self.busiest >= SATURATED,
             // There the tool is busy by design, and shares the cores: only one that has a core for itself and uses it up
             // holds the server back.
             None => self.running >= SATURATED,
@@ -90,6 +92,10 @@ impl Busy {
         let (running, waiting) = (self.running * 100.0, self.waiting * 100.0);
         Some(if self.running >= SATURATED {
             format!("a worker used its core to {running:.0} %: more --workers on more cores are needed")
+        } else if has_own_cores {
+            format!(
+                "a worker ran for {running:.0} % of the time, the publisher and Redis used the rest of the tool's cores"
+            )
         } else {
             format!(
                 "a worker was never idle: it ran for {running:.0} % of the time and up to {waiting:.0} % it waited for a \
@@ -120,18 +126,18 @@ mod tests {
     #[test]
     fn a_busy_tool_that_keeps_its_schedule_does_not_limit() {
         let busy = Busy { busiest: 0.99, running: 0.5, waiting: 0.49 };
-        assert_eq!(busy.limits(Some(100)), None);
-        assert!(busy.limits(Some(LAG_US_MAX)).is_some_and(|reason| reason.contains("do not fit")));
+        assert_eq!(busy.limits(Some(100), false), None);
+        assert!(busy.limits(Some(LAG_US_MAX), false).is_some_and(|reason| reason.contains("do not fit")));
     }
 
     #[test]
     fn an_idle_tool_never_limits() {
-        assert_eq!(Busy { busiest: 0.5, running: 0.5, waiting: 0.0 }.limits(Some(u64::MAX)), None);
+        assert_eq!(Busy { busiest: 0.5, running: 0.5, waiting: 0.0 }.limits(Some(u64::MAX), false), None);
     }
 
     #[test]
     fn a_tool_without_schedule_limits_when_its_core_is_used_up() {
         let busy = Busy { busiest: 0.99, running: 0.98, waiting: 0.01 };
-        assert!(busy.limits(None).is_some_and(|reason| reason.contains("more --workers")));
+        assert!(busy.limits(None, false).is_some_and(|reason| reason.contains("more --workers")));
     }
 }

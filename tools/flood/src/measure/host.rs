@@ -18,15 +18,21 @@ impl Host {
         Self {
             kernel: nix::sys::utsname::uname()
                 .map_or_else(|_| String::new(), |name| name.release().to_string_lossy().into()),
-            cores: cores(),
+            cores: cores_online(),
             memory_bytes: meminfo("MemTotal:"),
             nofile,
         }
     }
 }
 
+/// Those that this thread may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn cores_online() -> usize {
+    let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
+    online.map_or_else(cores, |online| online as usize)
 }
 
 /// What the kernel's slab caches hold now: sockets, requests, files, dentries and all the rest.

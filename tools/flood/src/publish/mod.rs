@@ -1,9 +1,13 @@
-//! The backend's side: publishes stamped messages on a schedule, over HTTP or through Redis.
+//! The backend's side: publishes stamped messages on a schedule, over HTTP or through Redis; or, in [`steady`], so that a
+//! given number is always under way.
 //!
 //! One thread and one connection per publisher. Latency counts from the intended time of each message, so a server that
 //! is slow to take messages is charged for it.
 
+mod pipe;
 pub mod sink;
+pub mod steady;
+pub mod under_way;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -56,10 +60,14 @@ pub struct Outcome {
 
 impl Publisher {
     pub fn start(plan: Plan, sink: Sink) -> Result<Self, Trouble> {
+        Self::spawn(move |shared| publish(&plan, sink, shared))
+    }
+
+    fn spawn(publish: impl FnOnce(&Shared) -> Outcome + Send + 'static) -> Result<Self, Trouble> {
         let shared = Arc::<Shared>::default();
         let thread = std::thread::Builder::new().name("publisher".into()).spawn({
             let shared = shared.clone();
-            move || publish(&plan, sink, &shared)
+            move || publish(&shared)
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -89,7 +97,7 @@ impl Plan {
     fn message(&self, k: u64) -> (String, Stamp) {
         let (round, channel) = (k / u64::from(self.channels), k % u64::from(self.channels));
         let stamp = Stamp {
-            stream: self.stream,
+            stream: self.stream.into(),
             number: self.first.wrapping_add(round as u32),
             intended_us: self.schedule.intended_us(k),
         };
@@ -98,9 +106,14 @@ impl Plan {
 
     /// How many of the first `published` messages went to `channel`.
     pub fn published_to(&self, channel: u32, published: u64) -> u64 {
-        let channels = u64::from(self.channels);
-        published / channels + u64::from(u64::from(channel) < published % channels)
+        published_to(self.channels, channel, published)
     }
+}
+
+/// How many of the first `published` messages, which go to `channels` channels in turn, went to `channel`.
+fn published_to(channels: u32, channel: u32, published: u64) -> u64 {
+    let channels = u64::from(channels);
+    published / channels + u64::from(u64::from(channel) < published % channels)
 }
 
 fn publish(plan: &Plan, mut sink: Sink, shared: &Shared) -> Outcome {

@@ -27,6 +27,7 @@ pub struct Phase {
     pub connections: Connections,
     #[serde(rename = "loop")]
     pub kind_of_loop: Option<&'static str>,
+    pub rate: Option<Rate>,
     pub messages: u64,
     pub deliveries: u64,
     pub expected: u64,
@@ -46,12 +47,23 @@ pub struct Tool {
     pub version: &'static str,
     pub commit: Option<&'static str>,
     pub cpu_s: f64,
+    pub cpu_s_per_million: Option<f64>,
     pub rss_bytes: u64,
     pub workers: usize,
     pub limited: bool,
     pub reason: Option<String>,
     pub busiest_worker: f64,
     pub lag_us: Option<Lag>,
+}
+
+/// Of a closed loop of publications.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Rate {
+    pub under_way: u32,
+    /// From the first publication to the last receipt.
+    pub deliveries_per_s: f64,
+    /// Without the frames' headers.
+    pub payload_bytes_per_s: f64,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]

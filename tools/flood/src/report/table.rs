@@ -73,7 +73,9 @@ fn row(phase: &Phase) -> [String; COLUMNS.len()] {
         latency(|l| l.p50),
         latency(|l| l.p99),
         latency(|l| l.max),
-        server.and_then(|s| s.cpu_s_per_million).map_or("-".into(), |s| format!("{s:.2}")),
+        server
+            .and_then(|s| s.cpu_s_per_million)
+            .map_or("-".into(), |s| if s < 1.0 { format!("{s:.3}") } else { format!("{s:.2}") }),
         server.map_or("-".into(), |s| format!("{:.3}", s.cores)),
         bytes(phase),
     ]
@@ -91,6 +93,16 @@ fn remarks(text: &mut String, phase: &Phase) {
     if phase.connections.held < phase.connections.asked {
         let (held, asked) = (count(phase.connections.held), count(phase.connections.asked));
         let _ = writeln!(text, "{name}: {held} of {asked} connections were held");
+    }
+    if let Some(rate) = &phase.rate {
+        let (per_s, megabytes_per_s) = (count(rate.deliveries_per_s as u64), rate.payload_bytes_per_s / 1e6);
+        let client = phase.tool.cpu_s_per_million.unwrap_or(0.0);
+        let _ = writeln!(
+            text,
+            "{name}: {per_s} deliveries/s, {megabytes_per_s:.0} MB/s, with {} messages under way; the clients took \
+             {client:.3} CPU s per million",
+            count(rate.under_way.into())
+        );
     }
     if phase.duplicated + phase.out_of_order > 0 {
         let (duplicated, out_of_order) = (count(phase.duplicated), count(phase.out_of_order));

@@ -7,43 +7,51 @@ mod mix;
 mod phase;
 mod probe;
 mod run;
+mod saturate;
 mod storm;
 
 use ringway::config::DEVELOPMENT_SECRET;
 
-use crate::args::{Common, Scenario};
+use crate::args::{Common, Fanout, Saturate, Scenario};
 use crate::client::cast::{Cast, Protocol, Token, Troupe};
 use crate::floor::Mode;
 use crate::limits::Trouble;
 use crate::server::Server;
 
-use run::Run;
+use run::{Clients, Run};
 
 /// Runs a scenario. True when nothing was lost and everything asked for was reached.
 pub fn play(scenario: &Scenario) -> Result<bool, Trouble> {
     let name = scenario.name();
     let alike = Troupe::Even { groups: 1 };
     match scenario {
-        Scenario::Hold(args) => hold::play(run(name, &args.common, alike, false)?),
-        Scenario::Echo(args) => echo::play(run(name, &args.common, alike, false)?, args),
-        Scenario::Fanout(args) => fanout::play(run(name, &args.common, fanout::troupe(args), false)?, args),
-        Scenario::Storm(args) => storm::play(run(name, &args.common, storm::troupe(args), !args.orderly)?, args),
-        Scenario::Mix(args) => mix::play(run(name, &args.common, mix::troupe(args), false)?, args),
-        Scenario::FloorEcho(args) => echo::play(floor_run(name, Mode::Echo, &args.common)?, args),
-        Scenario::FloorFanout(args) if args.channels > 1 => Err(Trouble::new("the floor knows no channels")),
-        Scenario::FloorFanout(args) => fanout::play(floor_run(name, Mode::Fanout, &args.common)?, args),
+        Scenario::Hold(args) => hold::play(run(name, &args.common, Clients::of(alike))?),
+        Scenario::Echo(args) => echo::play(run(name, &args.common, Clients::of(alike))?, args),
+        Scenario::Fanout(args) => fanout::play(run(name, &args.common, Clients::of(fanout::troupe(args)))?, args),
+        Scenario::Saturate(args) => saturate::play(run(name, &args.common, saturate::clients(args))?, args),
+        Scenario::Storm(args) => storm::play(run(name, &args.common, storm::clients(args))?, args),
+        Scenario::Mix(args) => mix::play(run(name, &args.common, Clients::of(mix::troupe(args)))?, args),
+        Scenario::FloorEcho(args) => echo::play(floor_run(name, Mode::Echo, &args.common, Clients::of(alike))?, args),
+        Scenario::FloorFanout(Fanout { channels: 2.., .. })
+        | Scenario::FloorSaturate(Saturate { channels: 2.., .. }) => Err(Trouble::new("the floor knows no channels")),
+        Scenario::FloorFanout(args) => {
+            fanout::play(floor_run(name, Mode::Fanout, &args.common, Clients::of(alike))?, args)
+        }
+        Scenario::FloorSaturate(args) => {
+            saturate::play(floor_run(name, Mode::Fanout, &args.common, saturate::clients(args))?, args)
+        }
         Scenario::FloorServer(args) => crate::floor::serve(args).map(|()| true).map_err(Trouble::from),
     }
 }
 
-fn run(name: &'static str, common: &Common, troupe: Troupe, closes_by_reset: bool) -> Result<Run, Trouble> {
-    Run::start(name, common, Server::find(common)?, troupe, closes_by_reset)
+fn run(name: &'static str, common: &Common, clients: Clients) -> Result<Run, Trouble> {
+    Run::start(name, common, Server::find(common)?, clients)
 }
 
 /// Against the floor, which knows no messages.
-fn floor_run(name: &'static str, mode: Mode, common: &Common) -> Result<Run, Trouble> {
+fn floor_run(name: &'static str, mode: Mode, common: &Common, clients: Clients) -> Result<Run, Trouble> {
     let common = Common { protocol: Protocol::PlainEcho, ..common.clone() };
-    Run::start(name, &common, Server::floor(mode, &common)?, Troupe::Even { groups: 1 }, false)
+    Run::start(name, &common, Server::floor(mode, &common)?, clients)
 }
 
 /// The channel that group `n` subscribes to is this with the number behind it.
@@ -67,14 +75,15 @@ fn cast(common: &Common, server: &Server, troupe: Troupe) -> Cast {
         (None, None) => Token::None,
     };
     let channel = if matches!(troupe, Troupe::Day { .. }) { DRIVER_CHANNEL } else { GROUP_CHANNEL };
-    let subscription = format!(r#"{{"type":"subscribe","channels":["{channel}{{group}}"]}}"#);
-    let subscribe = common.subscribe.clone().unwrap_or_else(|| only_ringway(&subscription));
+    let subscription = r#"{"type":"subscribe","channels":[{channels}]}"#;
+    let subscribe = common.subscribe.clone().unwrap_or_else(|| only_ringway(subscription));
     Cast {
         protocol: common.protocol,
         troupe,
         host: server.url.authority(),
         path: server.url.path.clone(),
         token,
+        group_channel: channel,
         greeting: common.greeting.clone().unwrap_or_else(|| only_ringway(r#""type":"connected""#)),
         subscribed: common.subscribed.clone().unwrap_or_else(|| only_ringway(r#""type":"subscribed""#)),
         subscribe,

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use crate::measure::busy::{Busy, Snapshot};
 use crate::measure::host::slab_bytes;
 use crate::measure::process::Usage;
+pub use crate::report::json::Rate;
 use crate::report::json::{self, Connections, Lag, Latency, Phase};
 use crate::worker::tally::Tally;
 
@@ -35,6 +36,7 @@ pub struct Figures {
     /// Connections that should be held now.
     pub asked: u64,
     pub latency: Option<Histogram<u64>>,
+    pub rate: Option<Rate>,
     /// How late the publisher was, if there is one.
     pub lag: Option<Histogram<u64>>,
 }
@@ -95,6 +97,7 @@ impl Beginning {
                 connect_s: figures.connect_s,
             },
             kind_of_loop: figures.kind_of_loop,
+            rate: figures.rate,
             messages: figures.messages,
             deliveries: figures.deliveries,
             expected: figures.expected,
@@ -137,11 +140,12 @@ fn tool(run: &Run, measured: &Measured, figures: &Figures) -> json::Tool {
     let lag = figures.lag.as_ref().unwrap_or(&measured.tally.lag);
     let lag_p99_us = (!lag.is_empty()).then(|| lag.value_at_percentile(99.0));
     // Without messages there is nothing that could be held up.
-    let reason = figures.kind_of_loop.and_then(|_| measured.busy.limits(lag_p99_us));
+    let reason = figures.kind_of_loop.and_then(|_| measured.busy.limits(lag_p99_us, run.has_own_cores));
     json::Tool {
         version: env!("CARGO_PKG_VERSION"),
         commit: option_env!("FLOOD_COMMIT"),
         cpu_s: measured.tool.cpu_s,
+        cpu_s_per_million: (figures.units > 0).then(|| measured.tool.cpu_s * 1e6 / figures.units as f64),
         rss_bytes: measured.tool.rss_bytes,
         workers: run.workers as usize,
         limited: reason.is_some(),

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ringway::shard::io::Shape;
+
 use crate::args::Common;
 use crate::client::cast::{Cast, Troupe};
 use crate::fleet::{Fleet, Muster};
@@ -41,6 +43,8 @@ pub struct Run {
     started: Instant,
     pub(super) started_unix_ms: u64,
     pub(super) workers: u32,
+    /// The tool shares no core with the server.
+    pub(super) has_own_cores: bool,
     sampled: Instant,
     pub(super) timeline: Vec<Moment>,
     pub(super) baseline: Baseline,
@@ -53,6 +57,20 @@ pub struct Run {
 pub(super) struct Baseline {
     pub server: Usage,
     pub slab_bytes: Option<u64>,
+}
+
+/// What the clients are like.
+pub struct Clients {
+    pub troupe: Troupe,
+    pub closes_by_reset: bool,
+    /// Receive buffers of each worker.
+    pub buffers: Shape,
+}
+
+impl Clients {
+    pub fn of(troupe: Troupe) -> Self {
+        Self { troupe, closes_by_reset: false, buffers: Shape::SHARD }
+    }
 }
 
 /// How a wait ended.
@@ -68,9 +86,9 @@ impl Run {
         scenario: &'static str,
         common: &Common,
         mut server: Server,
-        troupe: Troupe,
-        closes_by_reset: bool,
+        clients: Clients,
     ) -> Result<Self, Trouble> {
+        let Clients { troupe, closes_by_reset, buffers } = clients;
         let nofile = limits::raise_open_files();
         settle();
         let needed = common.connections.div_ceil(limits::connections_per_ring(nofile));
@@ -81,8 +99,15 @@ impl Run {
         let (target, connections) = (server.target, common.connections);
         // Before the workers, so that they count as well.
         let tool = Processes::own();
-        let fleet =
-            Fleet::start(&Muster { cast: cast.clone(), target, connections, workers, sources, closes_by_reset })?;
+        let fleet = Fleet::start(&Muster {
+            cast: cast.clone(),
+            target,
+            connections,
+            workers,
+            sources,
+            closes_by_reset,
+            buffers,
+        })?;
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Ok(Self {
             baseline: Baseline { server: server.processes.usage_exact(), slab_bytes: slab_bytes() },
@@ -97,6 +122,7 @@ impl Run {
             started: Instant::now(),
             started_unix_ms: unix.as_millis() as u64,
             workers,
+            has_own_cores: common.server_cores.is_some(),
             sampled: Instant::now(),
             timeline: Vec::new(),
             phases: Vec::new(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ringway::clock::now_us;
 
 use super::phase::{Beginning, Figures};
-use super::run::Run;
+use super::run::{Clients, Run};
 use super::{GROUP_CHANNEL, LEAD_US};
 use crate::args::Storm;
 use crate::client::cast::Troupe;
@@ -17,7 +17,11 @@ use crate::schedule::Schedule;
 /// Of the phases before and after.
 const LENGTH: Duration = Duration::from_secs(10);
 
-pub(super) fn troupe(args: &Storm) -> Troupe {
+pub(super) fn clients(args: &Storm) -> Clients {
+    Clients { closes_by_reset: !args.orderly, ..Clients::of(troupe(args)) }
+}
+
+fn troupe(args: &Storm) -> Troupe {
     Troupe::Storm { every: (args.common.connections / args.background).max(1) }
 }
 

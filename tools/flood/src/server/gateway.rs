@@ -12,22 +12,17 @@ use crate::publish::sink;
 
 use super::child::Child;
 use super::url::Url;
-use super::{Server, free_port, redis, shards_for};
+use super::{Server, free_port, shards_for};
 
 /// What the environment may say to the gateway: its own settings, not those of other programs that it also understands.
 const ENVIRONMENT: &str = "RINGWAY_";
 
-pub(super) fn start(program: &Path, common: &Common) -> Result<Server, Trouble> {
+pub(super) fn start(program: &Path, common: &Common, redis: Option<(Child, String)>) -> Result<Server, Trouble> {
     let (listen, admin) = (free_port()?, free_port()?);
     let shards = common.shards.unwrap_or_else(|| shards_for(common.connections, limits::raise_open_files(), cores()));
-    let mut children = Vec::new();
-    let redis = match common.redis.as_deref() {
-        Some("spawn") => {
-            let (child, url) = redis::start()?;
-            children.push(child);
-            Some(url)
-        }
-        other => other.map(str::to_owned),
+    let (redis_child, redis) = match redis {
+        Some((child, url)) => (Some(child), Some(url)),
+        None => (None, common.redis.clone()),
     };
     let secret = secret()?;
     let folder = tempfile::tempdir()?;
@@ -48,8 +43,6 @@ pub(super) fn start(program: &Path, common: &Common) -> Result<Server, Trouble> 
     let ready = format!("http://{admin}/readyz");
     child.wait_until(|| agent.get(&ready).call().is_ok_and(|answer| answer.status() == 200))?;
     let processes = Processes::watch(&[child.pid()]);
-    // Dropped in this order: the gateway first.
-    children.insert(0, child);
     let name = program.file_name().map_or_else(|| "gateway".into(), |name| name.to_string_lossy().into_owned());
     Ok(Server {
         url: Url { host: listen.ip().to_string(), port: listen.port(), path: "/ws".into() },
@@ -59,7 +52,8 @@ pub(super) fn start(program: &Path, common: &Common) -> Result<Server, Trouble> 
         redis,
         processes,
         secret: Some(secret),
-        _children: children,
+        // Dropped in this order: the gateway first.
+        _children: [Some(child), redis_child].into_iter().flatten().collect(),
     })
 }
 

@@ -9,6 +9,7 @@ mod url;
 use std::net::{SocketAddr, TcpListener};
 
 use crate::args::Common;
+use crate::cores::Cores;
 use crate::floor::Mode;
 use crate::limits::Trouble;
 use crate::measure::process::Processes;
@@ -32,10 +33,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// The server that the arguments name.
+    /// The server that the arguments name. Where it is to have cores of its own, the calling thread is left on the others.
     pub fn find(common: &Common) -> Result<Self, Trouble> {
+        let cores = common.server_cores.map(Cores::split).transpose()?;
         if let Some(program) = &common.spawn {
-            return gateway::start(program, common);
+            // Redis is nobody's: it runs with the tool.
+            let redis = (common.redis.as_deref() == Some("spawn")).then(redis::start).transpose()?;
+            return on_its_cores(cores, || gateway::start(program, common, redis));
         }
         let url: Url = common.url.parse().map_err(Trouble::new)?;
         Ok(Self {
@@ -50,8 +54,10 @@ impl Server {
         })
     }
 
+    /// The floor, under the same conditions.
     pub fn floor(mode: Mode, common: &Common) -> Result<Self, Trouble> {
-        floor::start(mode, common)
+        let cores = common.server_cores.map(Cores::split).transpose()?;
+        on_its_cores(cores, || floor::start(mode, common))
     }
 
     /// Where messages are published.
@@ -68,6 +74,14 @@ impl Server {
         };
         Ok(sink::Address::Http { url, token: common.admin_token.clone() })
     }
+}
+
+fn on_its_cores(cores: Option<Cores>, start: impl FnOnce() -> Result<Server, Trouble>) -> Result<Server, Trouble> {
+    let Some(cores) = cores else { return start() };
+    cores.enter_server()?;
+    let server = start();
+    cores.enter_tool()?;
+    server
 }
 
 /// Rings that so many connections need when the kernel spreads them by chance: each is filled to 85 % at the most.

@@ -3,13 +3,16 @@
 //! The coordinator (`fleet`) gives [`Order`]s and reads [`tally::Gauges`]; a worker shares nothing else. The loop is in
 //! [`turn`], opening in [`opening`], what a client says in [`talk`], scheduled messages in [`traffic`].
 
+mod ledger;
 mod opening;
+mod receipts;
 mod talk;
 pub mod tally;
 pub mod traffic;
 mod turn;
 
 use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -17,14 +20,16 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 use ringway::shard::bell::Bell;
 use ringway::shard::frame::LocalFrame;
-use ringway::shard::io::Slot;
 use ringway::shard::io::uring::Uring;
+use ringway::shard::io::{Shape, Slot};
 
 use crate::client::cast::Cast;
 use crate::client::connection::Connection;
 use crate::limits::Trouble;
+use crate::publish::under_way::UnderWay;
 use crate::sources::Sources;
 
+use ledger::Ledger;
 use opening::Opening;
 use tally::{Gauges, Tally, Totals};
 use traffic::Traffic;
@@ -39,6 +44,11 @@ pub enum Order {
     Follow {
         stream: usize,
         next: u32,
+    },
+    /// Notes who has which of these messages, and says when it is ready to.
+    KeepBooks {
+        under_way: Arc<UnderWay>,
+        ready: Sender<Infallible>,
     },
     Send(traffic::Plan),
     /// Ends sending.
@@ -68,6 +78,7 @@ pub struct Seat {
     pub sources: Option<Sources>,
     /// Connections are closed by a reset instead of an orderly end.
     pub closes_by_reset: bool,
+    pub buffers: Shape,
     pub orders: Receiver<Order>,
     pub gauges: Arc<Gauges>,
     pub bell: Bell,
@@ -86,6 +97,8 @@ pub struct Worker {
     input: Vec<u8>,
     opening: Opening,
     traffic: Traffic,
+    /// Of a closed loop of publications.
+    ledger: Option<Ledger>,
     tally: Tally,
     /// Totals of what was given away in reports.
     reported: Totals,
@@ -96,7 +109,7 @@ pub struct Worker {
 impl Worker {
     /// Makes the ring. Runs on the worker's thread, because a ring belongs to the thread that made it.
     pub fn new(seat: Seat) -> Result<Self, Trouble> {
-        let io = Uring::new(seat.count as usize, seat.bell.as_raw_fd())
+        let io = Uring::with_buffers(seat.count as usize, seat.bell.as_raw_fd(), seat.buffers)
             .map_err(|error| Trouble::ring(&error, seat.count))?;
         Ok(Self {
             ear: seat.bell.duplicate()?,
@@ -107,6 +120,7 @@ impl Worker {
             input: Vec::new(),
             opening: Opening::default(),
             traffic: Traffic::default(),
+            ledger: None,
             tally: Tally::default(),
             reported: Totals::default(),
             held: 0,

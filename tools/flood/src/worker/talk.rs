@@ -6,12 +6,13 @@ use ringway::shard::io::{Chunk, Io, Sending, Slot};
 use ringway::ws::frame::{Opcode, encode_masked};
 use sonic_rs::JsonValueTrait;
 
-use super::Worker;
-use super::tally::record;
+use super::ledger::Ledger;
+use super::receipts::Receipts;
+use super::tally::{Tally, record};
+use super::{Seat, Worker};
 use crate::client::cast::Protocol;
-use crate::client::connection::{Phase, Receipt, STREAMS};
+use crate::client::connection::{Connection, Phase};
 use crate::client::parser::{self, Front, Head};
-use crate::client::stamp::Stamp;
 use crate::client::upgrade;
 use crate::limits::Trouble;
 
@@ -20,19 +21,25 @@ pub(super) const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x8e];
 
 impl Worker {
     pub(super) fn receive(&mut self, slot: Slot, chunk: Chunk) {
+        let now = now_us();
         let mut input = std::mem::take(&mut self.input);
         input.clear();
         let connection = &mut self.connections[slot as usize];
+        // A client that does not read stops once it has heard that it is in.
+        let reads = connection.phase != Phase::Held || self.seat.cast.part(self.seat.first + slot).reads;
         if std::mem::take(&mut connection.is_partial)
             && let Some(partial) = self.partials.remove(&slot)
         {
             input.extend_from_slice(&partial);
+            input.extend_from_slice(self.io.bytes(&chunk));
+        } else {
+            let Self { io, seat, connections, ledger, tally, .. } = self;
+            let bytes = io.bytes(&chunk);
+            let taken = receipts(seat, connections, ledger, tally, slot, now).map_or(0, |r| r.take_all(bytes));
+            input.extend_from_slice(&bytes[taken..]);
         }
-        input.extend_from_slice(self.io.bytes(&chunk));
-        // A client that does not read stops once it has heard that it is in.
-        let reads = connection.phase != Phase::Held || self.seat.cast.part(self.seat.first + slot).reads;
         self.io.release(chunk, reads);
-        let taken = self.read(slot, &input);
+        let taken = self.read(slot, &input, now);
         if taken < input.len() && !matches!(self.connections[slot as usize].phase, Phase::Closing(_)) {
             self.connections[slot as usize].is_partial = true;
             self.partials.insert(slot, input[taken..].to_vec());
@@ -41,7 +48,7 @@ impl Worker {
     }
 
     /// Reads what is complete. Returns how many bytes that was.
-    fn read(&mut self, slot: Slot, input: &[u8]) -> usize {
+    fn read(&mut self, slot: Slot, input: &[u8], now: u64) -> usize {
         let mut taken = 0;
         if self.connections[slot as usize].phase == Phase::Upgrading {
             match self.read_head(slot, input) {
@@ -49,8 +56,11 @@ impl Worker {
                 None => return 0,
             }
         }
-        let now = now_us();
         loop {
+            let Self { seat, connections, ledger, tally, .. } = self;
+            if let Some(receipts) = receipts(seat, connections, ledger, tally, slot, now) {
+                taken += receipts.take_all(&input[taken..]);
+            }
             let connection = &self.connections[slot as usize];
             if matches!(connection.phase, Phase::Closing(_)) || connection.is_mute {
                 return input.len();
@@ -114,11 +124,6 @@ impl Worker {
     }
 
     fn hear_message(&mut self, slot: Slot, message: &[u8], now: u64) {
-        if let Some(stamp) = Stamp::read(message)
-            && self.connections[slot as usize].phase == Phase::Held
-        {
-            return self.take_receipt(slot, stamp, now);
-        }
         match self.connections[slot as usize].phase {
             Phase::Greeting if parser::contains(message, self.seat.cast.greeting.as_bytes()) => self.greeted(slot),
             Phase::Subscribing if parser::contains(message, self.seat.cast.subscribed.as_bytes()) => self.hold(slot),
@@ -146,18 +151,6 @@ impl Worker {
             }
             _ => self.tally.others += 1,
         }
-    }
-
-    fn take_receipt(&mut self, slot: Slot, stamp: Stamp, now: u64) {
-        self.tally.receipts += 1;
-        let sequence = &mut self.connections[slot as usize].sequences[usize::from(stamp.stream) % STREAMS];
-        match sequence.receive(stamp.number) {
-            Receipt::InOrder => {}
-            Receipt::AfterGap => self.tally.gaps += 1,
-            Receipt::OutOfOrder => self.tally.out_of_order += 1,
-            Receipt::Duplicate => self.tally.duplicated += 1,
-        }
-        record(&mut self.tally.latency, now.saturating_sub(stamp.intended_us));
     }
 
     /// The server has said that the client is in.
@@ -200,4 +193,24 @@ impl Worker {
         }
         self.queues.entry(slot).or_default().push_back(frame.clone());
     }
+}
+
+/// The stamped messages of the connection in `slot`; none are expected before it is held, nor by one that has fallen silent.
+fn receipts<'a>(
+    seat: &Seat,
+    connections: &'a mut [Connection],
+    ledger: &'a mut Option<Ledger>,
+    tally: &'a mut Tally,
+    slot: Slot,
+    now: u64,
+) -> Option<Receipts<'a>> {
+    let connection = &mut connections[slot as usize];
+    (connection.phase == Phase::Held && !connection.is_mute).then(|| Receipts {
+        slot,
+        group: seat.cast.part(seat.first + slot).group,
+        connection,
+        ledger: ledger.as_mut(),
+        tally,
+        now,
+    })
 }

@@ -92,8 +92,14 @@ pub fn new_histogram() -> Histogram<u64> {
 /// Notes a time in microseconds; what is longer than an hour counts as an hour.
 #[inline]
 pub fn record(histogram: &mut Histogram<u64>, us: u64) {
+    record_many(histogram, us, 1);
+}
+
+/// Notes the same time so many times.
+#[inline]
+pub fn record_many(histogram: &mut Histogram<u64>, us: u64, count: u64) {
     const HOUR_US: u64 = 3_600_000_000;
-    histogram.record(us.min(HOUR_US)).expect("a histogram without bounds grows");
+    histogram.record_n(us.min(HOUR_US), count).expect("a histogram without bounds grows");
 }
 
 const TOTALS: usize = 7;

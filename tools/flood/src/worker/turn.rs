@@ -1,6 +1,7 @@
 //! The worker's loop: orders, connects, due messages, completions; then sleep until the bell rings or something is due.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -8,8 +9,10 @@ use nix::sys::time::{TimeSpec, TimeValLike};
 use ringway::clock::now_us;
 use ringway::shard::io::{Event, Io, Slot, VECTOR_MAX};
 
+use super::ledger::Ledger;
 use super::{Order, Worker};
 use crate::client::connection::{After, Phase, Sequence};
+use crate::publish::under_way::UnderWay;
 
 /// The longest sleep: after it the gauges are looked at in any case.
 const SLEEP_US_MAX: u64 = 1_000_000;
@@ -23,6 +26,9 @@ impl Worker {
             while let Some(event) = self.io.next() {
                 self.handle(event);
                 handled = true;
+            }
+            if let Some(ledger) = &mut self.ledger {
+                ledger.tell();
             }
             self.show();
             if !worked && !handled {
@@ -51,6 +57,8 @@ impl Worker {
                 Order::Follow { stream, next } => {
                     self.connections.iter_mut().for_each(|c| c.sequences[stream] = Sequence::from(next));
                 }
+                // Whoever waits hears that `ready` is gone.
+                Order::KeepBooks { under_way, ready: _ready } => self.open_books(under_way),
                 Order::Send(plan) => self.start_sending(plan),
                 Order::Hush => self.traffic.plan = None,
                 Order::Report(to) => {
@@ -63,6 +71,16 @@ impl Worker {
             }
         }
         took
+    }
+
+    fn open_books(&mut self, under_way: Arc<UnderWay>) {
+        let Self { seat, connections, .. } = self;
+        let (_, each) = seat.cast.troupe.groups();
+        let first_channels = connections.iter().enumerate().map(|(slot, connection)| {
+            let part = seat.cast.part(seat.first + slot as u32);
+            (connection.phase == Phase::Held && part.is_audience()).then_some(part.group)
+        });
+        self.ledger = Some(Ledger::open(under_way, each, first_channels));
     }
 
     fn sleep(&mut self) {
