@@ -59,6 +59,7 @@ pub fn serve(config: &Config) -> io::Result<()> {
             server_id: config.server.id.clone(),
             started: Now::read(),
             sources: sources.iter().map(|s| s.status.clone()).collect(),
+            revocations: rules.verifier.revocations().clone(),
             draining: draining.clone(),
         },
     )?;

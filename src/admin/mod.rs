@@ -26,6 +26,7 @@ mod port;
 mod publish;
 mod pulse;
 mod refusal;
+mod revoke;
 mod routes;
 mod shards;
 
@@ -42,6 +43,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tracing::error;
 
+use crate::auth::Revocations;
 use crate::bus::Bus;
 use crate::clock::Now;
 use crate::config::{self, Secret};
@@ -73,6 +75,7 @@ pub struct Context {
     pub server_id: String,
     pub started: Now,
     pub sources: Vec<Arc<SourceStatus>>,
+    pub revocations: Revocations,
     /// Set when the process begins to drain; from then on it is not ready.
     pub draining: Arc<AtomicBool>,
 }

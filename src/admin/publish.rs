@@ -1,4 +1,4 @@
-//! `POST /broadcast/…` and `POST /disconnect/user/{id}`: what an operator or a backend without a broker sends.
+//! `POST /broadcast/…`: what an operator or a backend without a broker sends.
 //!
 //! The body is the message, delivered byte for byte; it is not parsed.
 
@@ -10,9 +10,8 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State as Shared};
 use serde::{Deserialize, Serialize};
 
-use crate::bus::{Command, Filter};
+use crate::bus::Filter;
 use crate::channel::name;
-use crate::ws::close::CloseCode;
 
 use super::State;
 use super::refusal::Refusal;
@@ -36,14 +35,6 @@ pub struct Delivered {
     note: Option<String>,
 }
 
-#[derive(Serialize)]
-pub struct Disconnected {
-    /// Connections that are being closed.
-    disconnected: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
-}
-
 type PathOf = Result<Path<String>, PathRejection>;
 type QueryOf = Result<Query<Recipients>, QueryRejection>;
 type BodyOf = Result<Bytes, BytesRejection>;
@@ -61,19 +52,6 @@ pub async fn to_channel(state: Shares, name: PathOf, query: QueryOf, body: BodyO
 
 pub async fn to_all(state: Shares, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {
     publish(&state, name::ALL.to_owned(), query, body).await
-}
-
-pub async fn disconnect_user(Shared(state): Shares, id: PathOf) -> Result<Json<Disconnected>, Refusal> {
-    let Path(id) = id?;
-    let ask = state.shards.ask(move |bus, answer| {
-        bus.to_all(|| Command::Disconnect {
-            user: id.as_str().into(),
-            code: CloseCode::OPERATOR,
-            answer: answer.clone(),
-        })
-    });
-    let answers = ask.await?;
-    Ok(Json(Disconnected { disconnected: answers.values.iter().sum(), note: answers.note() }))
 }
 
 async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {

@@ -6,11 +6,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::auth::Full;
+
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     BadPath,
     BadQuery,
+    BadName,
     BodyUnreadable,
     BodyEmpty,
     BodyNotUtf8,
@@ -26,6 +29,7 @@ pub enum Refusal {
     Busy,
     NotTaken,
     NoAnswer,
+    RevocationsFull,
 }
 
 impl Refusal {
@@ -37,6 +41,7 @@ impl Refusal {
         match self {
             BadPath          => (Status::BAD_REQUEST, "bad_path", "the path is not valid UTF-8 when decoded"),
             BadQuery         => (Status::BAD_REQUEST, "bad_query", "the query names something unknown, or a value that does not fit"),
+            BadName          => (Status::BAD_REQUEST, "bad_name", "a user id or token id has 1 to 250 bytes and no control characters"),
             BodyUnreadable   => (Status::BAD_REQUEST, "body_unreadable", "the body did not arrive"),
             BodyEmpty        => (Status::BAD_REQUEST, "body_empty", "the body is the message and must not be empty"),
             BodyNotUtf8      => (Status::BAD_REQUEST, "body_not_utf8", "the body is the message and must be UTF-8 text"),
@@ -52,6 +57,7 @@ impl Refusal {
             Busy             => (Status::SERVICE_UNAVAILABLE, "busy", "too many requests wait for the shards; nothing was done"),
             NotTaken         => (Status::SERVICE_UNAVAILABLE, "not_taken", "every shard that it was for is too far behind to take it; nothing was done"),
             NoAnswer         => (Status::SERVICE_UNAVAILABLE, "no_answer", "no shard answered in time; what was asked may still happen"),
+            RevocationsFull  => (Status::INSUFFICIENT_STORAGE, "revocations_full", "as many users and tokens as there is room for are revoked; nothing was done"),
         }
     }
 }
@@ -76,6 +82,12 @@ impl IntoResponse for Refusal {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
+    }
+}
+
+impl From<Full> for Refusal {
+    fn from(_: Full) -> Self {
+        Refusal::RevocationsFull
     }
 }
 

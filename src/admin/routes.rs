@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use super::refusal::Refusal;
-use super::{State, bodies, dashboard, guard, health, latency, listing, metrics, publish};
+use super::{State, bodies, dashboard, guard, health, latency, listing, metrics, publish, revoke};
 
 pub fn router(state: Arc<State>) -> Router {
     Router::new()
@@ -27,7 +27,9 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/broadcast/user/{id}", post(publish::to_user))
         .route("/broadcast/channel/{*name}", post(publish::to_channel))
         .route("/broadcast/all", post(publish::to_all))
-        .route("/disconnect/user/{id}", post(publish::disconnect_user))
+        .route("/disconnect/user/{id}", post(revoke::disconnect_user))
+        .route("/revoke/user/{id}", post(revoke::user))
+        .route("/revoke/token/{jti}", post(revoke::token))
         .fallback(async || Refusal::PathNotFound)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(publish::MESSAGE_BYTES_MAX))

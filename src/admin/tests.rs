@@ -77,6 +77,7 @@ impl Node {
             server_id: "node-1".into(),
             started: Now::read(),
             sources: vec![Arc::new(SourceStatus::new("redis"))],
+            revocations: Revocations::default(),
             draining: Arc::default(),
         };
         let settings = config::Admin { token: token.map(Secret::new), ..STALLS };

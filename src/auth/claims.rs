@@ -17,6 +17,8 @@ pub(super) struct Claims {
     /// RFC 7519 section 2: a NumericDate may have a fraction.
     exp: Option<f64>,
     nbf: Option<f64>,
+    pub(super) iat: Option<f64>,
+    pub(super) jti: Option<Box<str>>,
     aud: Option<OneOrMany>,
     iss: Option<Box<str>>,
     role: Option<Box<str>>,
@@ -75,6 +77,6 @@ impl Claims {
 }
 
 /// Whether `text` can be a user id or a user type: it becomes a part of channel names, log lines and broker subjects.
-pub(super) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control)
 }

@@ -10,10 +10,13 @@ mod identity;
 mod keys;
 pub mod mint;
 mod origin;
+mod revocation;
 mod token;
 
+pub use claims::is_name;
 pub use grant::{GrantError, Grants};
 pub use identity::Identity;
 pub use keys::KeyError;
 pub use origin::{OriginError, Origins};
+pub use revocation::{Full, Revocations};
 pub use token::{TokenError, Verifier, VerifierSettings};

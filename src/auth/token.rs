@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, dangerous::insecure_decode_claims, errors::ErrorKi
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    Identity,
+    Identity, Revocations,
     claims::Claims,
     keys::{KeyError, Keys},
 };
@@ -30,12 +30,13 @@ pub struct VerifierSettings {
     pub leeway_s: u64,
 }
 
-/// Checks tokens. Built once from the configuration, immutable, shared by every shard.
+/// Checks tokens. Built once from the configuration, immutable but for what is revoked, shared by every shard.
 pub struct Verifier {
     keys: Keys,
     audience: Option<Vec<String>>,
     issuer: Option<Vec<String>>,
     leeway_s: u64,
+    revocations: Revocations,
 }
 
 /// Why a token is refused.
@@ -54,6 +55,9 @@ pub enum TokenError {
     NoExpiry,
     /// A claim has the wrong type, is too long or has control characters.
     BadClaim,
+    Revoked,
+    /// Nothing is wrong with the token: an operator has disconnected its user for a time.
+    UserSentAway,
 }
 
 /// The JOSE header, RFC 7515 section 4.1: what chooses the key and what must be understood.
@@ -76,6 +80,7 @@ impl Verifier {
             audience: settings.audience.clone(),
             issuer: settings.issuer.clone(),
             leeway_s: settings.leeway_s,
+            revocations: Revocations::default(),
         })
     }
 
@@ -83,7 +88,7 @@ impl Verifier {
     pub fn verify(&self, token: &str, now_unix_s: u64) -> Result<Identity, TokenError> {
         let parts = Parts::of(token)?;
         self.keys.check(algorithm_of(parts.header)?, parts.message, parts.signature)?;
-        let claims: Claims = decode(parts.payload, TokenError::BadClaim)?;
+        let mut claims: Claims = decode(parts.payload, TokenError::BadClaim)?;
         let expires_at = claims.check_times(now_unix_s, self.leeway_s)?;
         if self.audience.as_ref().is_some_and(|accepted| !claims.is_for(accepted)) {
             return Err(TokenError::WrongAudience);
@@ -91,12 +96,20 @@ impl Verifier {
         if self.issuer.as_ref().is_some_and(|accepted| !claims.is_from(accepted)) {
             return Err(TokenError::WrongIssuer);
         }
-        claims.into_identity(expires_at)
+        let (jti, issued_at) = (claims.jti.take(), claims.iat);
+        let identity = claims.into_identity(expires_at)?;
+        self.revocations.check(&identity.user_id, jti.as_deref(), issued_at, now_unix_s)?;
+        Ok(identity)
+    }
+
+    /// What is refused although its signature holds.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 }
 
 impl TokenError {
-    pub const ALL: [TokenError; 10] = [
+    pub const ALL: [TokenError; 12] = [
         TokenError::Malformed,
         TokenError::AlgorithmNotAllowed,
         TokenError::BadSignature,
@@ -107,6 +120,8 @@ impl TokenError {
         TokenError::NoSubject,
         TokenError::NoExpiry,
         TokenError::BadClaim,
+        TokenError::Revoked,
+        TokenError::UserSentAway,
     ];
 
     /// The word for metrics and bodies.
@@ -122,6 +137,8 @@ impl TokenError {
             TokenError::NoSubject => "no_subject",
             TokenError::NoExpiry => "no_expiry",
             TokenError::BadClaim => "bad_claim",
+            TokenError::Revoked => "revoked",
+            TokenError::UserSentAway => "user_sent_away",
         }
     }
 
@@ -138,6 +155,8 @@ impl TokenError {
             TokenError::NoSubject => "the token names no user (sub)",
             TokenError::NoExpiry => "the token has no expiry (exp)",
             TokenError::BadClaim => "a claim of the token cannot be used",
+            TokenError::Revoked => "the token has been revoked",
+            TokenError::UserSentAway => "an operator has disconnected this user for a time",
         }
     }
 }

@@ -97,6 +97,7 @@ pub fn decide(request: &Request<'_>, caller: &Caller, house: &House<'_>, latency
     let verify = |token| latency.time(Timed::Authentication, || rules.verifier.verify(token, now.unix_s()));
     let identity = match token.as_deref().map(verify).transpose() {
         Ok(identity) => identity,
+        Err(TokenError::UserSentAway) => return Decision::Refuse(Refusal::UserSentAway),
         Err(error) => return Decision::TokenRefused(error),
     };
     if identity.as_ref().is_some_and(|identity| !rules.may_connect(identity)) {

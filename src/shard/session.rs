@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::auth::Identity;
+use crate::auth::{Identity, TokenError};
 use crate::channel::table::Joined;
 use crate::channel::{Table, name};
 use crate::clock::{Now, TICK_MS};
@@ -170,7 +170,10 @@ impl Desk<'_> {
             Err(error) => {
                 self.room.counters.tokens_refused.count(error.name());
                 self.refuse(error.name(), &error.to_string(), Some(request));
-                self.effects.close = Some(CloseCode::TOKEN_INVALID);
+                self.effects.close = Some(match error {
+                    TokenError::UserSentAway => CloseCode::OPERATOR,
+                    _ => CloseCode::TOKEN_INVALID,
+                });
                 return Ok(());
             }
         };

@@ -27,6 +27,7 @@ mod quotas;
 mod redis_restart;
 mod refusals;
 mod restarts;
+mod revocation;
 mod seccomp;
 mod shutdown;
 mod silent_crowds;

@@ -26,6 +26,10 @@ pub struct Claims {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exp: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub aud: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
@@ -39,12 +43,23 @@ impl Claims {
     /// A user and an hour.
     pub fn of(user: &str) -> Claims {
         let sub = Some(user.to_owned());
-        Claims { sub, exp: Some(now() + 3600), aud: None, iss: None, role: None, channels: None }
+        Claims { sub, exp: Some(now() + 3600), iat: None, jti: None, aud: None, iss: None, role: None, channels: None }
     }
 
     /// Seconds from now; negative is past.
     pub fn expires_in(mut self, seconds: i64) -> Claims {
         self.exp = Some(now() + seconds);
+        self
+    }
+
+    /// Seconds from now; negative is past.
+    pub fn issued_in(mut self, seconds: i64) -> Claims {
+        self.iat = Some(now() + seconds);
+        self
+    }
+
+    pub fn id(mut self, jti: &str) -> Claims {
+        self.jti = Some(jti.to_owned());
         self
     }
 
@@ -90,7 +105,7 @@ pub fn token(user: &str) -> String {
     Claims::of(user).sign()
 }
 
-fn now() -> i64 {
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
     i64::try_from(since.as_secs()).expect("seconds fit")
 }

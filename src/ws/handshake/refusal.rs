@@ -20,6 +20,8 @@ pub enum Refusal {
     },
     OriginNotAllowed,
     RoleNotAllowed,
+    /// By an operator, for a time.
+    UserSentAway,
     PathNotFound,
     MethodNotAllowed,
     DeadlineExceeded,
@@ -53,7 +55,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, for those who count by reason.
-    pub const ALL: [Refusal; 23] = [
+    pub const ALL: [Refusal; 24] = [
         Refusal::Malformed,
         Refusal::BadProxyHeader,
         Refusal::HttpVersion,
@@ -64,6 +66,7 @@ impl Refusal {
         Refusal::Token { code: "token", message: "" },
         Refusal::OriginNotAllowed,
         Refusal::RoleNotAllowed,
+        Refusal::UserSentAway,
         Refusal::PathNotFound,
         Refusal::MethodNotAllowed,
         Refusal::DeadlineExceeded,
@@ -117,6 +120,7 @@ impl Refusal {
             Token { code, message }   => (401, code, message),
             OriginNotAllowed          => (403, "origin_not_allowed", "this origin is not allowed"),
             RoleNotAllowed            => (403, "role_not_allowed", "this role is not allowed"),
+            UserSentAway              => (403, "user_sent_away", "an operator has disconnected this user for a time"),
             PathNotFound              => (404, "not_found", "nothing is served at this path"),
             MethodNotAllowed          => (405, "method_not_allowed", "only GET is allowed"),
             DeadlineExceeded          => (408, "handshake_timeout", "the request did not arrive in time"),
