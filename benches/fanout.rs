@@ -72,6 +72,7 @@ impl Shard {
             profiles: Profiles::default(),
             sessions: 0,
             shares: Shares::default(),
+            echoes: 0,
         };
         let (lane, lane_end) = Lane::new(Arc::default()).expect("an eventfd");
         let mut floor = Floor::new(Void::default(), count as usize, room, lane_end);
@@ -90,6 +91,7 @@ impl Shard {
                 identity: Some(identity),
                 details: None,
                 held: Held::default(),
+                echo: false,
             };
             floor.adopt((), arrival, now).expect("there is room");
         }
@@ -142,7 +144,9 @@ impl Io for Void {
     fn await_sent(&mut self, _: Slot) -> bool {
         false
     }
-    fn shut(&mut self, _slot: Slot) {}
+    fn shut(&mut self, _: Slot) {}
+
+    fn resume(&mut self, _: Slot) {}
 
     fn close(&mut self, _: Slot) {}
     fn tick(&mut self, _: u32) {}
@@ -195,6 +199,7 @@ fn rules() -> Rules {
         user_type_from_query: true,
         default_grants: Grants::parse(["*"]).expect("a good pattern"),
         path: "/ws".into(),
+        echo: None,
         server_id: "bench".into(),
         process: 1,
         connections_max: usize::MAX,

@@ -16,7 +16,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fastwebsockets::{FragmentCollector, OpCode};
-use ringway::ws::decoder::{Decoder, Incoming};
+use ringway::ws::decoder::{Decoder, Incoming, Policy};
 use ringway::ws::frame::{Opcode, encode_masked, encode_text};
 use ringway::ws::handshake::{Upgrade, accept_response, read_request};
 use ringway::ws::header::Header;
@@ -125,7 +125,9 @@ fn decode(criterion: &mut Criterion) {
             bencher.iter(|| {
                 chunk.copy_from_slice(black_box(&received));
                 let (mut input, mut texts) = (&mut chunk[..], 0);
-                while let Some(incoming) = decoder.next(&mut input, MAX_MESSAGE_BYTES).expect("valid frames") {
+                while let Some(incoming) =
+                    decoder.next(&mut input, Policy::text(MAX_MESSAGE_BYTES)).expect("valid frames")
+                {
                     let Incoming::Text(text) = incoming else { unreachable!("only text was sent") };
                     texts += 1;
                     black_box(&*text);

@@ -19,11 +19,12 @@ use crate::auth::{Grants, Origins, Verifier, VerifierSettings};
 use crate::bus::{Bus, Command, LaneEnd};
 use crate::channel::Interest;
 use crate::clock::{Now, ticks};
-use crate::config::{Config, Secret, UserTypeFrom};
+use crate::config::{Config, Debug, Secret, UserTypeFrom};
 use crate::doctor::{self, Wish};
 use crate::listeners::Listeners;
 use crate::metrics::Counters;
 use crate::shard::addresses::Addresses;
+use crate::shard::echo::Echo;
 use crate::shard::proxies::Proxies;
 use crate::shard::quotas::Quotas;
 use crate::shard::rules::{LobbyRules, Rules};
@@ -144,6 +145,7 @@ fn rules(config: &Config, handshakes_max: usize) -> Result<Rules, String> {
         user_type_from_query: auth.user_type == UserTypeFrom::Query,
         default_grants: Grants::parse(&auth.channels).map_err(|error| format!("auth.channels: {error}"))?,
         path: config.server.path.clone(),
+        echo: echo(config),
         server_id: config.server.id.clone(),
         process: random_48_bits(),
         connections_max: Some(config.server.max_connections).filter(|n| *n > 0).unwrap_or(usize::MAX),
@@ -168,6 +170,11 @@ fn rules(config: &Config, handshakes_max: usize) -> Result<Rules, String> {
             proxies: proxies.map_err(|error| format!("server.trusted_proxies: {error}"))?,
         },
     })
+}
+
+fn echo(config: &Config) -> Option<Echo> {
+    let Debug { echo_path, echo_message_bytes } = &config.debug;
+    echo_path.clone().map(|path| Echo { path, message_bytes_max: *echo_message_bytes })
 }
 
 /// From the operating system's randomness, by way of the standard library's hash keys.

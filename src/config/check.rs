@@ -35,6 +35,7 @@ pub fn check(config: &Config, sources: &Sources, findings: &mut Findings) {
     secrets(config, &mut check);
     auth(config, &mut check);
     redis(config, &mut check);
+    debug(config, &mut check);
 }
 
 struct Check<'a> {
@@ -69,6 +70,7 @@ fn numbers(config: &Config, check: &mut Check<'_>) {
         ("limits", "outbox_bytes", limits.outbox_bytes, 1..=u32::MAX as usize),
         ("limits", "channels_per_connection", limits.channels_per_connection, 1..=u16::MAX as usize),
         ("limits", "channel_name_bytes", limits.channel_name_bytes, 1..=u8::MAX as usize),
+        ("debug", "echo_message_bytes", config.debug.echo_message_bytes, 1..=MESSAGE_BYTES_MAX),
         ("limits", "handshakes", limits.handshakes, 1..=u16::MAX as usize),
         ("limits", "handshakes_per_address", limits.handshakes_per_address, 0..=u16::MAX as usize),
     ] {
@@ -124,8 +126,7 @@ fn times(config: &Config, check: &mut Check<'_>) {
 
 fn server(config: &Config, check: &mut Check<'_>) {
     let server = &config.server;
-    let is_path = |c: char| c.is_ascii_graphic() && !"?#\"<>\\^`{|}".contains(c);
-    if !server.path.starts_with('/') || !server.path.chars().all(is_path) {
+    if !is_path(&server.path) {
         check.problem("server", "path", format_args!("`{}` is no path such as `/ws`", server.path));
     }
     if ["/", "/health"].contains(&server.path.as_str()) {
@@ -144,6 +145,10 @@ fn server(config: &Config, check: &mut Check<'_>) {
         let message = format_args!("{} is the public port already (server.listen)", config.admin.listen);
         check.problem("admin", "listen", message);
     }
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && !"?#\"<>\\^`{|}".contains(c))
 }
 
 /// Port 0 is a free port, never the same one twice.
@@ -232,5 +237,22 @@ fn redis(config: &Config, check: &mut Check<'_>) {
     }
     if redis.url.is_none() && redis.password.is_some() {
         check.warning("redis", "password", "has no effect: redis.url is not set");
+    }
+}
+
+fn debug(config: &Config, check: &mut Check<'_>) {
+    let (Some(path), public) = (config.debug.echo_path.as_deref(), config.server.listen) else { return };
+    if !is_path(path) {
+        check.problem("debug", "echo_path", format_args!("`{path}` is no path such as `/echo`"));
+    }
+    if ["/", "/health", &config.server.path].contains(&path) {
+        check.problem("debug", "echo_path", format_args!("`{path}` is taken; choose another"));
+    }
+    if is_loopback(public) {
+        check.warning("debug", "echo_path", "serves whoever can reach this machine's loopback, without a token");
+    } else {
+        let message =
+            format_args!("must not be set: it asks for no token, and server.listen ({public}) is not loopback");
+        check.problem("debug", "echo_path", message);
     }
 }

@@ -28,7 +28,7 @@ pub use flags::Flags;
 pub use key::Key;
 pub use print::print;
 pub use redis_url::RedisUrl;
-pub use schema::{Admin, Auth, Config, Heartbeat, Level, Limits, Log, LogFormat, Redis, Server, UserTypeFrom};
+pub use schema::{Admin, Auth, Config, Debug, Heartbeat, Level, Limits, Log, LogFormat, Redis, Server, UserTypeFrom};
 pub use secret::Secret;
 pub use settle::{Source, Sources};
 

@@ -23,6 +23,7 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     pub redis: Redis,
     pub log: Log,
+    pub debug: Debug,
     /// True exactly when tokens are signed with `DEVELOPMENT_SECRET`, because no source sets `auth.secret` (or one
     /// sets it to that very text). Then every port is on loopback. Not a key: it follows from the others.
     #[serde(skip)]
@@ -217,6 +218,17 @@ pub struct Log {
     pub format: LogFormat,
 }
 
+/// What helps to examine a gateway and has no place in front of clients.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Debug {
+    /// A path whose connections get every message back, text and binary, without a token: for conformance suites.
+    /// Only while the public port is on loopback, since it lets anybody make the gateway work.
+    pub echo_path: Option<String>,
+    /// Bytes of one message there; what suites send is larger than what `limits.message_bytes` should allow to all.
+    pub echo_message_bytes: usize,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -342,6 +354,12 @@ impl Default for Heartbeat {
 impl Default for Redis {
     fn default() -> Redis {
         Redis { url: None, password: None, database: 0, prefix: "ws".into() }
+    }
+}
+
+impl Default for Debug {
+    fn default() -> Debug {
+        Debug { echo_path: None, echo_message_bytes: 16 * 1024 * 1024 }
     }
 }
 

@@ -69,6 +69,7 @@ fn every_key_can_be_set_by_its_variable() {
         let value = match (key.to_string().as_str(), &table[key.section].get(key.name)) {
             ("redis.url", _) => "redis://h".to_owned(),
             ("server.trusted_proxies", _) => "10.0.0.0/8, ::1".to_owned(),
+            ("debug.echo_path", _) => "/echo".to_owned(),
             (_, Some(toml::Value::Array(_))) => "https://a, https://b".to_owned(),
             (_, Some(toml::Value::String(text))) if !key.is_secret() => text.clone(),
             (_, Some(toml::Value::Integer(number))) => number.to_string(),
@@ -76,7 +77,8 @@ fn every_key_can_be_set_by_its_variable() {
             _ => SECRET.to_owned(),
         };
         let variable = key.variable();
-        let loaded = from_environment(&[("JWT_SECRET", SECRET), (&variable, &value)]).expect(&variable);
+        let others = [("JWT_SECRET", SECRET), ("RINGWAY_SERVER_LISTEN", "127.0.0.1:4000")];
+        let loaded = from_environment(&[others[0], others[1], (&variable, &value)]).expect(&variable);
         assert_eq!(loaded.sources.of(key), &Source::Environment(variable));
     }
 }
@@ -275,12 +277,36 @@ fn bad_values_name_the_key_and_the_value() {
         ("[redis]\nurl = 'rediss://h'", "redis.url", "TLS"),
         ("[redis]\nprefix = 'ws:*'", "redis.prefix", "ws:*"),
         ("[redis]\ndatabase = -1", "redis.database", "-1"),
+        ("[server]\nlisten = '127.0.0.1:0'\n[debug]\necho_path = 'echo'", "debug.echo_path", "no path"),
+        ("[server]\nlisten = '127.0.0.1:0'\n[debug]\necho_path = '/ws'", "debug.echo_path", "taken"),
+        ("[server]\nlisten = '[::1]:0'\n[debug]\necho_path = '/health'", "debug.echo_path", "taken"),
+        ("[debug]\necho_message_bytes = 16777217", "debug.echo_message_bytes", "16777217"),
         ("[log]\nlevel = 'loud'", "log.level", "loud"),
         ("[log]\nformat = 'xml'", "log.format", "xml"),
     ] {
         let problems = from_file(text).expect_err(text);
         assert_eq!(problems.len(), 1, "{text}: {problems:?}");
         assert!(problems[0].starts_with(&format!("{key} (")) && problems[0].contains(part), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn an_echo_without_a_token_is_refused_off_loopback() {
+    let on = |listen| {
+        from_environment(&[
+            ("JWT_SECRET", SECRET),
+            ("RINGWAY_SERVER_LISTEN", listen),
+            ("RINGWAY_DEBUG_ECHO_PATH", "/echo"),
+        ])
+    };
+    for open in ["0.0.0.0:0", "192.0.2.1:1", "[::]:0", "[2001:db8::1]:0"] {
+        let problems = on(open).expect_err(open);
+        let expected = "debug.echo_path (environment RINGWAY_DEBUG_ECHO_PATH): must not be set";
+        assert!(problems.len() == 1 && problems[0].starts_with(expected), "{open}: {problems:?}");
+    }
+    for loopback in ["127.0.0.1:0", "127.9.9.9:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+        let loaded = on(loopback).expect(loopback);
+        assert_eq!(loaded.warnings.len(), 1, "{loopback}: {:?}", loaded.warnings);
     }
 }
 

@@ -67,7 +67,7 @@ pub struct House<'a> {
 
 pub fn decide(request: &Request<'_>, caller: &Caller, house: &House<'_>, latency: &mut Latency) -> Decision {
     let House { rules, quotas, now, .. } = *house;
-    if request.path != rules.path {
+    if !rules.upgrades(request.path) {
         return match (request.method, request.path) {
             ("GET", "/") => Decision::Tell(Page::Root),
             ("GET", "/health") => Decision::Tell(Page::Health),
@@ -92,6 +92,16 @@ pub fn decide(request: &Request<'_>, caller: &Caller, house: &House<'_>, latency
     if !rules.origins.allows(request.header("Origin")) {
         return Decision::Refuse(Refusal::OriginNotAllowed);
     }
+    if rules.is_echo(request.path) {
+        return Decision::Upgrade(Arrival {
+            response: accept_response(&upgrade, None),
+            rest: Vec::new(),
+            identity: None,
+            details: None,
+            held: Held { address, user: None },
+            echo: true,
+        });
+    }
     let details = details(request, rules);
     let token = token(request);
     let verify = |token| latency.time(Timed::Authentication, || rules.verifier.verify(token, now.unix_s()));
@@ -111,7 +121,14 @@ pub fn decide(request: &Request<'_>, caller: &Caller, house: &House<'_>, latency
     };
     let subprotocol = request.subprotocols().find(|offer| *offer == SUBPROTOCOL);
     let response = accept_response(&upgrade, subprotocol);
-    Decision::Upgrade(Arrival { response, rest: Vec::new(), identity, details, held: Held { address, user } })
+    Decision::Upgrade(Arrival {
+        response,
+        rest: Vec::new(),
+        identity,
+        details,
+        held: Held { address, user },
+        echo: false,
+    })
 }
 
 /// The token, from the first of the places where it may stand.

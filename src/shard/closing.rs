@@ -73,7 +73,9 @@ impl<I: Io> Floor<I> {
 
     /// Nothing of the peer's is awaited any more: our side ends with the last byte.
     fn end_behind_goodbye(&mut self, slot: Slot, phase: Phase) {
-        let input_bytes_max = self.room.rules.message_bytes_max.max(LINGER_BYTES);
+        let rules = &self.room.rules;
+        let echo_bytes_max = rules.echo.as_ref().map_or(0, |echo| echo.message_bytes_max);
+        let input_bytes_max = rules.message_bytes_max.max(echo_bytes_max).max(LINGER_BYTES);
         let connection = &mut self.wire.connections[slot as usize];
         if connection.phase == Phase::Stopped {
             return;
@@ -188,13 +190,15 @@ impl<I: Io> Floor<I> {
     /// Takes the connection out of everything that could send to it or count it.
     fn leave(&mut self, slot: Slot) {
         let connection = &mut self.wire.connections[slot as usize];
-        if connection.phase == Phase::Arrived {
-            self.room.counters.unauthenticated.add(-1);
-        }
-        if connection.phase == Phase::Open {
-            self.room.sessions -= 1;
-            self.room.profiles.leave(connection.profile);
-            connection.profile = profiles::NONE;
+        match connection.phase {
+            Phase::Arrived => self.room.counters.unauthenticated.add(-1),
+            Phase::Open => {
+                self.room.sessions -= 1;
+                self.room.profiles.leave(connection.profile);
+                connection.profile = profiles::NONE;
+            }
+            Phase::Echo => self.room.echoes -= 1,
+            _ => {}
         }
         self.room.table.leave_all(slot);
         self.room.shares.leave_user(slot);

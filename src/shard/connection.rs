@@ -12,12 +12,14 @@
 //!                                        Stopped: the backend finishes what is in flight, then the slot is free
 //! ```
 //!
+//! A connection of the echo endpoint is `Echo` where another is `Arrived` or `Open`.
+//!
 //! A million of these lie in the slabs, so every field answers for its bytes; the size is asserted below.
 
 use crate::auth::Grants;
 use crate::channel::table::ChannelId;
 use crate::clock::{Now, TICK_MS};
-use crate::ws::decoder::Decoder;
+use crate::ws::decoder::{Decoder, Policy};
 
 use super::outbox::Outbox;
 use super::profiles::{self, ProfileId};
@@ -29,6 +31,8 @@ pub enum Phase {
     Arrived,
     /// Has a verified token.
     Open,
+    /// Came through the echo endpoint: no session, and none will be.
+    Echo,
     /// Our close frame is queued or sent; the peer's is awaited.
     Closing,
     /// Our close frame is queued or sent and the peer's has come: the socket goes with the last byte.
@@ -115,9 +119,18 @@ impl Connection {
         }
     }
 
+    /// What the peer may send now. Once we close, messages are dropped, so it no longer matters of which kind they are.
+    pub fn policy(&self, rules: &Rules) -> Policy {
+        match (self.phase, &rules.echo) {
+            (Phase::Echo, Some(echo)) => Policy::any(echo.message_bytes_max),
+            (Phase::Closing, _) => Policy::any(rules.message_bytes_max),
+            _ => Policy::text(rules.message_bytes_max),
+        }
+    }
+
     /// True while messages are read and delivered.
     pub fn is_alive(&self) -> bool {
-        matches!(self.phase, Phase::Arrived | Phase::Open)
+        matches!(self.phase, Phase::Arrived | Phase::Open | Phase::Echo)
     }
 
     /// A token has been verified, for the first time or anew.
@@ -158,7 +171,7 @@ impl Connection {
     /// Whether more is to be read behind a chunk of `bytes`. What is dropped because we are done is counted.
     pub fn goes_on_reading(&mut self, bytes: usize) -> bool {
         match self.phase {
-            Phase::Arrived | Phase::Open | Phase::Closing => true,
+            Phase::Arrived | Phase::Open | Phase::Echo | Phase::Closing => true,
             Phase::Failing | Phase::Lingering => {
                 self.expires_at = self.expires_at.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
                 self.expires_at > 0
@@ -173,6 +186,7 @@ impl Connection {
         let silent = self.last_seen + rules.idle_ticks;
         match self.phase {
             Phase::Arrived => (self.connected_at + rules.auth_deadline_ticks).min(silent),
+            Phase::Echo => silent,
             Phase::Open => {
                 let warning = if self.warned { 0 } else { rules.expiry_warning_s };
                 let expiry = tick_of(u64::from(self.expires_at).saturating_sub(warning), now);
@@ -191,7 +205,7 @@ impl Connection {
             Phase::Arrived if tick >= self.connected_at + rules.auth_deadline_ticks => {
                 Some(Attention::AuthenticationOverdue)
             }
-            Phase::Arrived | Phase::Open if silent => Some(Attention::Silent),
+            Phase::Arrived | Phase::Open | Phase::Echo if silent => Some(Attention::Silent),
             Phase::Open if expires_in_s == 0 => Some(Attention::TokenExpired),
             Phase::Open if !self.warned && expires_in_s <= rules.expiry_warning_s => {
                 self.warned = true;

@@ -73,7 +73,7 @@ impl<I: Io> Wire<I> {
         outbox.push(frame.clone());
         self.outbox_bytes += frame.len();
         self.counters.deliveries_queued.add(1);
-        TooSlow(outbox.bytes() > self.outbox_bytes_max && connection.is_alive())
+        TooSlow(outbox.bytes() > self.outbox_bytes_max && matches!(connection.phase, Phase::Arrived | Phase::Open))
     }
 }
 
@@ -93,6 +93,7 @@ impl<I: Io> Floor<I> {
         } else if ends {
             self.wire.io.await_sent(slot);
         }
+        self.resume_reading(slot);
     }
 
     /// Sends a publication to the subscribers of its channel.

@@ -21,7 +21,7 @@ use crate::ws::decoder::Incoming;
 use crate::ws::frame::{encode_ping, encode_pong, encode_text};
 
 use super::closing::Drain;
-use super::connection::{Attention, Connection, Details};
+use super::connection::{Attention, Connection, Details, Phase};
 use super::delivery::Wire;
 use super::frame::{Frame, LocalFrame};
 use super::id::ConnectionId;
@@ -64,6 +64,8 @@ pub struct Arrival {
     pub details: Option<Box<Details>>,
     /// Its parts of the limits per address and per user.
     pub held: Held,
+    /// Through the echo endpoint: no session begins.
+    pub echo: bool,
 }
 
 /// The two heartbeats of one tick, encoded once for all whose turn it is.
@@ -121,7 +123,10 @@ impl<I: Io> Floor<I> {
     pub fn adopt(&mut self, socket: I::Socket, arrival: Arrival, now: Now) -> std::io::Result<ConnectionId> {
         self.room.now = now;
         self.generation = self.generation.wrapping_add(1);
-        let connection = Connection::new(self.generation, now, arrival.details);
+        let mut connection = Connection::new(self.generation, now, arrival.details);
+        if arrival.echo {
+            connection.phase = Phase::Echo;
+        }
         let slot = self.wire.connections.insert(connection) as Slot;
         self.slots_used = self.slots_used.max(slot + 1);
         if let Err(error) = self.wire.io.open(slot, socket) {
@@ -129,9 +134,10 @@ impl<I: Io> Floor<I> {
             return Err(error);
         }
         self.room.counters.upgraded.add(1);
+        self.room.echoes += usize::from(arrival.echo);
         // At once, not at the end of the turn: the limit of the whole process is read from it.
         self.room.counters.connections.set(self.wire.connections.len() as i64);
-        self.room.counters.unauthenticated.add(1);
+        self.room.counters.unauthenticated.add(i64::from(!arrival.echo));
         self.room.shares.put(slot, arrival.held);
         let mut first = arrival.response;
         if let Some(identity) = arrival.identity {
@@ -221,7 +227,9 @@ impl<I: Io> Floor<I> {
         read(connection, self.wire.io.bytes(&chunk), desk);
         self.carry_out(slot);
         self.time_messages(before, self.since_arrival);
-        let watch = self.wire.connections[slot as usize].goes_on_reading(chunk.len as usize);
+        let connection = &mut self.wire.connections[slot as usize];
+        let watch =
+            connection.goes_on_reading(chunk.len as usize) && !connection.is_ahead(self.room.rules.echo.as_ref());
         self.wire.io.release(chunk, watch);
     }
 
@@ -348,10 +356,13 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
     if connection.deaf {
         return;
     }
-    let message_bytes_max = desk.room.rules.message_bytes_max;
+    let policy = connection.policy(&desk.room.rules);
     loop {
-        match connection.decoder.next(&mut input, message_bytes_max) {
+        match connection.decoder.next(&mut input, policy) {
             Ok(None) => return,
+            Ok(Some(incoming)) if connection.phase == Phase::Echo && desk.echo(&incoming) => {}
+            // Taken only while we close.
+            Ok(Some(Incoming::Binary(_))) => {}
             Ok(Some(Incoming::Text(message))) => {
                 if connection.is_alive() && desk.effects.close.is_none() {
                     desk.answer(connection, &message);

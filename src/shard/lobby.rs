@@ -156,11 +156,13 @@ impl Lobby {
         let house = House {
             rules: &self.rules,
             quotas: &self.quotas,
-            is_full: floor.is_full() || self.open_connections() >= self.rules.connections_max as u64,
+            is_full: floor.is_full()
+                || self.open_connections() >= self.rules.connections_max as u64
+                || self.rules.is_echo(request.path) && floor.echo_is_full(),
             is_full_of_strangers: self.is_full_of_strangers(),
             now,
         };
-        let decision = if floor.is_draining() && request.path == self.rules.path {
+        let decision = if floor.is_draining() && self.rules.upgrades(request.path) {
             Decision::Refuse(Refusal::Draining { retry_after_s: 1 })
         } else {
             decide(&request, &caller, &house, floor.latency())

@@ -12,6 +12,7 @@ pub mod bell;
 mod closing;
 pub mod connection;
 mod delivery;
+pub mod echo;
 pub mod floor;
 pub mod frame;
 mod gate;

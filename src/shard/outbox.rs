@@ -32,6 +32,11 @@ impl Outbox {
         std::mem::take(&mut self.frames).len()
     }
 
+    /// How many frames wait.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::auth::{Grants, Origins, Verifier};
 
+use super::echo::Echo;
 use super::proxies::Proxies;
 
 pub struct Rules {
@@ -17,6 +18,8 @@ pub struct Rules {
     pub default_grants: Grants,
     /// Path of the WebSocket endpoint.
     pub path: String,
+    /// The echo endpoint, where there is one.
+    pub echo: Option<Echo>,
     pub server_id: String,
     /// 48 random bits that make session ids unique among processes.
     pub process: u64,

@@ -112,6 +112,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
         profiles: Profiles::default(),
         sessions: 0,
         shares: quotas.shares(),
+        echoes: 0,
     };
     let lobby = Lobby {
         gate: Gate::new(bell.clone(), rules.lobby.handshakes_max, rules.lobby.handshakes_of_address_max),

@@ -41,6 +41,8 @@ pub struct Room {
     /// Connections with a verified token.
     pub sessions: usize,
     pub shares: Shares,
+    /// Open connections of the echo endpoint.
+    pub echoes: usize,
 }
 
 /// Where one connection is served.

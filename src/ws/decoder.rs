@@ -28,6 +28,8 @@ pub type Payload<'a> = Cow<'a, [u8]>;
 pub enum Incoming<'a> {
     /// A whole text message, checked to be UTF-8.
     Text(Payload<'a>),
+    /// A whole binary message; only where the policy takes them.
+    Binary(Payload<'a>),
     /// At most 125 bytes, to be returned in a pong.
     Ping(Payload<'a>),
     Pong(Payload<'a>),
@@ -40,6 +42,27 @@ pub enum Incoming<'a> {
 pub struct PeerClose<'a> {
     pub code: CloseCode,
     pub reason: Cow<'a, str>,
+}
+
+/// What a peer may send, where RFC 6455 leaves it to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Bounds a message over all its fragments.
+    pub message_bytes_max: usize,
+    /// Whether binary messages are taken, or are a violation.
+    pub binary: bool,
+}
+
+impl Policy {
+    /// Text messages of at most so many bytes.
+    pub const fn text(message_bytes_max: usize) -> Policy {
+        Policy { message_bytes_max, binary: false }
+    }
+
+    /// Text and binary messages of at most so many bytes.
+    pub const fn any(message_bytes_max: usize) -> Policy {
+        Policy { message_bytes_max, binary: true }
+    }
 }
 
 /// The receiving half of one connection.
@@ -63,34 +86,30 @@ impl Decoder {
     /// Takes the next event from the front of `input` and advances `input` past it; `None` when all of it is consumed.
     /// The bytes of `input` are unmasked in place.
     ///
-    /// `max_message_bytes` bounds a message over all its fragments. It is checked as soon as a header is known, before
-    /// anything of its frame is stored. After a [`Violation`] the connection is closed and the decoder not used again.
+    /// The policy is checked as soon as a header is known, before anything of its frame is stored; it may change between
+    /// two frames. After a [`Violation`] the connection is closed and the decoder not used again.
     ///
     /// ```
-    /// use ringway::ws::decoder::{Decoder, Incoming};
+    /// use ringway::ws::decoder::{Decoder, Incoming, Policy};
     /// use ringway::ws::frame::{Opcode, encode_masked};
     ///
     /// let mut received = encode_masked(Opcode::Text, b"hello", [1, 2, 3, 4]);
     /// let mut input = &mut received[..];
     /// let mut decoder = Decoder::new();
-    /// while let Some(incoming) = decoder.next(&mut input, 8192)? {
+    /// while let Some(incoming) = decoder.next(&mut input, Policy::text(8192))? {
     ///     assert_eq!(incoming, Incoming::Text(b"hello"[..].into()));
     /// }
     /// # Ok::<(), ringway::ws::violation::Violation>(())
     /// ```
     #[inline]
-    pub fn next<'a>(
-        &mut self,
-        input: &mut &'a mut [u8],
-        max_message_bytes: usize,
-    ) -> Result<Option<Incoming<'a>>, Violation> {
+    pub fn next<'a>(&mut self, input: &mut &'a mut [u8], policy: Policy) -> Result<Option<Incoming<'a>>, Violation> {
         while !input.is_empty() {
             if self.pending.is_none()
-                && let Some((frame, payload)) = whole_frame(input, max_message_bytes)?
+                && let Some((frame, payload)) = whole_frame(input, policy)?
             {
                 return event(frame, payload);
             }
-            if let Some(incoming) = self.next_of_pieces(input, max_message_bytes)? {
+            if let Some(incoming) = self.next_of_pieces(input, policy)? {
                 return Ok(Some(incoming));
             }
         }
@@ -102,9 +121,9 @@ impl Decoder {
     fn next_of_pieces<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        max_message_bytes: usize,
+        policy: Policy,
     ) -> Result<Option<Incoming<'a>>, Violation> {
-        let Some(frame) = self.resume_frame(input, max_message_bytes)? else { return Ok(None) };
+        let Some(frame) = self.resume_frame(input, policy)? else { return Ok(None) };
         let untouched = frame.received_bytes == 0 && frame.payload_bytes <= input.len();
         if untouched && !frame.is_fragment() {
             return event(frame, take(input, frame.payload_bytes));
@@ -113,12 +132,12 @@ impl Decoder {
     }
 
     /// The frame that `input` goes on with; `None` when `input` ends in its header.
-    fn resume_frame(&mut self, input: &mut &mut [u8], max_message_bytes: usize) -> Result<Option<Frame>, Violation> {
+    fn resume_frame(&mut self, input: &mut &mut [u8], policy: Policy) -> Result<Option<Frame>, Violation> {
         let pending = self.pending.get_or_insert_default();
         let frame = match pending.take_frame() {
             Some(frame) => frame,
             None => match pending.complete_header(input)? {
-                Some(header) => admit(header, pending.message_bytes(), max_message_bytes)?,
+                Some(header) => admit(header, pending.message_bytes(), policy)?,
                 None => return Ok(None),
             },
         };
@@ -132,6 +151,7 @@ impl Decoder {
         self.release_if_empty();
         match assembled {
             Some(Assembled::Text(text)) => Ok(Some(Incoming::Text(Cow::Owned(text)))),
+            Some(Assembled::Binary(bytes)) => Ok(Some(Incoming::Binary(Cow::Owned(bytes)))),
             Some(Assembled::Control(opcode, payload)) => control_event(opcode, Cow::Owned(payload)).map(Some),
             None => Ok(None),
         }
@@ -145,12 +165,9 @@ impl Decoder {
 /// The fast way: a frame that lies whole in `input`, between two messages, and its payload as it was received. `None`,
 /// with nothing taken, for any other.
 #[inline]
-fn whole_frame<'a>(
-    input: &mut &'a mut [u8],
-    max_message_bytes: usize,
-) -> Result<Option<(Frame, &'a mut [u8])>, Violation> {
+fn whole_frame<'a>(input: &mut &'a mut [u8], policy: Policy) -> Result<Option<(Frame, &'a mut [u8])>, Violation> {
     let Some((header, header_bytes)) = Header::parse(input)? else { return Ok(None) };
-    let frame = admit(header, None, max_message_bytes)?;
+    let frame = admit(header, None, policy)?;
     if frame.is_fragment() || frame.payload_bytes > input.len() - header_bytes {
         return Ok(None);
     }
@@ -160,15 +177,15 @@ fn whole_frame<'a>(
 
 /// Judges a header in its place: after how many bytes of an unfinished message it comes, and what the limit is.
 #[inline]
-fn admit(header: Header, message_bytes: Option<usize>, max_message_bytes: usize) -> Result<Frame, Violation> {
+fn admit(header: Header, message_bytes: Option<usize>, policy: Policy) -> Result<Frame, Violation> {
     match (header.opcode, message_bytes) {
         (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::ExpectedContinuation),
         (Opcode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
-        (Opcode::Binary, None) => return Err(Violation::BinaryNotSupported),
+        (Opcode::Binary, None) if !policy.binary => return Err(Violation::BinaryNotSupported),
         _ => {}
     }
     let total_bytes = header.payload_bytes.saturating_add(message_bytes.unwrap_or(0) as u64);
-    if !header.opcode.is_control() && total_bytes > max_message_bytes as u64 {
+    if !header.opcode.is_control() && total_bytes > policy.message_bytes_max as u64 {
         return Err(Violation::MessageTooBig);
     }
     Ok(Frame {
@@ -187,6 +204,9 @@ fn event(frame: Frame, payload: &mut [u8]) -> Result<Option<Incoming<'_>>, Viola
     mask::apply(payload, frame.mask, 0);
     if frame.opcode.is_control() {
         return control_event(frame.opcode, Cow::Borrowed(payload)).map(Some);
+    }
+    if frame.opcode == Opcode::Binary {
+        return Ok(Some(Incoming::Binary(Cow::Borrowed(payload))));
     }
     match simdutf8::basic::from_utf8(payload) {
         Ok(_) => Ok(Some(Incoming::Text(Cow::Borrowed(payload)))),

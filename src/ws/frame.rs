@@ -18,6 +18,11 @@ pub fn encode_text(payload: &[u8]) -> Bytes {
     server_frame(Opcode::Text, &[payload])
 }
 
+/// A binary message in one frame.
+pub fn encode_binary(payload: &[u8]) -> Bytes {
+    server_frame(Opcode::Binary, &[payload])
+}
+
 /// A ping; `payload` holds at most 125 bytes.
 pub fn encode_ping(payload: &[u8]) -> Bytes {
     control_frame(Opcode::Ping, &[payload])

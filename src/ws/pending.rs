@@ -32,6 +32,7 @@ impl Frame {
 #[derive(Debug)]
 pub(super) enum Assembled {
     Text(Vec<u8>),
+    Binary(Vec<u8>),
     Control(Opcode, Vec<u8>),
 }
 
@@ -43,7 +44,46 @@ pub(super) struct Pending {
     /// What came of the payload of a cut control frame.
     control: Vec<u8>,
     /// The message being received, from its first frame on.
-    message: Option<TextBuffer>,
+    message: Option<Message>,
+}
+
+/// What came of a message that is not whole.
+#[derive(Debug)]
+enum Message {
+    Text(TextBuffer),
+    Binary(Vec<u8>),
+}
+
+impl Message {
+    /// The message that a frame with this opcode begins.
+    fn begun_by(opcode: Opcode) -> Message {
+        match opcode {
+            Opcode::Binary => Message::Binary(Vec::new()),
+            _ => Message::Text(TextBuffer::default()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
+        match self {
+            Message::Text(text) => text.push(piece)?,
+            Message::Binary(bytes) => bytes.extend_from_slice(piece),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Assembled, Violation> {
+        match self {
+            Message::Text(text) => text.finish().map(Assembled::Text),
+            Message::Binary(bytes) => Ok(Assembled::Binary(bytes)),
+        }
+    }
 }
 
 impl Pending {
@@ -59,7 +99,7 @@ impl Pending {
 
     /// Bytes of the unfinished message; `None` between two messages.
     pub(super) fn message_bytes(&self) -> Option<usize> {
-        self.message.as_ref().map(TextBuffer::len)
+        self.message.as_ref().map(Message::len)
     }
 
     /// Continues a header with the front of `input`; `None` when it needs more than is there.
@@ -81,7 +121,7 @@ impl Pending {
         if frame.opcode.is_control() {
             self.control.extend_from_slice(piece);
         } else {
-            self.message.get_or_insert_default().push(piece)?;
+            self.message.get_or_insert_with(|| Message::begun_by(frame.opcode)).push(piece)?;
         }
         if frame.received_bytes < frame.payload_bytes {
             self.frame = Some(frame);
@@ -95,7 +135,7 @@ impl Pending {
             return Ok(Some(Assembled::Control(frame.opcode, std::mem::take(&mut self.control))));
         }
         match self.message.take_if(|_| frame.fin) {
-            Some(message) => message.finish().map(|text| Some(Assembled::Text(text))),
+            Some(message) => message.finish().map(Some),
             None => Ok(None),
         }
     }
@@ -158,6 +198,6 @@ mod tests {
         let frame = Frame { opcode: Opcode::Text, fin: true, mask: [0; 4], payload_bytes, received_bytes: 0 };
         assert!(pending.receive(frame, &mut &mut [b'x'; 100][..]).unwrap().is_none());
         assert_eq!(pending.message_bytes(), Some(100));
-        assert!(pending.message.as_ref().is_some_and(|message| message.capacity() < 1024));
+        assert!(matches!(&pending.message, Some(Message::Text(text)) if text.capacity() < 1024));
     }
 }

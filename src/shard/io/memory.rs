@@ -43,7 +43,7 @@ struct State {
     awaited: bool,
     /// A chunk is ready or on loan.
     receiving: bool,
-    /// Released without `watch`: nothing is received any more.
+    /// Released without `watch`: nothing is received until the slot is resumed.
     unwatched: bool,
     ended: bool,
     shut: bool,
@@ -295,6 +295,10 @@ impl Io for Memory {
             state.receiving = false;
             state.unwatched |= !watch;
         }
+    }
+
+    fn resume(&mut self, slot: Slot) {
+        self.open_state(slot).unwatched = false;
     }
 
     fn enter(&mut self) -> io::Result<()> {

@@ -92,8 +92,11 @@ pub trait Io {
 
     fn bytes(&mut self, chunk: &Chunk) -> &mut [u8];
 
-    /// Gives the buffer back. Until then the slot receives nothing; without `watch` it never will again.
+    /// Gives the buffer back. Until then the slot receives nothing; without `watch` not before [`Io::resume`].
     fn release(&mut self, chunk: Chunk, watch: bool);
+
+    /// Watches a slot again that was released without; nothing when it is watched.
+    fn resume(&mut self, slot: Slot);
 
     /// Hands everything queued to the kernel and fetches what has completed.
     fn enter(&mut self) -> io::Result<()>;

@@ -470,6 +470,12 @@ impl Io for Uring {
         self.serve_waiting();
     }
 
+    fn resume(&mut self, slot: Slot) {
+        if !self.state(slot).has(State::POLLING | State::RECEIVING | State::CLOSING) {
+            self.watch(slot);
+        }
+    }
+
     fn enter(&mut self) -> io::Result<()> {
         let submission = self.ring.submission();
         let idle = submission.is_empty() && !submission.taskrun() && !submission.cq_overflow();

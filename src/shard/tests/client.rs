@@ -20,6 +20,7 @@ const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 pub enum Said {
     Head,
     Text(String),
+    Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>),
@@ -124,6 +125,7 @@ fn read_frame(bytes: &[u8]) -> Option<(Said, usize)> {
     let payload = bytes.get(start..end)?.to_vec();
     let said = match header.opcode {
         OpCode::Data(Data::Text) => Said::Text(String::from_utf8(payload).unwrap()),
+        OpCode::Data(Data::Binary) => Said::Binary(payload),
         OpCode::Control(Control::Ping) => Said::Ping(payload),
         OpCode::Control(Control::Pong) => Said::Pong(payload),
         OpCode::Control(Control::Close) => Said::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),

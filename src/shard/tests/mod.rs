@@ -10,6 +10,7 @@ mod chaos;
 mod client;
 mod closing;
 mod draining;
+mod echoing;
 mod inspecting;
 mod kernel;
 mod publishing;
@@ -31,6 +32,7 @@ use crate::metrics::{Counters, Latency};
 use crate::ws::frame::encode_text;
 
 use super::connection::Details;
+use super::echo::Echo;
 use super::floor::{Arrival, Floor};
 use super::frame::Frame;
 use super::io::memory::{Clock, Memory, Peer};
@@ -45,6 +47,7 @@ const SECRET: &str = "a secret for tests, long enough for its purpose";
 const SHARD: usize = 3;
 const CAPACITY: usize = 64;
 const OUTBOX_BYTES_MAX: usize = 1000;
+const ECHO_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 static VERIFIER_SETTINGS: LazyLock<VerifierSettings> =
     LazyLock::new(|| VerifierSettings { secrets: vec![SECRET.into()], ..VerifierSettings::default() });
@@ -83,6 +86,7 @@ impl Shard {
             profiles: Profiles::default(),
             sessions: 0,
             shares: Shares::default(),
+            echoes: 0,
         };
         let (lane, commands) = Lane::new(Arc::default()).unwrap();
         let floor = Floor::new(Memory::new(seed, clock.clone()), CAPACITY, room, commands);
@@ -129,6 +133,11 @@ impl Shard {
         let (mut arrival, mut details) = (arrival(user), Box::<Details>::default());
         change(arrival.identity.as_mut().unwrap(), &mut details);
         self.settled(Arrival { details: Some(details), ..arrival })
+    }
+
+    /// A client of the echo endpoint.
+    fn echo(&mut self) -> Client {
+        self.settled(Arrival { identity: None, echo: true, ..arrival("nobody") })
     }
 
     fn settled(&mut self, arrival: Arrival) -> Client {
@@ -191,7 +200,7 @@ impl Shard {
         assert_eq!(wire.outbox_bytes, 0, "bytes in outboxes");
         assert_eq!((room.table.membership_count(), room.table.channel_count()), (0, 0), "subscriptions and channels");
         assert_eq!((room.table.user_share(), room.sessions), (0, 0), "users and sessions");
-        assert_eq!(room.profiles.types().count(), 0, "profiles");
+        assert_eq!((room.profiles.types().count(), room.echoes), (0, 0), "profiles and echoes");
         assert!(self.floor.wheel.is_empty(), "deadlines");
         let counters = self.counters();
         let levels = [
@@ -214,6 +223,7 @@ fn rules() -> Rules {
         user_type_from_query: true,
         default_grants: Grants::parse(["conv:*", "news"]).unwrap(),
         path: "/ws".into(),
+        echo: Some(Echo { path: "/echo".into(), message_bytes_max: ECHO_MESSAGE_BYTES_MAX }),
         server_id: "node-1".into(),
         process: 0xabcd_ef01_2345,
         connections_max: usize::MAX,
@@ -240,7 +250,14 @@ fn arrival(user: &str) -> Arrival {
         expires_at: Clock::default().now().unix_s() + 3600,
         grants: None,
     };
-    Arrival { response: HEAD.into(), rest: Vec::new(), identity: Some(identity), details: None, held: Held::default() }
+    Arrival {
+        response: HEAD.into(),
+        rest: Vec::new(),
+        identity: Some(identity),
+        details: None,
+        held: Held::default(),
+        echo: false,
+    }
 }
 
 /// A token that is good for `ttl_s` seconds from a clock's first moment.

@@ -5,6 +5,8 @@ use crate::ws::frame::{encode_masked, encode_masked_fragment};
 use proptest::prelude::*;
 
 const MAX: usize = 8192;
+const TEXT: Policy = Policy::text(MAX);
+const ANY: Policy = Policy::any(MAX);
 const MASK: [u8; 4] = [0x11, 0x22, 0xf3, 0x44];
 
 /// Everything a decoder made of its input, and the violation it ended with.
@@ -13,6 +15,7 @@ type Outcome = (Vec<Incoming<'static>>, Option<Violation>);
 fn owned(incoming: Incoming<'_>) -> Incoming<'static> {
     match incoming {
         Incoming::Text(text) => Incoming::Text(Cow::Owned(text.into_owned())),
+        Incoming::Binary(bytes) => Incoming::Binary(Cow::Owned(bytes.into_owned())),
         Incoming::Ping(payload) => Incoming::Ping(Cow::Owned(payload.into_owned())),
         Incoming::Pong(payload) => Incoming::Pong(Cow::Owned(payload.into_owned())),
         Incoming::Close(close) => Incoming::Close(
@@ -21,14 +24,14 @@ fn owned(incoming: Incoming<'_>) -> Incoming<'static> {
     }
 }
 
-fn decode_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, max_message_bytes: usize) -> (Outcome, Decoder) {
+fn decode_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, policy: Policy) -> (Outcome, Decoder) {
     let mut decoder = Decoder::new();
     let mut events = Vec::new();
     for chunk in chunks {
         let mut chunk = chunk.to_vec();
         let mut input = &mut chunk[..];
         loop {
-            match decoder.next(&mut input, max_message_bytes) {
+            match decoder.next(&mut input, policy) {
                 Ok(Some(incoming)) => events.push(owned(incoming)),
                 Ok(None) => break,
                 Err(violation) => return ((events, Some(violation)), decoder),
@@ -40,7 +43,7 @@ fn decode_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, max_message_byt
 }
 
 fn decode(bytes: &[u8]) -> Outcome {
-    decode_chunks([bytes], MAX).0
+    decode_chunks([bytes], TEXT).0
 }
 
 fn text(payload: &str) -> Incoming<'static> {
@@ -67,7 +70,7 @@ fn close(payload: &[u8]) -> Vec<u8> {
 #[track_caller]
 fn assert_refused(bytes: &[u8], violation: Violation) {
     assert_eq!(decode(bytes), (vec![], Some(violation)));
-    assert_eq!(decode_chunks(bytes.chunks(1), MAX).0, (vec![], Some(violation)), "byte by byte");
+    assert_eq!(decode_chunks(bytes.chunks(1), TEXT).0, (vec![], Some(violation)), "byte by byte");
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn a_message_whole_in_its_chunk_is_borrowed_from_it() {
     let mut bytes = message("hello");
     let chunk = bytes.as_ptr_range();
     let (mut decoder, mut input) = (Decoder::new(), &mut bytes[..]);
-    let Ok(Some(Incoming::Text(Cow::Borrowed(payload)))) = decoder.next(&mut input, MAX) else {
+    let Ok(Some(Incoming::Text(Cow::Borrowed(payload)))) = decoder.next(&mut input, TEXT) else {
         panic!("not borrowed")
     };
     assert_eq!(payload, b"hello");
@@ -102,7 +105,7 @@ fn control_frames_come_between_the_fragments_of_a_message() {
     .concat();
     let expected = vec![ping(b"a"), Incoming::Pong(Cow::Borrowed(b"b")), text("Hello"), text("next")];
     for piece_bytes in 1..=bytes.len() {
-        assert_eq!(decode_chunks(bytes.chunks(piece_bytes), MAX).0, (expected.clone(), None), "{piece_bytes}");
+        assert_eq!(decode_chunks(bytes.chunks(piece_bytes), TEXT).0, (expected.clone(), None), "{piece_bytes}");
     }
 }
 
@@ -115,8 +118,8 @@ fn the_box_is_gone_once_the_message_is_whole() {
     ];
     for bytes in streams {
         for cut in 1..bytes.len() {
-            assert!(!decode_chunks([&bytes[..cut]], MAX).1.is_idle(), "half received at {cut}");
-            assert!(decode_chunks([&bytes[..cut], &bytes[cut..]], MAX).1.is_idle(), "whole after {cut}");
+            assert!(!decode_chunks([&bytes[..cut]], TEXT).1.is_idle(), "half received at {cut}");
+            assert!(decode_chunks([&bytes[..cut], &bytes[cut..]], TEXT).1.is_idle(), "whole after {cut}");
         }
     }
 }
@@ -124,7 +127,7 @@ fn the_box_is_gone_once_the_message_is_whole() {
 #[test]
 fn an_empty_chunk_changes_nothing() {
     let bytes = message("x");
-    let (outcome, decoder) = decode_chunks([&[][..], &bytes[..3], &[], &bytes[3..], &[]], MAX);
+    let (outcome, decoder) = decode_chunks([&[][..], &bytes[..3], &[], &bytes[3..], &[]], TEXT);
     assert_eq!(outcome, (vec![text("x")], None));
     assert!(decoder.is_idle());
 }
@@ -132,7 +135,7 @@ fn an_empty_chunk_changes_nothing() {
 #[test]
 fn a_header_of_16_mib_with_a_limit_of_8_kib_fails_at_once_and_stores_nothing() {
     let header = [&[0x81, 0xff][..], &(16u64 << 20).to_be_bytes(), &MASK].concat();
-    let (outcome, decoder) = decode_chunks([&header[..]], MAX);
+    let (outcome, decoder) = decode_chunks([&header[..]], TEXT);
     assert_eq!(outcome, (vec![], Some(Violation::MessageTooBig)));
     assert!(decoder.is_idle());
     assert_refused(&header, Violation::MessageTooBig);
@@ -156,20 +159,91 @@ fn the_limit_holds_for_the_sum_of_the_fragments() {
 fn the_largest_length_a_header_can_announce_overflows_nothing() {
     let header = |first: u8| [&[first, 0xff][..], &(i64::MAX as u64).to_be_bytes(), &MASK].concat();
     assert_refused(&header(0x81), Violation::MessageTooBig);
-    let (outcome, _) = decode_chunks([&fragment(Opcode::Text, false, "x")[..], &header(0x80)], usize::MAX);
+    let (outcome, _) =
+        decode_chunks([&fragment(Opcode::Text, false, "x")[..], &header(0x80)], Policy::text(usize::MAX));
     assert_eq!(outcome, (vec![], None), "admitted under no limit, and nothing is reserved for it");
 }
 
 #[test]
 fn control_frames_do_not_count_as_message_bytes() {
     let bytes = encode_masked(Opcode::Ping, &[1; 125], MASK);
-    assert_eq!(decode_chunks([&bytes[..]], 10).0, (vec![ping(&[1; 125])], None));
+    assert_eq!(decode_chunks([&bytes[..]], Policy::text(10)).0, (vec![ping(&[1; 125])], None));
 }
 
 #[test]
 fn a_binary_message_is_refused_at_its_header() {
     assert_refused(&encode_masked(Opcode::Binary, &[0xff; 10], MASK)[..6], Violation::BinaryNotSupported);
     assert_refused(&fragment(Opcode::Binary, false, ""), Violation::BinaryNotSupported);
+}
+
+#[test]
+fn a_binary_message_is_taken_where_the_policy_says_so_and_never_checked_as_text() {
+    let payload = [0xff, 0x00, 0xc0, 0x80, 0xfe];
+    let whole = encode_masked(Opcode::Binary, &payload, MASK);
+    let fragments = [
+        fragment(Opcode::Binary, false, &payload[..2]),
+        encode_masked(Opcode::Ping, b"between", MASK),
+        fragment(Opcode::Continuation, false, ""),
+        fragment(Opcode::Continuation, true, &payload[2..]),
+    ]
+    .concat();
+    let binary = Incoming::Binary(Cow::Borrowed(&payload));
+    for (bytes, expected) in [(whole, vec![binary.clone()]), (fragments, vec![ping(b"between"), binary])] {
+        for cut in 0..=bytes.len() {
+            let (outcome, decoder) = decode_chunks([&bytes[..cut], &bytes[cut..]], ANY);
+            assert_eq!(outcome, (expected.clone(), None), "cut at {cut}");
+            assert!(decoder.is_idle());
+        }
+        assert_eq!(decode_chunks(bytes.chunks(1), ANY).0, (expected, None), "byte by byte");
+    }
+}
+
+#[test]
+fn a_binary_message_whole_in_its_chunk_is_borrowed_from_it() {
+    let mut bytes = encode_masked(Opcode::Binary, &[0xff; 10], MASK);
+    let mut input = &mut bytes[..];
+    assert!(matches!(Decoder::new().next(&mut input, ANY), Ok(Some(Incoming::Binary(Cow::Borrowed(_))))));
+}
+
+#[test]
+fn the_limit_holds_for_binary_messages_too() {
+    let bytes = [fragment(Opcode::Binary, false, [0; MAX]), fragment(Opcode::Continuation, true, "x")].concat();
+    for chunk_bytes in [1, 7, bytes.len()] {
+        assert_eq!(decode_chunks(bytes.chunks(chunk_bytes), ANY).0, (vec![], Some(Violation::MessageTooBig)));
+    }
+}
+
+/// A text with one bad byte or sequence, and how many of its bytes may still become valid.
+const BAD_TEXTS: [(&[u8], usize); 8] = [
+    (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited", 12),
+    (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80edited", 12),
+    (b"abc\xffdef", 3),
+    (b"\x80abc", 0),
+    (b"abc\xc0\xaf", 3),
+    (b"abc\xe0\x9f\xbf", 4),
+    (b"abc\xf0\x8f\xbf\xbf", 4),
+    (b"abc\xc3(def", 4),
+];
+
+#[test]
+fn bad_utf8_fails_at_the_byte_where_it_becomes_invalid() {
+    for (text, good_bytes) in BAD_TEXTS {
+        let one_frame = message(text);
+        let header_bytes = one_frame.len() - text.len();
+        let in_fragments =
+            [fragment(Opcode::Text, false, &text[..1]), fragment(Opcode::Continuation, true, &text[1..])];
+        let in_fragments = in_fragments.concat();
+        for (bytes, ahead) in [(one_frame, header_bytes), (in_fragments, 2 * header_bytes)] {
+            // Nothing is wrong in the first fragment of one byte, except where that byte is.
+            let bad_at = if good_bytes == 0 { header_bytes } else { ahead + good_bytes };
+            let good = decode_chunks(bytes[..bad_at].chunks(1), TEXT).0;
+            assert_eq!(good, (vec![], None), "{text:x?} is not lost before its byte {good_bytes}");
+            let bad = decode_chunks(bytes[..=bad_at].chunks(1), TEXT).0;
+            assert_eq!(bad, (vec![], Some(Violation::InvalidUtf8)), "{text:x?} is lost at its byte {good_bytes}");
+            let bad = decode_chunks([&bytes[..bad_at], &bytes[bad_at..=bad_at]], TEXT).0;
+            assert_eq!(bad, (vec![], Some(Violation::InvalidUtf8)), "{text:x?} in two chunks");
+        }
+    }
 }
 
 #[test]
@@ -211,7 +285,7 @@ fn a_character_may_be_cut_by_frames_and_chunks() {
     ]
     .concat();
     for cut in 0..=bytes.len() {
-        let (outcome, _) = decode_chunks([&bytes[..cut], &bytes[cut..]], MAX);
+        let (outcome, _) = decode_chunks([&bytes[..cut], &bytes[cut..]], TEXT);
         assert_eq!(outcome, (vec![ping(b""), text("😀!")], None), "cut at {cut}");
     }
 }
@@ -246,7 +320,7 @@ fn a_close_frame_gives_its_code_and_reason() {
     ] {
         let bytes = close(payload);
         for cut in 0..=bytes.len() {
-            let (outcome, _) = decode_chunks([&bytes[..cut], &bytes[cut..]], MAX);
+            let (outcome, _) = decode_chunks([&bytes[..cut], &bytes[cut..]], TEXT);
             assert_eq!(outcome, (vec![expected.clone()], None), "{payload:?} cut at {cut}");
         }
     }
@@ -335,10 +409,10 @@ proptest! {
     ) {
         let expected = (sent.events, None);
         prop_assert_eq!(&decode(&sent.frames), &expected);
-        prop_assert_eq!(&decode_chunks(sent.frames.chunks(1), MAX).0, &expected);
-        prop_assert_eq!(&decode_chunks(chunks(&sent.frames, &sizes), MAX).0, &expected);
+        prop_assert_eq!(&decode_chunks(sent.frames.chunks(1), TEXT).0, &expected);
+        prop_assert_eq!(&decode_chunks(chunks(&sent.frames, &sizes), TEXT).0, &expected);
         for cut in 0..sent.frames.len() {
-            let (outcome, decoder) = decode_chunks([&sent.frames[..cut], &sent.frames[cut..]], MAX);
+            let (outcome, decoder) = decode_chunks([&sent.frames[..cut], &sent.frames[cut..]], TEXT);
             prop_assert_eq!(&outcome, &expected, "cut at {}", cut);
             prop_assert!(decoder.is_idle());
         }
@@ -348,7 +422,7 @@ proptest! {
     fn a_damaged_stream_gives_the_same_events_and_violation_however_it_is_cut(
         sent in stream(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-        max_message_bytes in 0..400usize,
+        policy in prop_oneof![(0..400usize).prop_map(Policy::text), (0..400usize).prop_map(Policy::any)],
         sizes in prop::collection::vec(1..50usize, 1..8),
     ) {
         let mut bytes = sent.frames;
@@ -356,9 +430,9 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
-        let whole = decode_chunks([&bytes[..]], max_message_bytes).0;
-        let pieces = decode_chunks(chunks(&bytes, &sizes), max_message_bytes).0;
-        let single = decode_chunks(bytes.chunks(1), max_message_bytes).0;
+        let whole = decode_chunks([&bytes[..]], policy).0;
+        let pieces = decode_chunks(chunks(&bytes, &sizes), policy).0;
+        let single = decode_chunks(bytes.chunks(1), policy).0;
         prop_assert_eq!(&pieces, &whole);
         prop_assert_eq!(&single, &whole);
     }
@@ -368,8 +442,8 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..600),
         sizes in prop::collection::vec(1..50usize, 1..8),
     ) {
-        for (event, limit) in decode_chunks(chunks(&bytes, &sizes), 100).0.0.iter().zip(std::iter::repeat(100)) {
-            prop_assert!(!matches!(event, Incoming::Text(text) if text.len() > limit));
+        for (event, limit) in decode_chunks(chunks(&bytes, &sizes), Policy::any(100)).0.0.iter().zip(std::iter::repeat(100)) {
+            prop_assert!(!matches!(event, Incoming::Text(text) | Incoming::Binary(text) if text.len() > limit));
         }
     }
 

@@ -1,0 +1,91 @@
+//! The echo endpoint: a path that gives every message back, for whoever wants to see how the gateway keeps RFC 6455.
+//!
+//! A debugging aid, off by default and only on loopback (`config/check.rs`), since it asks for no token. What comes is read by
+//! the decoder, answered through the outbox and moved by the backend of every other connection; only the limits are others.
+//! An echo connection is no session: no user, no channels, no heartbeats, no rates. What bounds it: there are at most
+//! [`CONNECTIONS_MAX`] on a shard, and one that does not take its answers is not read, until it does or silence ends it.
+
+use crate::ws::decoder::Incoming;
+use crate::ws::frame::{encode_binary, encode_pong, encode_text};
+
+use super::connection::{Connection, Phase};
+use super::delivery::Wire;
+use super::floor::Floor;
+use super::frame::Frame;
+use super::io::{Io, Slot};
+use super::rules::Rules;
+use super::session::Desk;
+
+/// Echo connections of one shard. Each may hold some messages of the largest size.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// What a waiting frame costs beside its bytes, at least: without it a flood of empty ones would be free.
+const FRAME_COST_BYTES: usize = 128;
+
+/// Where the endpoint is, and what it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Echo {
+    pub path: String,
+    /// Bounds a message, and what may wait for a client before it is read again.
+    pub message_bytes_max: usize,
+}
+
+impl Rules {
+    pub fn is_echo(&self, path: &str) -> bool {
+        self.echo.as_ref().is_some_and(|echo| echo.path == path)
+    }
+
+    /// Whether a request for this path is to become a WebSocket.
+    pub fn upgrades(&self, path: &str) -> bool {
+        path == self.path || self.is_echo(path)
+    }
+}
+
+impl Desk<'_> {
+    /// Gives a message back, or answers a ping, every one of them and in order. False for what is not echoed.
+    pub fn echo(&mut self, incoming: &Incoming<'_>) -> bool {
+        let frame = match incoming {
+            Incoming::Text(message) => encode_text(message),
+            Incoming::Binary(message) => encode_binary(message),
+            Incoming::Ping(payload) => encode_pong(payload),
+            Incoming::Pong(_) | Incoming::Close(_) => return false,
+        };
+        if !matches!(incoming, Incoming::Ping(_)) {
+            self.room.counters.messages_received.add(1);
+        }
+        self.effects.frames.push(Frame::local(frame, self.room.now.us));
+        true
+    }
+}
+
+impl Connection {
+    /// Whether so much waits for an echo connection that it is not read for now.
+    pub fn is_ahead(&self, echo: Option<&Echo>) -> bool {
+        let (Phase::Echo, Some(outbox), Some(echo)) = (self.phase, &self.outbox, echo) else { return false };
+        outbox.bytes() + outbox.len() * FRAME_COST_BYTES >= echo.message_bytes_max
+    }
+}
+
+impl<I: Io> Floor<I> {
+    /// Whether one more echo connection finds room.
+    pub fn echo_is_full(&self) -> bool {
+        self.room.echoes >= CONNECTIONS_MAX
+    }
+
+    /// Some of what waited has left: a client that was too far ahead is read again.
+    pub(super) fn resume_reading(&mut self, slot: Slot) {
+        let Wire { io, connections, .. } = &mut self.wire;
+        let connection = &mut connections[slot as usize];
+        match connection.phase {
+            Phase::Echo => {
+                connection.last_seen = self.room.now.tick();
+                if !connection.is_ahead(self.room.rules.echo.as_ref()) {
+                    io.resume(slot);
+                }
+            }
+            // Its goodbye is awaited, however far ahead it was.
+            Phase::Closing => io.resume(slot),
+            _ => {}
+        }
+    }
+}
