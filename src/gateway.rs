@@ -29,6 +29,7 @@ use crate::shard::proxies::Proxies;
 use crate::shard::quotas::Quotas;
 use crate::shard::rules::{LobbyRules, Rules};
 use crate::shard::run::{self, Seat};
+use crate::shard::transfer::Transfers;
 use crate::{admin, ingress, limits, welcome};
 
 /// How long the end of the process waits for its last line in the log.
@@ -194,8 +195,11 @@ fn start_shards(
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let addresses = Arc::new(Addresses::new(config.limits.connects_per_address, ticks(config.limits.connects_window)));
     let quotas = Arc::new(Quotas::new(config.limits.connections_per_address, config.limits.connections_per_user));
+    let (transfers, arriving) = Transfers::new(lane_ends.iter().map(|end| end.bell.clone()));
+    let transfers = Arc::new(transfers);
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let seats = listeners.into_iter().zip(lane_ends).enumerate().map(|(shard, (listener, lane))| Seat {
+    let ends = listeners.into_iter().zip(lane_ends).zip(arriving).enumerate();
+    let seats = ends.map(|(shard, ((listener, lane), arriving))| Seat {
         shard,
         core: (!cores.is_empty()).then(|| cores[shard % cores.len()]),
         listener,
@@ -206,6 +210,8 @@ fn start_shards(
         interest: interest.clone(),
         addresses: addresses.clone(),
         quotas: quotas.clone(),
+        transfers: transfers.clone(),
+        arriving,
     });
     seats.map(|seat| run::start(seat).map_err(explain)).collect()
 }

@@ -140,6 +140,8 @@ counters! {
     accepted: counter,
     /// Connections upgraded to WebSocket.
     upgraded: counter,
+    /// Clients handed over to another shard because this one was full.
+    handed_over: counter,
     /// Upgrades refused, by reason.
     refused: refusals,
     /// Tokens refused, by reason.

@@ -23,7 +23,7 @@ const TOKEN_SUBPROTOCOL: &str = "bearer.";
 const DETAIL_BYTES_MAX: usize = 128;
 
 /// Seconds after which a client that found no room may try again.
-const FULL_RETRY_AFTER_S: u32 = 5;
+pub const FULL_RETRY_AFTER_S: u32 = 5;
 
 pub enum Decision {
     Tell(Page),

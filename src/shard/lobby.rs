@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
@@ -22,7 +23,7 @@ use crate::metrics::{Counters, Timed};
 use crate::ws::handshake::{HeadReader, Refusal, read_request, refusal_response};
 
 use super::addresses::{Addresses, customer};
-use super::admission::{Caller, Decision, House, decide};
+use super::admission::{Caller, Decision, FULL_RETRY_AFTER_S, House, decide};
 use super::bell::Bell;
 use super::floor::Floor;
 use super::gate::{Gate, Pass};
@@ -30,6 +31,7 @@ use super::heads::Rank;
 use super::io::uring::Uring;
 use super::quotas::Quotas;
 use super::rules::Rules;
+use super::transfer::{Transfer, Transfers};
 
 /// Room for a usual request head; a longer one makes its buffer grow up to the limit.
 const HEAD_BYTES_USUAL: usize = 1024;
@@ -39,6 +41,9 @@ const BUFFERS_KEPT: usize = 16;
 
 /// How long to wait when the process has no descriptor left for one more client.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Clients taken in between two looks at the open connections whom other shards have checked already.
+const TRANSFERS_PER_TURN: usize = 16;
 
 /// How often failed accepts are logged at most, with their count.
 const FAILURES_TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -53,6 +58,11 @@ pub struct Lobby {
     /// Of all shards: for the public health page and the limit of the whole process.
     pub counters: Arc<[Arc<Counters>]>,
     pub own_counters: Arc<Counters>,
+    pub shard: usize,
+    /// Connections that each shard takes.
+    pub capacity: usize,
+    pub transfers: Arc<Transfers>,
+    pub arriving: Receiver<Box<Transfer>>,
     pub buffers: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -153,12 +163,14 @@ impl Lobby {
         let admitted = peer.verdict.unwrap_or_else(|| self.addresses.admit(client, now));
         let caller = Caller { address: client, admitted };
         let mut floor = self.floor.borrow_mut();
+        // Each shard has its own few places for the echo, and hands nobody over to it.
+        let is_echo = self.rules.is_echo(request.path);
         let house = House {
             rules: &self.rules,
             quotas: &self.quotas,
-            is_full: floor.is_full()
+            is_full: floor.is_full() && (is_echo || self.roomiest_other().is_none())
                 || self.open_connections() >= self.rules.connections_max as u64
-                || self.rules.is_echo(request.path) && floor.echo_is_full(),
+                || is_echo && floor.echo_is_full(),
             is_full_of_strangers: self.is_full_of_strangers(),
             now,
         };
@@ -180,12 +192,63 @@ impl Lobby {
                 arrival.rest = received[request.head_len..].to_vec();
                 // SAFETY: the stream gives up its descriptor, which is open and owned by nobody else.
                 let socket = unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) };
-                match floor.adopt(socket, arrival, now) {
-                    Ok(_) => floor.latency().record(Timed::Handshake, watch.us()),
-                    Err(error) => tracing::warn!(%error, "a socket could not be registered with the ring"),
+                let transfer = Transfer { socket, arrival, watch };
+                if floor.is_full() {
+                    return self.hand_over(Box::new(transfer));
                 }
+                adopt(&mut floor, transfer, now);
                 self.bell.wake();
                 None
+            }
+        }
+    }
+
+    /// Gives a client to the shard with the most room. What is returned is still to be sent.
+    fn hand_over(&self, transfer: Box<Transfer>) -> Option<(TcpStream, Answer)> {
+        let sent = match self.roomiest_other() {
+            Some(shard) => self.transfers.send(shard, transfer),
+            None => Err(transfer),
+        };
+        match sent {
+            Ok(()) => {
+                self.own_counters.handed_over.add(1);
+                None
+            }
+            Err(transfer) => {
+                Some((ordinary(transfer.socket)?, Refusal::Full { retry_after_s: FULL_RETRY_AFTER_S }.into()))
+            }
+        }
+    }
+
+    /// The shard beside this one that has the fewest connections, if it takes one more.
+    fn roomiest_other(&self) -> Option<usize> {
+        let open = |shard: &usize| self.counters[*shard].connections.get() as usize;
+        let others = (0..self.counters.len()).filter(|shard| *shard != self.shard);
+        others.min_by_key(open).filter(|shard| open(shard) < self.capacity)
+    }
+
+    /// Whether clients wait whom other shards have handed over.
+    pub fn has_transfers(&self) -> bool {
+        !self.arriving.is_empty()
+    }
+
+    /// Takes in some of those whom other shards have handed over.
+    pub fn receive_transfers(&self) {
+        for transfer in self.arriving.try_iter().take(TRANSFERS_PER_TURN) {
+            let mut floor = self.floor.borrow_mut();
+            if !floor.is_full() && !floor.is_draining() {
+                adopt(&mut floor, *transfer, Now::read());
+                continue;
+            }
+            // What was true when it was sent is so no more.
+            let refusal = match floor.is_draining() {
+                true => Refusal::Draining { retry_after_s: 1 },
+                false => Refusal::Full { retry_after_s: FULL_RETRY_AFTER_S },
+            };
+            self.own_counters.refused.count(refusal.label());
+            if let Some(stream) = ordinary(transfer.socket) {
+                let deadline = self.rules.lobby.handshake_deadline;
+                monoio::spawn(monoio::time::timeout(deadline, say(stream, refusal_response(&refusal))));
             }
         }
     }
@@ -207,6 +270,20 @@ impl Lobby {
             buffers.push(buffer);
         }
     }
+}
+
+/// The floor takes a client, whose descriptor it closes.
+fn adopt(floor: &mut Floor<Uring>, transfer: Transfer, now: Now) {
+    let Transfer { socket, arrival, watch } = transfer;
+    match floor.adopt(socket, arrival, now) {
+        Ok(_) => floor.latency().record(Timed::Handshake, watch.us()),
+        Err(error) => tracing::warn!(%error, "a socket could not be registered with the ring"),
+    }
+}
+
+/// A socket as the lobby uses it. None when there is no memory for that: the client sees the end of the connection.
+fn ordinary(socket: OwnedFd) -> Option<TcpStream> {
+    TcpStream::from_std(socket.into()).ok()
 }
 
 /// A whole HTTP response.

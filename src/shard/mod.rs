@@ -29,6 +29,7 @@ pub mod quotas;
 pub mod rules;
 pub mod run;
 pub mod session;
+pub mod transfer;
 pub mod wheel;
 
 pub use closing::{ABNORMAL, BY_PEER};

@@ -12,6 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use core_affinity::CoreId;
+use crossbeam_channel::Receiver;
 use monoio::net::TcpStream;
 
 use crate::bus::LaneEnd;
@@ -29,6 +30,7 @@ use super::profiles::Profiles;
 use super::quotas::Quotas;
 use super::rules::Rules;
 use super::session::Room;
+use super::transfer::{Transfer, Transfers};
 
 /// Rounds of the floor before the lobby gets a turn although the floor is still busy.
 const ROUNDS_PER_LOBBY_TURN: usize = 16;
@@ -51,6 +53,9 @@ pub struct Seat {
     pub interest: Arc<Interest>,
     pub addresses: Arc<Addresses>,
     pub quotas: Arc<Quotas>,
+    pub transfers: Arc<Transfers>,
+    /// Clients that other shards have no room for.
+    pub arriving: Receiver<Box<Transfer>>,
 }
 
 /// Starts the shard and waits until it listens. The thread ends when it has been drained.
@@ -99,7 +104,9 @@ fn io_uring_of_monoio() -> monoio_io_uring::Builder {
 }
 
 fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
-    let Seat { shard, listener, capacity, lane, rules, counters, interest, addresses, quotas, .. } = seat;
+    let Seat {
+        shard, listener, capacity, lane, rules, counters, interest, addresses, quotas, transfers, arriving, ..
+    } = seat;
     let bell = lane.bell.clone();
     let uring = Uring::new(capacity, bell.as_raw_fd())?;
     let room = Room {
@@ -121,6 +128,10 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
         rules,
         addresses,
         quotas,
+        shard,
+        capacity,
+        transfers,
+        arriving,
         own_counters: counters[shard].clone(),
         counters,
         buffers: RefCell::default(),
@@ -133,12 +144,13 @@ async fn turn_until_done(lobby: &Lobby) {
     loop {
         let busy = serve_open(&mut lobby.floor.borrow_mut());
         lobby.gate.refill();
+        lobby.receive_transfers();
         lobby.own_counters.turned_at_us.set(now_us() as i64);
         if lobby.is_done() {
             return;
         }
         lobby.bell.doze();
-        if busy || !lobby.floor.borrow_mut().doze() {
+        if busy || lobby.has_transfers() || !lobby.floor.borrow_mut().doze() {
             // The wait below ends at once, but monoio gets its turn in it.
             lobby.bell.ring();
         }

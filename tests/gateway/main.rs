@@ -10,6 +10,7 @@ mod auth_message;
 mod configuration;
 mod dashboard;
 mod development_mode;
+mod full_shards;
 mod grafana;
 mod grants;
 mod heartbeats;
