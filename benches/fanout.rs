@@ -140,7 +140,12 @@ impl Io for Void {
         Ok(())
     }
 
-    fn send_all(&mut self, _: Slot, _: Vec<LocalFrame>) {}
+    fn send_all(&mut self, slot: Slot, frames: impl IntoIterator<Item = LocalFrame>) {
+        frames.into_iter().for_each(|frame| _ = self.send(slot, &frame));
+    }
+    fn now_us(&self) -> u64 {
+        0
+    }
     fn await_sent(&mut self, _: Slot) -> bool {
         false
     }

@@ -109,7 +109,7 @@ impl Lane {
     pub fn offer(&self, posted: Posted) -> Result<(), Refused> {
         let tried = match &posted.command {
             Command::Publish(publication) => {
-                let bytes = publication.frame.len();
+                let bytes = publication.frame.bytes.len();
                 // Sequentially consistent for `await_room`. A message beyond the bound passes when it is alone.
                 let before = self.state.bytes.fetch_add(bytes, Ordering::SeqCst);
                 let tried = if before == 0 || before.saturating_add(bytes) <= BYTES_MAX {
@@ -193,7 +193,7 @@ impl LaneEnd {
         };
         let state = &*self.state;
         let bytes = match &posted.command {
-            Command::Publish(publication) => publication.frame.len(),
+            Command::Publish(publication) => publication.frame.bytes.len(),
             _ => 0,
         };
         // For a command too: see `Lane::await_room`.

@@ -4,6 +4,7 @@
 //! member its channels, and each entry knows where its counterpart stands. The first two of either kind are stored in
 //! place, so that a session in its own `user:` channel and one shared channel allocates nothing but the channel's name.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -36,8 +37,26 @@ pub struct Table {
     memberships: usize,
     /// The same by kind, in the order of [`name::KINDS`]; last in it are all others.
     by_kind: [usize; name::KINDS.len() + 1],
+    /// Walks under way, one per channel at most. Empty but while a message goes to many members.
+    walks: HashMap<ChannelId, UnderWay>,
+    walks_begun: u64,
     /// Users of which this shard took the first and not yet gave the last channel: summed over shards, all users.
     users: i64,
+}
+
+/// A walk over the members of a channel that goes on while members join and leave: who stays is visited exactly once, who
+/// joins meanwhile is not.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Walk {
+    channel: ChannelId,
+    number: u64,
+}
+
+/// Goes from the last member to the first, so that those who join, at the end, are behind it.
+struct UnderWay {
+    number: u64,
+    /// Members at positions below are still to be visited.
+    left: u32,
 }
 
 type Subscriptions = SmallVec<[Subscription; 2]>;
@@ -76,6 +95,8 @@ impl Table {
             subscriptions: Vec::with_capacity(members),
             memberships: 0,
             by_kind: Default::default(),
+            walks: HashMap::new(),
+            walks_begun: 0,
             users: 0,
         }
     }
@@ -129,6 +150,33 @@ impl Table {
     /// The members of a channel, by its name alone.
     pub fn members_of(&self, name: &str) -> impl ExactSizeIterator<Item = Member> {
         self.members(self.interest.hash(name), name)
+    }
+
+    /// Begins a walk over the members of a channel, of which none may be under way.
+    pub fn begin_walk(&mut self, hash: u64, name: &str) -> Option<Walk> {
+        let channel = self.find(hash, name)?;
+        self.walks_begun += 1;
+        let under_way =
+            UnderWay { number: self.walks_begun, left: self.channels[channel as usize].members.len() as u32 };
+        let before = self.walks.insert(channel, under_way);
+        debug_assert!(before.is_none(), "one walk per channel");
+        Some(Walk { channel, number: self.walks_begun })
+    }
+
+    /// Visits the next members, `count` at most. False when that was the last one: the walk is over.
+    pub fn go_on_walking(&mut self, walk: &Walk, count: usize, mut visit: impl FnMut(Member)) -> bool {
+        // A channel that lost its last member took its walk along, and another one may bear its id now.
+        let found = self.walks.get_mut(&walk.channel).filter(|under_way| under_way.number == walk.number);
+        let Some(under_way) = found else { return false };
+        let end = under_way.left as usize;
+        let begin = end.saturating_sub(count);
+        under_way.left = begin as u32;
+        let members = &self.channels[walk.channel as usize].members;
+        members[begin..end].iter().rev().for_each(|membership| visit(membership.member));
+        if begin == 0 {
+            self.walks.remove(&walk.channel);
+        }
+        begin > 0
     }
 
     /// The channels of a member, in no order.
@@ -186,6 +234,7 @@ impl Table {
 
     fn close(&mut self, id: ChannelId) {
         let channel = self.channels.remove(id as usize);
+        self.walks.remove(&id);
         let hash = self.interest.hash(&channel.name);
         if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
             entry.remove();
@@ -201,15 +250,39 @@ impl Table {
         if let Some(moved) = self.subscriptions[member as usize].get(at).copied() {
             self.channels[moved.channel as usize].members[moved.position as usize].back = at as u32;
         }
+        let position = self.behind_the_walk(channel, position);
         let Channel { name, members } = &mut self.channels[channel as usize];
         self.by_kind[name::kind_of(name)] -= 1;
         members.swap_remove(position as usize);
-        if let Some(moved) = members.get(position as usize).copied() {
-            self.subscriptions[moved.member as usize][moved.back as usize].position = position;
-        }
+        self.moved_to(channel, position);
         self.memberships -= 1;
         if self.channels[channel as usize].members.is_empty() {
             self.close(channel);
+        }
+    }
+
+    /// Makes the member at `position` one that a walk has passed, if there is a walk, and says where it stands now. The last
+    /// member, which has been passed, may then take its place.
+    fn behind_the_walk(&mut self, channel: ChannelId, position: u32) -> u32 {
+        if self.walks.is_empty() {
+            return position;
+        }
+        let Some(under_way) = self.walks.get_mut(&channel).filter(|under_way| position < under_way.left) else {
+            return position;
+        };
+        under_way.left -= 1;
+        let boundary = under_way.left;
+        self.channels[channel as usize].members.swap(position as usize, boundary as usize);
+        if position != boundary {
+            self.moved_to(channel, position);
+        }
+        boundary
+    }
+
+    /// Tells the member that stands at `position` now, if any, that it does.
+    fn moved_to(&mut self, channel: ChannelId, position: u32) {
+        if let Some(moved) = self.channels[channel as usize].members.get(position as usize).copied() {
+            self.subscriptions[moved.member as usize][moved.back as usize].position = position;
         }
     }
 }

@@ -4,6 +4,8 @@
 //! Recording is a plain increment: no lock, no atomic, and no allocation but where a histogram meets a value larger than any
 //! before. What is measured here decides nothing, so [`Stopwatch`] may read the clock where else `now` is an argument.
 
+use std::rc::Rc;
+
 use hdrhistogram::Histogram;
 
 use crate::clock;
@@ -138,7 +140,7 @@ impl Default for Deliveries {
 impl Deliveries {
     /// Begins to record frames that have all left at `now_us`.
     pub fn at(&mut self, now_us: u64) -> Departures<'_> {
-        Departures { histogram: &mut self.0, now_us, arrived_us: 0, frames: 0 }
+        Departures { histogram: &mut self.0, now_us, arrived_us: 0, frames: 0, joined: None }
     }
 }
 
@@ -149,6 +151,8 @@ pub struct Departures<'a> {
     now_us: u64,
     arrived_us: u64,
     frames: u64,
+    /// Frames that travel together, and to how many they have left.
+    joined: Option<(Rc<[u64]>, u64)>,
 }
 
 impl Departures<'_> {
@@ -160,10 +164,28 @@ impl Departures<'_> {
         self.frames += 1;
     }
 
+    /// Several frames that were joined, by their arrivals: to the next recipient of the same they cost one comparison.
+    pub fn joined(&mut self, arrivals_us: &Rc<[u64]>) {
+        match &mut self.joined {
+            Some((last, recipients)) if Rc::ptr_eq(last, arrivals_us) => *recipients += 1,
+            _ => {
+                self.record_joined();
+                self.joined = Some((arrivals_us.clone(), 1));
+            }
+        }
+    }
+
     fn record(&mut self) {
         let frames = std::mem::take(&mut self.frames);
         if frames > 0 {
             record(self.histogram, self.now_us.saturating_sub(self.arrived_us), frames);
+        }
+    }
+
+    fn record_joined(&mut self) {
+        let Some((arrivals_us, recipients)) = self.joined.take() else { return };
+        for arrived_us in arrivals_us.iter() {
+            record(self.histogram, self.now_us.saturating_sub(*arrived_us), recipients);
         }
     }
 }
@@ -171,6 +193,7 @@ impl Departures<'_> {
 impl Drop for Departures<'_> {
     fn drop(&mut self) {
         self.record();
+        self.record_joined();
     }
 }
 
@@ -259,9 +282,15 @@ mod tests {
             departures.frame(900);
         }
         deliveries.at(2_000).frame(0);
+        let joined: Rc<[u64]> = [1_500, 1_600].into();
+        {
+            let mut departures = deliveries.at(1_700);
+            (0..3).for_each(|_| departures.joined(&joined));
+        }
         let latency = Latency::default().with_deliveries(&deliveries);
         let histogram = latency.of(Timed::Delivery);
-        assert_eq!(histogram.len(), 8);
-        assert_eq!((histogram.count_at(100), histogram.count_at(0), histogram.count_at(2_000)), (6, 1, 1));
+        assert_eq!(histogram.len(), 14);
+        let at = |us| histogram.count_at(us);
+        assert_eq!((at(100), at(0), at(2_000), at(200)), (9, 1, 1, 3));
     }
 }

@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::bus::Answer;
 use crate::channel::name;
 use crate::clock::ticks;
@@ -34,11 +36,24 @@ const LINGER_BYTES: usize = 256 * 1024;
 pub const BY_PEER: &str = "by_peer";
 pub const ABNORMAL: &str = "abnormal";
 
+/// Connections closed for one purpose in one turn; a closing costs about a microsecond.
+const CLOSINGS_PER_TURN: usize = 128;
+
 /// Closing everybody, evenly over a time.
 pub struct Drain {
     until: u32,
     /// Slots below have been closed.
     next: Slot,
+    /// Slots below are to be closed by now.
+    due: Slot,
+}
+
+/// Closing every connection of a user.
+pub struct Disconnect {
+    channel: String,
+    code: CloseCode,
+    closed: usize,
+    answer: Answer<usize>,
 }
 
 /// What our close frame says.
@@ -81,6 +96,7 @@ impl<I: Io> Floor<I> {
             return;
         }
         connection.finish(phase, input_bytes_max);
+        self.flush(slot);
         if !self.wire.io.await_sent(slot) {
             self.all_sent(slot);
         }
@@ -134,33 +150,60 @@ impl<I: Io> Floor<I> {
     /// Closes every connection of a user.
     pub(super) fn disconnect(&mut self, user: &str, code: CloseCode, answer: Answer<usize>) {
         let channel = format!("{}{user}", name::USER_PREFIX);
-        let slots: Vec<Slot> = self.room.table.members_of(&channel).collect();
-        slots.iter().for_each(|&slot| self.close(slot, code));
-        answer(slots.len());
+        self.disconnects.push_back(Disconnect { channel, code, closed: 0, answer });
     }
 
     /// Begins to close everybody over this time. The shard is done when the last one is gone.
     pub(super) fn start_draining(&mut self, over: Duration) {
         if self.drain.is_none() {
-            self.drain = Some(Drain { until: self.room.now.tick() + ticks(over), next: 0 });
+            self.drain = Some(Drain { until: self.room.now.tick() + ticks(over), next: 0, due: 0 });
             self.go_on_draining();
             self.keep_ticking();
         }
     }
 
-    /// Closes this tick's share.
+    /// Has this tick's share closed.
     pub(super) fn go_on_draining(&mut self) {
-        let Some(drain) = &self.drain else { return };
+        let Some(drain) = &mut self.drain else { return };
         let ticks_left = drain.until.saturating_sub(self.room.now.tick()).max(1);
         let next = drain.next.min(self.slots_used);
-        let end = next + (self.slots_used - next).div_ceil(ticks_left);
+        drain.due = next + (self.slots_used - next).div_ceil(ticks_left);
+    }
+
+    /// Whether closings are left for the next turn.
+    pub(super) fn is_closing(&self) -> bool {
+        !self.disconnects.is_empty() || self.drain.as_ref().is_some_and(|drain| drain.next < drain.due)
+    }
+
+    /// Closes some of those that are to be closed.
+    pub(super) fn go_on_closing(&mut self) -> bool {
+        let worked = self.is_closing();
+        self.go_on_disconnecting();
+        let Some(Drain { next, due, .. }) = self.drain else { return worked };
+        let end = due.min(next + CLOSINGS_PER_TURN as Slot);
         for slot in next..end {
             if self.wire.connections.get(slot as usize).is_some_and(|c| c.is_alive()) {
                 self.close(slot, CloseCode::GOING_AWAY);
             }
         }
         if let Some(drain) = &mut self.drain {
-            drain.next = end;
+            drain.next = drain.next.max(end);
+        }
+        worked
+    }
+
+    fn go_on_disconnecting(&mut self) {
+        let Some(Disconnect { channel, code, .. }) = self.disconnects.front() else { return };
+        let code = *code;
+        // Whoever is closed leaves the channel.
+        let slots: SmallVec<[Slot; 8]> = self.room.table.members_of(channel).take(CLOSINGS_PER_TURN).collect();
+        slots.iter().for_each(|&slot| self.close(slot, code));
+        let Some(disconnect) = self.disconnects.front_mut() else { return };
+        disconnect.closed += slots.len();
+        if slots.len() < CLOSINGS_PER_TURN
+            && let Some(Disconnect { closed, answer, .. }) = self.disconnects.pop_front()
+        {
+            answer(closed);
         }
     }
 
@@ -182,7 +225,7 @@ impl<I: Io> Floor<I> {
             Some(code) => encode_close(code, goodbye.reason),
             None => encode_close_without_code(),
         };
-        self.send(slot, &Frame::local(frame, self.room.now.us));
+        self.send(slot, Frame::local(frame, self.room.now.us));
         self.watch_clock(slot);
         self.keep_ticking();
     }

@@ -1,31 +1,67 @@
 //! How frames leave: to one connection, to the subscribers of a channel, to everybody.
 //!
-//! Per recipient a fan-out reads the member's slot, looks at one byte of the backend's state and queues one send that holds a
-//! plain count of the frame. Nothing is allocated, locked, atomically counted or woken; the connection itself is touched only
+//! ```text
+//!  answer, close frame, heartbeat ──────────────────────────────┐
+//!                                                               ▼
+//!  publication ──► small channel ───────────────────────────► cork ──► one send per connection ──► ring
+//!             └──► large one: fan-out, some members a turn ─────┘  └──► outbox, while it is still sending
+//! ```
+//!
+//! Per recipient a fan-out puts one entry with a plain count of the frame into the [`Cork`], and later queues one send of whatever
+//! waits for that connection. Nothing is allocated, locked, atomically counted or woken; the connection itself is touched only
 //! when it is still sending.
 
 use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::bus::Publication;
+use crate::bus::{Channel, Publication};
 use crate::channel::name;
 use crate::metrics::Counters;
 use crate::ws::close::CloseCode;
+use crate::ws::frame::is_close;
 
 use super::connection::{Connection, Phase};
+use super::cork::{Cork, Urgency};
+use super::fan_out::{Batch, FanOutId, Reach};
 use super::floor::Floor;
-use super::frame::LocalFrame;
-use super::io::{Io, Sending, Slot};
+use super::frame::{Frame, LocalFrame};
+use super::io::{Io, Slot, VECTOR_MAX};
+use super::outbox::cost_bytes;
+
+/// Channels of so many members are served at once; for larger ones publications are worth joining.
+const SMALL_CHANNEL: usize = 64;
+
+/// Members visited for one fan-out before the next one has its turn.
+const MEMBERS_AT_ONCE: usize = 256;
+
+/// Connections that wait for a fan-out's frames. More are not visited before some are served: who comes with another message
+/// stands behind these, at some 4 µs each.
+const BULK_MAX: usize = 2048;
+
+/// Frames under the cork. Where connections are in many channels each has several of them.
+const FRAMES_MAX: usize = 16 * 1024;
+
+/// What is handed to the kernel in one go, and then the clock is looked at: so many sends, one of many bytes counting as several.
+const SENDS_AT_ONCE: usize = 64;
+const BYTES_PER_SEND: usize = 16 * 1024;
+
+/// Most of the same in one turn, whatever the clock says.
+const SENDS_PER_TURN: usize = 1024;
 
 /// The connections and the backend that moves their bytes.
 pub struct Wire<I: Io> {
     pub io: I,
     pub connections: Slab<Connection>,
+    pub cork: Cork,
     /// Bytes in all outboxes.
     pub outbox_bytes: usize,
     pub outbox_bytes_max: usize,
     pub counters: Arc<Counters>,
+    /// Bytes handed to the backend so far.
+    sent_bytes: usize,
+    /// Kept to be filled anew.
+    frames: Vec<LocalFrame>,
 }
 
 /// A connection has more to send than it may: it is to be closed.
@@ -34,12 +70,35 @@ pub struct Wire<I: Io> {
 pub struct TooSlow(pub bool);
 
 impl<I: Io> Wire<I> {
-    /// Sends a frame to one connection, behind whatever it still has to send.
-    pub fn deliver(&mut self, slot: Slot, frame: &LocalFrame) -> TooSlow {
-        match self.io.send(slot, frame) {
-            Sending::Started => TooSlow(false),
-            Sending::Busy => self.queue(slot, frame),
+    pub fn new(io: I, connections: Slab<Connection>, outbox_bytes_max: usize, counters: Arc<Counters>) -> Self {
+        Self {
+            io,
+            connections,
+            cork: Cork::default(),
+            outbox_bytes: 0,
+            outbox_bytes_max,
+            counters,
+            sent_bytes: 0,
+            frames: Vec::new(),
         }
+    }
+
+    /// Sends what waits under the cork for a connection, behind whatever it still has to send.
+    pub fn flush(&mut self, slot: Slot) -> TooSlow {
+        let mut frames = std::mem::take(&mut self.frames);
+        self.cork.take(slot, &mut frames);
+        let mut frames_left = frames.drain(..);
+        if frames_left.len() > 0 && !self.io.await_sent(slot) {
+            self.sent_bytes += frames_left.as_slice().iter().take(VECTOR_MAX).map(|run| run.len()).sum::<usize>();
+            self.io.send_all(slot, frames_left.by_ref().take(VECTOR_MAX));
+            if frames_left.len() > 0 {
+                self.io.await_sent(slot);
+            }
+        }
+        let too_slow = self.queue(slot, frames_left.by_ref());
+        drop(frames_left);
+        self.frames = frames;
+        too_slow
     }
 
     /// The send in flight has left: what waits goes next. False when nothing waits.
@@ -47,13 +106,13 @@ impl<I: Io> Wire<I> {
         let connection = &mut self.connections[slot as usize];
         let Some(outbox) = &mut connection.outbox else { return false };
         let before = outbox.bytes();
-        let frames = outbox.take();
+        outbox.take(&mut self.frames);
         self.outbox_bytes -= before - outbox.bytes();
         let more = !outbox.is_empty();
         if !more {
             connection.outbox = None;
         }
-        self.io.send_all(slot, frames);
+        self.io.send_all(slot, self.frames.drain(..));
         if more {
             self.io.await_sent(slot);
         }
@@ -62,27 +121,68 @@ impl<I: Io> Wire<I> {
 
     /// Forgets what waits for a connection. Returns how many frames.
     pub fn drop_waiting(&mut self, slot: Slot) -> usize {
-        let Some(mut outbox) = self.connections[slot as usize].outbox.take() else { return 0 };
+        self.cork.take(slot, &mut self.frames);
+        let corked: usize = self.frames.drain(..).map(|run| run.frames()).sum();
+        let Some(mut outbox) = self.connections[slot as usize].outbox.take() else { return corked };
         self.outbox_bytes -= outbox.bytes();
-        outbox.clear()
+        corked + outbox.clear()
     }
 
-    fn queue(&mut self, slot: Slot, frame: &LocalFrame) -> TooSlow {
+    fn queue(&mut self, slot: Slot, frames: impl ExactSizeIterator<Item = LocalFrame>) -> TooSlow {
+        if frames.len() == 0 {
+            return TooSlow(false);
+        }
         let connection = &mut self.connections[slot as usize];
         let outbox = connection.outbox.get_or_insert_default();
-        outbox.push(frame.clone());
-        self.outbox_bytes += frame.len();
-        self.counters.deliveries_queued.add(1);
-        TooSlow(outbox.bytes() > self.outbox_bytes_max && matches!(connection.phase, Phase::Arrived | Phase::Open))
+        let is_echo = connection.phase == Phase::Echo;
+        let before = outbox.bytes();
+        let mut dropped = 0;
+        for frame in frames {
+            // An echo is held back by not reading more. The close frame says why nothing more comes: it always finds room.
+            let fits =
+                is_echo || is_close(&frame.bytes) || outbox.bytes() + cost_bytes(&frame) <= self.outbox_bytes_max;
+            if fits {
+                self.counters.deliveries_queued.add(frame.frames() as u64);
+                outbox.push(frame, is_echo);
+            } else {
+                dropped += frame.frames();
+            }
+        }
+        self.outbox_bytes = self.outbox_bytes + outbox.bytes() - before;
+        self.counters.deliveries_dropped.add(dropped as u64);
+        TooSlow(dropped > 0 && connection.is_alive())
     }
 }
 
 impl<I: Io> Floor<I> {
-    /// Sends one frame to one connection.
-    pub(super) fn send(&mut self, slot: Slot, frame: &LocalFrame) {
-        if self.wire.deliver(slot, frame) == TooSlow(true) {
+    /// Has one frame sent to one connection within this turn or the next.
+    pub(super) fn send(&mut self, slot: Slot, frame: LocalFrame) {
+        self.wire.cork.push(slot, frame, Urgency::Answer);
+    }
+
+    /// Sends what waits for a connection at once.
+    pub(super) fn flush(&mut self, slot: Slot) {
+        if self.wire.flush(slot) == TooSlow(true) {
             self.close(slot, CloseCode::TOO_SLOW);
         }
+    }
+
+    /// Sends what is under the cork until `until_us`. False when there was nothing.
+    pub(super) fn flush_all(&mut self, until_us: u64) -> bool {
+        let (mut sends, mut at_once) = (0, 0);
+        while let Some(slot) = self.wire.cork.next() {
+            let before = self.wire.sent_bytes;
+            self.flush(slot);
+            at_once += 1 + (self.wire.sent_bytes - before) / BYTES_PER_SEND;
+            if at_once >= SENDS_AT_ONCE {
+                sends += std::mem::take(&mut at_once);
+                self.enter();
+                if sends >= SENDS_PER_TURN || self.wire.io.now_us() >= until_us {
+                    break;
+                }
+            }
+        }
+        sends + at_once > 0
     }
 
     /// What was in flight has left, and the slot was waiting for it.
@@ -96,41 +196,93 @@ impl<I: Io> Floor<I> {
         self.resume_reading(slot);
     }
 
-    /// Sends a publication to the subscribers of its channel.
+    /// Takes a publication: a few members get it in this turn, many as one fan-out.
     pub(super) fn publish(&mut self, publication: Publication) {
+        self.room.counters.publications.add(1);
+        let Channel { name, hash } = &publication.channel;
+        let is_small = &**name != name::ALL && self.room.table.members(*hash, name).len() <= SMALL_CHANNEL;
+        if is_small && !self.fan_outs.has(&publication.channel) {
+            self.publish_at_once(publication);
+        } else {
+            self.fan_outs.gather(publication);
+        }
+    }
+
+    /// Whether more publications may be taken from the lane.
+    pub(super) fn has_room(&self) -> bool {
+        self.fan_outs.has_room() && self.wire.cork.frames() < FRAMES_MAX
+    }
+
+    fn publish_at_once(&mut self, publication: Publication) {
         let Publication { channel, frame, filter, answer } = publication;
-        let frame = LocalFrame::new(frame);
+        let frame = Frame::local(frame.bytes, frame.arrived_us);
         let Self { wire, room, .. } = self;
         let mut recipients = 0;
-        let mut slow = Vec::new();
-        let mut recipient = |wire: &mut Wire<I>, slot: Slot| {
-            // Only a filter needs the connection: without one its cache line stays untouched.
-            if let Some(filter) = &filter
-                && !room.profiles.matches(wire.connections[slot as usize].profile, filter)
-            {
-                return;
+        for slot in room.table.members(channel.hash, &channel.name) {
+            if filter.as_ref().is_none_or(|f| room.profiles.matches(wire.connections[slot as usize].profile, f)) {
+                recipients += 1;
+                wire.cork.push(slot, frame.clone(), Urgency::Bulk);
             }
-            recipients += 1;
-            if wire.deliver(slot, &frame) == TooSlow(true) {
-                slow.push(slot);
-            }
-        };
-        if &*channel.name == name::ALL {
-            for slot in 0..self.slots_used {
-                if wire.connections.get(slot as usize).is_some_and(|c| c.phase == Phase::Open) {
-                    recipient(wire, slot);
-                }
-            }
-        } else {
-            room.table.members(channel.hash, &channel.name).for_each(|slot| recipient(wire, slot));
         }
-        self.room.counters.publications.add(1);
-        self.room.counters.deliveries.add(recipients as u64);
-        for slot in slow {
-            self.close(slot, CloseCode::TOO_SLOW);
-        }
+        room.counters.deliveries.add(recipients as u64);
         if let Some(answer) = answer {
             answer(recipients);
+        }
+    }
+
+    /// Goes on with the fan-outs, each in its turn, as long as there is room under the cork. False when nothing is under way.
+    pub(super) fn fan_out(&mut self) -> bool {
+        let worked = !self.fan_outs.is_empty();
+        while self.wire.cork.bulk() < BULK_MAX && self.wire.cork.frames() < FRAMES_MAX {
+            let Some(id) = self.fan_outs.next() else { break };
+            if !self.go_on_with(id) {
+                self.fan_outs.finish(id);
+            }
+            self.fan_outs.put_back(id);
+        }
+        worked
+    }
+
+    /// Visits some members. False when the batch has reached all.
+    fn go_on_with(&mut self, id: FanOutId) -> bool {
+        if self.fan_outs.batch(id).is_none() {
+            let reach = self.reach(id);
+            self.fan_outs.begin(id, reach);
+        }
+        let Self { wire, room, fan_outs, .. } = self;
+        let Some(Batch { frame, reach, filter, recipients, .. }) = fan_outs.batch(id) else { return false };
+        let before = *recipients;
+        let mut recipient = |wire: &mut Wire<I>, slot: Slot| {
+            // Only a filter needs the connection: without one its cache line stays untouched.
+            if filter.as_ref().is_none_or(|f| room.profiles.matches(wire.connections[slot as usize].profile, f)) {
+                *recipients += 1;
+                wire.cork.push(slot, frame.clone(), Urgency::Bulk);
+            }
+        };
+        let goes_on = match reach {
+            Reach::Members(None) => false,
+            Reach::Members(Some(walk)) => room.table.go_on_walking(walk, MEMBERS_AT_ONCE, |slot| recipient(wire, slot)),
+            Reach::Everybody(end) => {
+                let begin = end.saturating_sub(MEMBERS_AT_ONCE as Slot);
+                for slot in (begin..*end).rev() {
+                    if wire.connections.get(slot as usize).is_some_and(|c| c.phase == Phase::Open) {
+                        recipient(wire, slot);
+                    }
+                }
+                *end = begin;
+                begin > 0
+            }
+        };
+        room.counters.deliveries.add(((*recipients - before) * frame.frames()) as u64);
+        goes_on
+    }
+
+    fn reach(&mut self, id: FanOutId) -> Reach {
+        let Channel { name, hash } = self.fan_outs.channel(id);
+        if &**name == name::ALL {
+            Reach::Everybody(self.slots_used)
+        } else {
+            Reach::Members(self.room.table.begin_walk(*hash, name))
         }
     }
 }

@@ -19,9 +19,6 @@ use super::session::Desk;
 /// Echo connections of one shard. Each may hold some messages of the largest size.
 pub const CONNECTIONS_MAX: usize = 64;
 
-/// What a waiting frame costs beside its bytes, at least: without it a flood of empty ones would be free.
-const FRAME_COST_BYTES: usize = 128;
-
 /// Where the endpoint is, and what it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Echo {
@@ -62,7 +59,7 @@ impl Connection {
     /// Whether so much waits for an echo connection that it is not read for now.
     pub fn is_ahead(&self, echo: Option<&Echo>) -> bool {
         let (Phase::Echo, Some(outbox), Some(echo)) = (self.phase, &self.outbox, echo) else { return false };
-        outbox.bytes() + outbox.len() * FRAME_COST_BYTES >= echo.message_bytes_max
+        outbox.bytes() >= echo.message_bytes_max
     }
 }
 

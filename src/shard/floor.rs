@@ -1,12 +1,15 @@
 //! The hot half of a shard: open connections on an [`Io`] backend, without tasks or futures.
 //!
 //! Owns the slab of connections and moves bytes between the backend and the sans-IO parts: the decoder, the session, the
-//! subscription table, the timer wheel. `turn` is called by the shard's loop until there is nothing to do. Beside this
+//! subscription table, the timer wheel. `turn` is called by the shard's loop until there is nothing to do, and ends after about a
+//! millisecond whatever there is to do: each of its steps has a share of that time and goes on in the next turn. Beside this
 //! file: [`super::delivery`] (how frames leave), [`super::closing`] (how connections end), [`super::orders`] (what is done
 //! with commands from the lane).
 //!
 //! Invariant: a slot of the slab is in use exactly from [`Floor::adopt`] to [`Event::Closed`], so the backend never
 //! completes something for a connection that is gone.
+
+use std::collections::VecDeque;
 
 use slab::Slab;
 
@@ -20,9 +23,11 @@ use crate::ws::close::CloseCode;
 use crate::ws::decoder::Incoming;
 use crate::ws::frame::{encode_ping, encode_pong, encode_text};
 
-use super::closing::Drain;
+use super::closing::{Disconnect, Drain};
 use super::connection::{Attention, Connection, Details, Phase};
+use super::cork::Urgency;
 use super::delivery::Wire;
+use super::fan_out::FanOuts;
 use super::frame::{Frame, LocalFrame};
 use super::id::ConnectionId;
 use super::io::{Chunk, Event, Io, Slot};
@@ -30,8 +35,20 @@ use super::quotas::Held;
 use super::session::{Desk, Effects, End, Room};
 use super::wheel::Wheel;
 
-/// Commands taken from the lane before the kernel is looked at again.
-const COMMANDS_PER_TURN: usize = 64;
+/// Until when, from its beginning, each step of a turn may go on, in microseconds: what one leaves is the next one's.
+const COMMANDS_UNTIL_US: u64 = 250;
+const DEADLINES_UNTIL_US: u64 = 400;
+const EVENTS_UNTIL_US: u64 = 700;
+const SENDS_UNTIL_US: u64 = 1000;
+
+/// So many commands, deadlines or events are served before the clock is looked at: each step gets on, however late it is.
+const BETWEEN_LOOKS: usize = 16;
+
+/// Most of either in one turn, whatever the clock says: what a lane holds.
+const PER_TURN: usize = 4096;
+
+/// While so many connections wait for answers no more input is read: answers must not pile up.
+const ANSWERS_MAX: usize = 1024;
 
 pub struct Floor<I: Io> {
     pub(super) wire: Wire<I>,
@@ -41,7 +58,10 @@ pub struct Floor<I: Io> {
     pub(super) room: Room,
     pub(super) wheel: Wheel,
     pub(super) lane: LaneEnd,
+    pub(super) fan_outs: FanOuts,
     pub(super) drain: Option<Drain>,
+    /// Disconnections that take more than one turn.
+    pub(super) disconnects: VecDeque<Disconnect>,
     generation: u32,
     /// A tick is on its way.
     ticking: bool,
@@ -50,7 +70,8 @@ pub struct Floor<I: Io> {
     since_arrival: Stopwatch,
     // Kept to be filled anew, so that nothing is allocated per turn.
     effects: Effects,
-    expired: Vec<Slot>,
+    /// Slots whose deadline has come, to be attended to.
+    expired: VecDeque<Slot>,
 }
 
 /// A client whose upgrade was accepted.
@@ -79,25 +100,21 @@ impl<I: Io> Floor<I> {
     /// A floor for at most `capacity` connections.
     pub fn new(io: I, capacity: usize, room: Room, lane: LaneEnd) -> Self {
         Self {
-            wire: Wire {
-                io,
-                connections: Slab::with_capacity(capacity),
-                outbox_bytes: 0,
-                outbox_bytes_max: room.rules.outbox_bytes_max,
-                counters: room.counters.clone(),
-            },
+            wire: Wire::new(io, Slab::with_capacity(capacity), room.rules.outbox_bytes_max, room.counters.clone()),
             capacity,
             slots_used: 0,
             wheel: Wheel::new(room.now.tick(), capacity),
             room,
             lane,
+            fan_outs: FanOuts::default(),
             drain: None,
+            disconnects: VecDeque::new(),
             generation: 0,
             ticking: false,
             beat: None,
             since_arrival: Stopwatch::start(),
             effects: Effects::default(),
-            expired: Vec::new(),
+            expired: VecDeque::new(),
         }
     }
 
@@ -148,7 +165,7 @@ impl<I: Io> Floor<I> {
                 first.extend_from_slice(&encode_text(&desk.greeting(connection)));
             }
         }
-        self.send(slot, &Frame::local(first.into(), now.us));
+        self.send(slot, Frame::local(first.into(), now.us));
         let (before, watch) = (self.room.counters.messages_received.get(), Stopwatch::start());
         if !arrival.rest.is_empty() {
             let mut rest = arrival.rest;
@@ -171,37 +188,71 @@ impl<I: Io> Floor<I> {
             && self.wire.connections.get(id.slot as usize).is_some_and(|c| c.generation == id.generation)
     }
 
-    /// One round: commands from the lane, then what the kernel has completed. False when there was nothing to do.
+    /// One round: commands from the lane, deadlines, what the kernel has completed, and then what all of that is answered with.
+    /// False when there was nothing to do.
     pub fn turn(&mut self, now: Now) -> bool {
         self.room.now = now;
         self.room.counters.turns.add(1);
-        let mut worked = false;
-        let mut watch: Option<Stopwatch> = None;
-        for _ in 0..COMMANDS_PER_TURN {
-            let Some(Posted { at_us, command }) = self.lane.take() else { break };
-            // Those before it in this turn have taken their time too.
-            let taken_us = now.us + watch.map_or(0, Stopwatch::us);
-            watch.get_or_insert_with(Stopwatch::start);
-            self.room.latency.record(Timed::LaneWait, taken_us.saturating_sub(at_us));
-            self.room.counters.lane_commands.add(1);
-            self.obey(command);
-            worked = true;
-        }
-        self.wire.io.enter().expect("the ring accepts submissions as long as it lives");
-        self.since_arrival = Stopwatch::start();
-        while let Some(event) = self.wire.io.next() {
-            self.handle(event);
-            worked = true;
-        }
+        let start_us = self.wire.io.now_us();
+        let mut worked = self.take_commands(start_us + COMMANDS_UNTIL_US);
+        worked |= self.go_on_closing();
+        worked |= self.attend_to_expired(start_us + DEADLINES_UNTIL_US);
+        worked |= self.take_events(start_us + EVENTS_UNTIL_US);
+        worked |= self.fan_out();
         if worked {
+            // Before the answers leave: whoever has one and asks the admin port finds there what it was told.
             self.show();
         }
-        worked || self.wire.io.has_queued()
+        worked |= self.flush_all(start_us + SENDS_UNTIL_US);
+        self.enter();
+        worked || self.has_work()
+    }
+
+    fn take_commands(&mut self, until_us: u64) -> bool {
+        let mut now_us = self.room.now.us;
+        for taken in 0..PER_TURN {
+            if taken > 0 && taken % BETWEEN_LOOKS == 0 {
+                now_us = self.wire.io.now_us();
+                if now_us >= until_us {
+                    return true;
+                }
+            }
+            let posted = if self.has_room() { self.lane.take() } else { None };
+            let Some(Posted { at_us, command }) = posted else { return taken > 0 };
+            self.room.latency.record(Timed::LaneWait, now_us.saturating_sub(at_us));
+            self.room.counters.lane_commands.add(1);
+            self.obey(command);
+        }
+        true
+    }
+
+    fn take_events(&mut self, until_us: u64) -> bool {
+        self.since_arrival = Stopwatch::start();
+        for handled in 0..PER_TURN {
+            let late = handled > 0 && handled % BETWEEN_LOOKS == 0 && self.wire.io.now_us() >= until_us;
+            if late || self.wire.cork.answers() >= ANSWERS_MAX {
+                return true;
+            }
+            let Some(event) = self.wire.io.next() else { return handled > 0 };
+            self.handle(event);
+        }
+        true
+    }
+
+    /// Hands what is queued to the kernel and fetches what has completed.
+    pub(super) fn enter(&mut self) {
+        self.wire.io.enter().expect("the ring accepts submissions as long as it lives");
+    }
+
+    /// Whether the next turn has something to do, without a look at the lane.
+    fn has_work(&mut self) -> bool {
+        let waiting = !self.wire.cork.is_empty() || !self.fan_outs.is_empty() || !self.expired.is_empty();
+        waiting || self.is_closing() || self.wire.io.has_queued()
     }
 
     /// Before sleeping: false when something waits that would not ring the bell.
     pub fn doze(&mut self) -> bool {
-        self.lane.is_empty() && self.wire.io.doze()
+        self.lane.is_empty() && !self.has_work() && self.wire.io.doze()
     }
 
     pub fn rouse(&mut self) {
@@ -249,15 +300,9 @@ impl<I: Io> Floor<I> {
     /// Does what the session's answers ask for.
     fn carry_out(&mut self, slot: Slot) {
         let mut frames = std::mem::take(&mut self.effects.frames);
-        for frame in frames.drain(..) {
-            // An answer may have been one too many for the outbox: nothing follows the close frame.
-            if self.wire.connections[slot as usize].is_alive() {
-                self.send(slot, &frame);
-            } else {
-                self.room.counters.deliveries_dropped.add(1);
-            }
-        }
+        frames.drain(..).for_each(|frame| self.send(slot, frame));
         self.effects.frames = frames;
+        self.effects.pong = None;
         let Effects { close, end, rearm, .. } = &mut self.effects;
         let (close, end, rearm) = (close.take(), end.take(), std::mem::take(rearm));
         if let Some(code) = close {
@@ -273,19 +318,31 @@ impl<I: Io> Floor<I> {
 
     fn tick(&mut self) {
         self.ticking = false;
-        let mut expired = std::mem::take(&mut self.expired);
-        self.wheel.advance(self.room.now.tick(), &mut expired);
-        for slot in expired.drain(..) {
-            self.attend(slot);
-        }
-        self.expired = expired;
+        self.wheel.advance(self.room.now.tick(), &mut self.expired);
         self.go_on_draining();
         self.keep_ticking();
     }
 
+    fn attend_to_expired(&mut self, until_us: u64) -> bool {
+        for attended in 0..PER_TURN {
+            if attended > 0 && attended % BETWEEN_LOOKS == 0 && self.wire.io.now_us() >= until_us {
+                return true;
+            }
+            let Some(slot) = self.expired.pop_front() else {
+                self.keep_ticking();
+                return attended > 0;
+            };
+            // Its connection may have gone meanwhile, and another one have come.
+            if self.wire.connections.contains(slot as usize) {
+                self.attend(slot);
+            }
+        }
+        true
+    }
+
     /// Ticks come only while somebody has a deadline: an empty shard sleeps.
     pub(super) fn keep_ticking(&mut self) {
-        let has_deadlines = !self.wheel.is_empty() || self.is_draining();
+        let has_deadlines = !self.wheel.is_empty() || !self.expired.is_empty() || self.is_draining();
         if has_deadlines && !self.ticking {
             self.ticking = true;
             self.wire.io.tick(TICK_MS);
@@ -311,7 +368,7 @@ impl<I: Io> Floor<I> {
                     let expires_at = u64::from(self.wire.connections[slot as usize].expires_at);
                     let expires_in_s = expires_at.saturating_sub(self.room.now.unix_s());
                     let warning = encode_text(&reply::token_expiring(expires_in_s, expires_at));
-                    self.send(slot, &Frame::local(warning, self.room.now.us));
+                    self.send(slot, Frame::local(warning, self.room.now.us));
                 }
             }
         }
@@ -330,7 +387,8 @@ impl<I: Io> Floor<I> {
             },
         };
         let has_type = self.room.profiles.user_type(self.wire.connections[slot as usize].profile).is_some();
-        self.send(slot, if has_type { &beat.heartbeat } else { &beat.ping });
+        let frame = if has_type { &beat.heartbeat } else { &beat.ping };
+        self.wire.cork.push(slot, frame.clone(), Urgency::Bulk);
         self.room.counters.heartbeats_sent.add(1);
         self.beat = Some(beat);
     }
@@ -370,7 +428,7 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
             }
             Ok(Some(Incoming::Ping(payload))) => {
                 if connection.is_alive() && desk.effects.close.is_none() {
-                    desk.effects.frames.push(Frame::local(encode_pong(&payload), desk.room.now.us));
+                    desk.effects.answer_ping(Frame::local(encode_pong(&payload), desk.room.now.us));
                 }
             }
             Ok(Some(Incoming::Pong(payload))) => desk.time_ping(&payload),

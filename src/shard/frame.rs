@@ -1,11 +1,14 @@
 //! A frame on its way to clients: encoded once, shared by every recipient.
 //!
 //! Between shards it travels as [`Frame`], whose bytes carry one atomic count (one clone per shard visited). Inside a shard
-//! it is a [`LocalFrame`] with a plain count, which is all that a recipient costs.
+//! it is a [`LocalFrame`] with a plain count, which is all that a recipient costs. Frames that wait for the same recipients
+//! are joined there into one run of bytes.
 
 use std::rc::Rc;
 
 use bytes::Bytes;
+
+use crate::metrics::latency::Departures;
 
 /// The bytes of one WebSocket frame (header and payload in one buffer) and when its message reached the gateway.
 #[derive(Clone, Debug)]
@@ -15,19 +18,55 @@ pub struct Frame {
     pub arrived_us: u64,
 }
 
-/// A frame inside one shard.
-pub type LocalFrame = Rc<Frame>;
+/// A frame inside one shard, or several joined.
+pub type LocalFrame = Rc<Run>;
+
+/// The bytes of one frame, or of several that go to the same recipients, one behind the other.
+#[derive(Debug)]
+pub struct Run {
+    pub bytes: Bytes,
+    /// When the first one's message reached the gateway, in microseconds of [`crate::clock`].
+    pub arrived_us: u64,
+    /// The same for the others. Shared by whoever times them.
+    pub others_us: Option<Rc<[u64]>>,
+}
 
 impl Frame {
     pub fn local(bytes: Bytes, arrived_us: u64) -> LocalFrame {
-        Rc::new(Self { bytes, arrived_us })
+        Rc::new(Run { bytes, arrived_us, others_us: None })
+    }
+}
+
+impl Run {
+    /// Joins frames, at least one, and copies them for it unless it is only one.
+    pub fn join(frames: &[Frame]) -> LocalFrame {
+        let [first, others @ ..] = frames else { unreachable!("nobody joins nothing") };
+        if others.is_empty() {
+            return Frame::local(first.bytes.clone(), first.arrived_us);
+        }
+        let mut bytes = Vec::with_capacity(frames.iter().map(|frame| frame.bytes.len()).sum());
+        frames.iter().for_each(|frame| bytes.extend_from_slice(&frame.bytes));
+        let others_us = Some(others.iter().map(|frame| frame.arrived_us).collect());
+        Rc::new(Self { bytes: bytes.into(), arrived_us: first.arrived_us, others_us })
     }
 
+    /// Bytes on the wire.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Records that the kernel has taken them for one recipient.
+    pub fn departed(&self, departures: &mut Departures<'_>) {
+        departures.frame(self.arrived_us);
+        self.others_us.iter().for_each(|others| departures.joined(others));
+    }
+
+    /// How many frames these are.
+    pub fn frames(&self) -> usize {
+        1 + self.others_us.as_ref().map_or(0, |others| others.len())
     }
 }

@@ -1,6 +1,6 @@
 //! One shard's thread: pins itself, builds floor and lobby, and turns the loop.
 //!
-//! While there is work the loop only looks at the floor's own ring, and gives the lobby a turn every so many rounds; when
+//! While there is work the loop only looks at the floor's own ring, and gives the lobby a turn every few milliseconds; when
 //! nothing is left both sleep in monoio on one eventfd, which the lanes and the floor's ring ring.
 
 use std::cell::RefCell;
@@ -32,8 +32,8 @@ use super::rules::Rules;
 use super::session::Room;
 use super::transfer::{Transfer, Transfers};
 
-/// Rounds of the floor before the lobby gets a turn although the floor is still busy.
-const ROUNDS_PER_LOBBY_TURN: usize = 16;
+/// After so long the lobby gets a turn although the floor is still busy. A turn of the floor lasts about a millisecond at most.
+const LOBBY_TURN_EVERY_US: u64 = 2000;
 
 /// Entries of monoio's ring: handshakes under way, not connections.
 const LOBBY_ENTRIES: u32 = 1024;
@@ -163,7 +163,8 @@ async fn turn_until_done(lobby: &Lobby) {
 /// Turns the floor until it has nothing to do, or it is the lobby's turn again. False when there is nothing to do.
 fn serve_open(floor: &mut Floor<Uring>) -> bool {
     let mut now = Now::read();
-    for _ in 0..ROUNDS_PER_LOBBY_TURN {
+    let until_us = now.us + LOBBY_TURN_EVERY_US;
+    while now.us < until_us {
         if !floor.turn(now) {
             return false;
         }

@@ -56,12 +56,27 @@ pub struct Desk<'a> {
 #[derive(Default)]
 pub struct Effects {
     pub frames: Vec<LocalFrame>,
+    /// Where among the frames the answer to a ping stands.
+    pub pong: Option<usize>,
     /// We close with this code and wait for the peer's answer.
     pub close: Option<CloseCode>,
     /// What the peer did in the same piece of input, after that or without it.
     pub end: Option<End>,
     /// The connection's next deadline may have come nearer.
     pub rearm: bool,
+}
+
+impl Effects {
+    /// Answers a ping. The newest one stands for all (RFC 6455 section 5.5.3): its answer takes the place of an older.
+    pub fn answer_ping(&mut self, pong: LocalFrame) {
+        match self.pong {
+            Some(at) => self.frames[at] = pong,
+            None => {
+                self.pong = Some(self.frames.len());
+                self.frames.push(pong);
+            }
+        }
+    }
 }
 
 /// How a peer ends its side: nothing more is read.

@@ -70,7 +70,7 @@ impl Wheel {
     }
 
     /// Moves on to tick `now` and puts the slots whose deadline has come into `expired`; their deadlines are unset.
-    pub fn advance(&mut self, now: u32, expired: &mut Vec<Slot>) {
+    pub fn advance(&mut self, now: u32, expired: &mut impl Extend<Slot>) {
         // After a long pause one turn visits every bucket.
         let mut tick = self.now.max(now.saturating_sub(BUCKETS as u32));
         while tick < now {
@@ -80,7 +80,7 @@ impl Wheel {
                 let Link { next, due, .. } = self.links[slot as usize];
                 if due <= now {
                     self.cancel(slot);
-                    expired.push(slot);
+                    expired.extend([slot]);
                 }
                 slot = next;
             }

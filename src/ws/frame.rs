@@ -33,6 +33,16 @@ pub fn encode_pong(payload: &[u8]) -> Bytes {
     control_frame(Opcode::Pong, &[payload])
 }
 
+/// Whether this frame of a server is a pong.
+pub fn is_pong(frame: &[u8]) -> bool {
+    frame.first() == Some(&(0x80 | Opcode::Pong as u8))
+}
+
+/// Whether this frame of a server is a close frame.
+pub fn is_close(frame: &[u8]) -> bool {
+    frame.first() == Some(&(0x80 | Opcode::Close as u8))
+}
+
 /// A close frame. A reason longer than [`CLOSE_REASON_BYTES_MAX`] is cut at a character.
 pub fn encode_close(code: CloseCode, reason: &str) -> Bytes {
     let mut end = reason.len().min(CLOSE_REASON_BYTES_MAX);

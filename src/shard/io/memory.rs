@@ -124,7 +124,7 @@ impl Memory {
         if flight.arrived == flight.bytes() {
             line.sends.push(flight.frames.len());
             let mut departures = deliveries.at(clock.now().us);
-            flight.frames.iter().for_each(|frame| departures.frame(frame.arrived_us));
+            flight.frames.iter().for_each(|frame| frame.departed(&mut departures));
             flight.over = true;
         }
         if state.closing {
@@ -220,7 +220,8 @@ impl Io for Memory {
         Sending::Started
     }
 
-    fn send_all(&mut self, slot: Slot, frames: Vec<LocalFrame>) {
+    fn send_all(&mut self, slot: Slot, frames: impl IntoIterator<Item = LocalFrame>) {
+        let frames: Vec<LocalFrame> = frames.into_iter().collect();
         assert!(frames.len() <= VECTOR_MAX);
         if !frames.is_empty() {
             self.start_send(slot, frames);
@@ -329,6 +330,10 @@ impl Io for Memory {
 
     fn has_queued(&mut self) -> bool {
         false
+    }
+
+    fn now_us(&self) -> u64 {
+        self.clock.now().us
     }
 
     fn doze(&mut self) -> bool {

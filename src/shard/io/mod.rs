@@ -72,7 +72,7 @@ pub trait Io {
     fn send(&mut self, slot: Slot, frame: &LocalFrame) -> Sending;
 
     /// Sends several frames, at most [`VECTOR_MAX`], as one vectored send. The slot must not be sending.
-    fn send_all(&mut self, slot: Slot, frames: Vec<LocalFrame>);
+    fn send_all(&mut self, slot: Slot, frames: impl IntoIterator<Item = LocalFrame>);
 
     /// Asks for [`Event::Sent`] when what is in flight has left. False when nothing is.
     fn await_sent(&mut self, slot: Slot) -> bool;
@@ -87,7 +87,8 @@ pub trait Io {
     /// Asks for one [`Event::Tick`] after `ms` milliseconds.
     fn tick(&mut self, ms: u32);
 
-    /// The next thing that happened, as far as is known without entering the kernel.
+    /// The next thing that happened, as far as is known without entering the kernel. Does a bounded amount of work: `None` does
+    /// not mean that nothing is left, [`Io::has_queued`] says that.
     fn next(&mut self) -> Option<Event>;
 
     fn bytes(&mut self, chunk: &Chunk) -> &mut [u8];
@@ -101,8 +102,11 @@ pub trait Io {
     /// Hands everything queued to the kernel and fetches what has completed.
     fn enter(&mut self) -> io::Result<()>;
 
-    /// Whether requests wait for the next [`Io::enter`]: not the moment to sleep.
+    /// Whether requests wait for the next [`Io::enter`], or completions for [`Io::next`]: not the moment to sleep.
     fn has_queued(&mut self) -> bool;
+
+    /// Microseconds of the clock that the backend lives by; how long a turn takes is measured with it.
+    fn now_us(&self) -> u64;
 
     /// Before sleeping: from now on completions ring the shard's bell. False when something is queued or has completed
     /// already.

@@ -26,12 +26,20 @@ const SUBMISSION_ENTRIES: u32 = 512;
 /// Completions that the kernel can store before it must keep them elsewhere (it never drops any: `FEAT_NODROP`).
 const COMPLETION_ENTRIES: u32 = 4096;
 
+/// Completions looked at for one event. Most are the first half of a receive and become none.
+const COMPLETIONS_PER_EVENT: usize = 64;
+
+/// Vectored sends kept to be filled anew.
+const SPARE_VECTORS: usize = 512;
+
 pub struct Uring {
     ring: IoUring,
     /// Declared after `ring`: the memory that the kernel writes to is freed after the ring is gone.
     buffers: Buffers,
     slots: Vec<State>,
-    sends: Slab<Send>,
+    sends: Slab<Load>,
+    #[expect(clippy::vec_box, reason = "moved in and out as boxes, which is what a load holds")]
+    spare: Vec<Box<Many>>,
     /// Completions fetched from the ring and not handled yet.
     completed: VecDeque<cqueue::Entry>,
     /// Slots that have something to read while all buffers are out.
@@ -42,59 +50,66 @@ pub struct Uring {
     deliveries: Deliveries,
 }
 
-/// What is going on with a slot.
+/// What is going on with a slot: flags in the lowest byte, and above them the key of its send.
 #[derive(Clone, Copy, Default)]
-struct State(u8);
+struct State(u32);
 
 impl State {
-    const OPEN: u8 = 1;
+    const OPEN: u32 = 1;
     /// Exactly while a poll is with the kernel.
-    const POLLING: u8 = 1 << 1;
+    const POLLING: u32 = 1 << 1;
     /// Exactly while a receive is with the kernel or waits for a buffer.
-    const RECEIVING: u8 = 1 << 2;
+    const RECEIVING: u32 = 1 << 2;
     /// Exactly while a send is with the kernel.
-    const SENDING: u8 = 1 << 3;
+    const SENDING: u32 = 1 << 3;
     /// The floor was told `Busy` and waits for `Event::Sent`.
-    const AWAITED: u8 = 1 << 4;
-    const CLOSING: u8 = 1 << 5;
+    const AWAITED: u32 = 1 << 4;
+    const CLOSING: u32 = 1 << 5;
     /// Exactly while a shutdown is with the kernel.
-    const SHUTTING: u8 = 1 << 6;
+    const SHUTTING: u32 = 1 << 6;
 
-    const WITH_KERNEL: u8 = Self::POLLING | Self::RECEIVING | Self::SENDING | Self::SHUTTING;
+    const WITH_KERNEL: u32 = Self::POLLING | Self::RECEIVING | Self::SENDING | Self::SHUTTING;
 
-    fn has(self, bits: u8) -> bool {
+    fn has(self, bits: u32) -> bool {
         self.0 & bits != 0
     }
 
-    fn set(&mut self, bits: u8) {
+    fn set(&mut self, bits: u32) {
         self.0 |= bits;
     }
 
-    fn clear(&mut self, bits: u8) {
+    fn clear(&mut self, bits: u32) {
         self.0 &= !bits;
+    }
+
+    /// A send has begun.
+    fn sends(&mut self, key: usize) {
+        debug_assert!(key < 1 << 24);
+        self.0 = self.0 & 0xff | Self::SENDING | (key as u32) << 8;
+    }
+
+    /// Meaningful while `SENDING`.
+    fn send_key(self) -> usize {
+        (self.0 >> 8) as usize
     }
 }
 
 /// What is in flight for one slot; holds the frames so that their bytes stay where the kernel reads them.
-struct Send {
-    slot: Slot,
-    load: Load,
-}
-
 enum Load {
     One(LocalFrame),
     Many(Box<Many>),
 }
 
+/// Frames in one vectored send. Boxed, as the kernel reads the header; used again, so that a send allocates nothing.
 struct Many {
     frames: Vec<LocalFrame>,
     parts: Vec<libc::iovec>,
     header: libc::msghdr,
 }
 
-impl Send {
+impl Load {
     fn bytes(&self) -> usize {
-        match &self.load {
+        match self {
             Load::One(frame) => frame.len(),
             Load::Many(many) => many.frames.iter().map(|f| f.len()).sum(),
         }
@@ -102,9 +117,9 @@ impl Send {
 
     /// The kernel has taken all of it.
     fn departed(&self, departures: &mut Departures<'_>) {
-        match &self.load {
-            Load::One(frame) => departures.frame(frame.arrived_us),
-            Load::Many(many) => many.frames.iter().for_each(|frame| departures.frame(frame.arrived_us)),
+        match self {
+            Load::One(frame) => frame.departed(departures),
+            Load::Many(many) => many.frames.iter().for_each(|frame| frame.departed(departures)),
         }
     }
 }
@@ -152,6 +167,7 @@ impl Uring {
             buffers,
             slots: Vec::with_capacity(slots),
             sends: Slab::new(),
+            spare: Vec::new(),
             completed: VecDeque::new(),
             waiting_for_buffer: VecDeque::new(),
             receiving: 0,
@@ -196,7 +212,7 @@ impl Uring {
     }
 
     fn fetch(&mut self) {
-        let Self { ring, slots, sends, completed, deliveries, .. } = self;
+        let Self { ring, slots, sends, spare, completed, deliveries, .. } = self;
         let mut departures = deliveries.at(clock::now_us());
         for entry in ring.completion() {
             let (kind, key, slot) = parts(&entry);
@@ -205,7 +221,7 @@ impl Uring {
             if kind == Kind::Send as u8 && entry.result() as usize == sends[key].bytes() {
                 sends[key].departed(&mut departures);
                 if !slots[slot as usize].has(State::AWAITED | State::CLOSING) {
-                    sends.remove(key);
+                    recycle(spare, sends.remove(key));
                     slots[slot as usize].clear(State::SENDING);
                     continue;
                 }
@@ -276,7 +292,9 @@ impl Uring {
     }
 
     fn sent(&mut self, slot: Slot, key: usize, result: i32) -> Option<Event> {
-        let whole = result as usize == self.sends.remove(key).bytes();
+        let load = self.sends.remove(key);
+        let whole = result as usize == load.bytes();
+        recycle(&mut self.spare, load);
         let state = self.state(slot);
         let awaited = state.has(State::AWAITED);
         state.clear(State::SENDING | State::AWAITED);
@@ -340,7 +358,6 @@ impl Uring {
     }
 
     fn start_send(&mut self, slot: Slot, load: Load) {
-        self.state(slot).set(State::SENDING);
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let entry = match &load {
             Load::One(frame) => {
@@ -348,7 +365,8 @@ impl Uring {
             }
             Load::Many(many) => opcode::SendMsg::new(Fixed(slot), &many.header).flags(flags as u32).build(),
         };
-        let key = self.sends.insert(Send { slot, load });
+        let key = self.sends.insert(load);
+        self.state(slot).sends(key);
         self.push(entry, Kind::Send, key, slot);
     }
 
@@ -364,18 +382,32 @@ impl Uring {
     }
 }
 
+/// Keeps what can be filled anew of a send that is over.
+#[expect(clippy::vec_box, reason = "as the field")]
+fn recycle(spare: &mut Vec<Box<Many>>, load: Load) {
+    if let Load::Many(mut many) = load
+        && spare.len() < SPARE_VECTORS
+    {
+        many.frames.clear();
+        spare.push(many);
+    }
+}
+
 impl Many {
-    fn new(frames: Vec<LocalFrame>) -> Box<Self> {
-        let parts = frames
-            .iter()
-            .map(|f| libc::iovec { iov_base: f.bytes.as_ptr().cast_mut().cast(), iov_len: f.len() })
-            .collect();
+    fn empty() -> Box<Self> {
         // SAFETY: a msghdr is plain data for which all zeroes means "no address, no parts, no control data".
         let header = unsafe { std::mem::zeroed() };
-        let mut many = Box::new(Self { frames, parts, header });
-        many.header.msg_iov = many.parts.as_mut_ptr();
-        many.header.msg_iovlen = many.parts.len();
-        many
+        Box::new(Self { frames: Vec::new(), parts: Vec::new(), header })
+    }
+
+    fn fill(&mut self, frames: impl Iterator<Item = LocalFrame>) {
+        self.frames.clear();
+        self.frames.extend(frames);
+        let part = |f: &LocalFrame| libc::iovec { iov_base: f.bytes.as_ptr().cast_mut().cast(), iov_len: f.len() };
+        self.parts.clear();
+        self.parts.extend(self.frames.iter().map(part));
+        self.header.msg_iov = self.parts.as_mut_ptr();
+        self.header.msg_iovlen = self.parts.len();
     }
 }
 
@@ -402,12 +434,18 @@ impl Io for Uring {
         Sending::Started
     }
 
-    fn send_all(&mut self, slot: Slot, mut frames: Vec<LocalFrame>) {
-        debug_assert!(!self.state(slot).has(State::SENDING) && frames.len() <= super::VECTOR_MAX);
-        let load = match frames.len() {
-            0 => return,
-            1 => Load::One(frames.swap_remove(0)),
-            _ => Load::Many(Many::new(frames)),
+    fn send_all(&mut self, slot: Slot, frames: impl IntoIterator<Item = LocalFrame>) {
+        debug_assert!(!self.state(slot).has(State::SENDING));
+        let mut frames = frames.into_iter();
+        let load = match (frames.next(), frames.next()) {
+            (None, _) => return,
+            (Some(one), None) => Load::One(one),
+            (Some(first), Some(second)) => {
+                let mut many = self.spare.pop().unwrap_or_else(Many::empty);
+                many.fill([first, second].into_iter().chain(frames));
+                debug_assert!(many.frames.len() <= super::VECTOR_MAX);
+                Load::Many(many)
+            }
         };
         self.start_send(slot, load);
     }
@@ -437,8 +475,7 @@ impl Io for Uring {
             self.cancel(slot, user_data(Kind::Shutdown, 0, slot));
         }
         if state.has(State::SENDING) {
-            let key = self.sends.iter().find(|(_, send)| send.slot == slot).map(|(key, _)| key);
-            self.cancel(slot, user_data(Kind::Send, key.expect("a sending slot has a send"), slot));
+            self.cancel(slot, user_data(Kind::Send, state.send_key(), slot));
         }
         self.close_when_quiet(slot);
     }
@@ -450,7 +487,8 @@ impl Io for Uring {
     }
 
     fn next(&mut self) -> Option<Event> {
-        while let Some(entry) = self.completed.pop_front() {
+        for _ in 0..COMPLETIONS_PER_EVENT {
+            let entry = self.completed.pop_front()?;
             if let Some(event) = self.complete(&entry) {
                 return Some(event);
             }
@@ -490,7 +528,11 @@ impl Io for Uring {
     }
 
     fn has_queued(&mut self) -> bool {
-        !self.ring.submission().is_empty()
+        !self.ring.submission().is_empty() || !self.completed.is_empty()
+    }
+
+    fn now_us(&self) -> u64 {
+        clock::now_us()
     }
 
     fn doze(&mut self) -> bool {
@@ -501,7 +543,7 @@ impl Io for Uring {
         // The kernel sets the task-run flag, then looks whether the bell is muted; we unmute, then look at the flag.
         fence(Ordering::SeqCst);
         let pending = self.ring.submission().taskrun() || !self.ring.completion().is_empty();
-        self.completed.is_empty() && !pending
+        !pending
     }
 
     fn rouse(&mut self) {

@@ -5,6 +5,7 @@ use crate::ws::frame::Opcode;
 
 use super::client::Said;
 use super::{under_faults, under_faults_with};
+use crate::shard::outbox::FRAME_COST_BYTES;
 
 #[test]
 fn a_session_with_a_user_type_gets_heartbeats_and_the_others_pings() {
@@ -76,10 +77,28 @@ fn deadlines_hold_after_the_shard_was_empty_for_long_and_after_a_long_pause() {
 fn a_ping_is_answered_with_what_it_carried() {
     under_faults(|mut shard| {
         let mut ann = shard.client("ann");
-        ann.say_frame(Opcode::Ping, b"are you there");
-        ann.say_frame(Opcode::Ping, b"");
+        for payload in [&b"are you there"[..], b""] {
+            ann.say_frame(Opcode::Ping, payload);
+            shard.settle();
+            assert_eq!(ann.heard(), [Said::Pong(payload.into())]);
+        }
+    });
+}
+
+#[test]
+fn of_many_pings_only_the_newest_answer_waits() {
+    under_faults(|mut shard| {
+        let mut ann = shard.client("ann");
+        ann.peer.stall(true);
+        (0..500u16).for_each(|n| ann.say_frame(Opcode::Ping, &n.to_be_bytes()));
         shard.settle();
-        assert_eq!(ann.heard(), [Said::Pong(b"are you there".into()), Said::Pong(vec![])]);
+        let slot = &shard.floor.wire.connections[ann.id.slot as usize];
+        assert!(slot.outbox.as_ref().is_none_or(|outbox| outbox.bytes() <= 4 + FRAME_COST_BYTES));
+        ann.peer.stall(false);
+        shard.settle();
+        let heard = ann.heard();
+        assert!(heard.len() <= 2, "one in flight and one that waited: {heard:?}");
+        assert_eq!(heard.last(), Some(&Said::Pong(499u16.to_be_bytes().into())));
     });
 }
 

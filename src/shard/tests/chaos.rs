@@ -13,6 +13,10 @@ use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment};
 
 use super::client::{Client, Said, text};
 use super::{Arrival, CAPACITY, Shard, arrival, counted, token};
+use crate::shard::outbox::FRAME_COST_BYTES;
+
+/// So little that clients who stop reading are soon too slow.
+const OUTBOX_BYTES_MAX: usize = 3000;
 
 const MASK: [u8; 4] = [9, 8, 7, 6];
 
@@ -130,7 +134,9 @@ struct Scene {
 
 impl Scene {
     fn new(seed: u64) -> Self {
-        let shard = Shard::with(seed, |rules| (rules.messages_max, rules.message_window_ticks) = (30, 100));
+        let shard = Shard::with(seed, |rules| {
+            (rules.messages_max, rules.message_window_ticks, rules.outbox_bytes_max) = (30, 100, OUTBOX_BYTES_MAX);
+        });
         let tokens = [token("u0", None, 40), token("u1", Some("driver"), 3600), "nonsense".into()];
         Self { shard, clients: Vec::new(), tokens }
     }
@@ -204,7 +210,8 @@ impl Scene {
             wire.connections.iter().filter_map(|(_, c)| c.outbox.as_ref()).map(|o| o.bytes()).sum();
         assert_eq!(wire.outbox_bytes, in_outboxes);
         // One close frame beyond the bound at most.
-        assert!(wire.connections.iter().all(|(_, c)| c.outbox.as_ref().is_none_or(|o| o.bytes() <= 1000 + 127)));
+        let bound = OUTBOX_BYTES_MAX + 127 + FRAME_COST_BYTES;
+        assert!(wire.connections.iter().all(|(_, c)| c.outbox.as_ref().is_none_or(|o| o.bytes() <= bound)));
         let alive = wire.connections.iter().filter(|(_, c)| c.is_alive()).count();
         assert_eq!(
             self.shard.counters().upgraded.get() as usize,

@@ -6,6 +6,7 @@ use crate::bus::{Answer, Command};
 use crate::shard::inspect::ConnectionInfo;
 
 use super::{SHARD, Shard, under_faults};
+use crate::shard::outbox::FRAME_COST_BYTES;
 
 /// An answer to a command, and where it arrives.
 pub(super) fn kept<T: Send + 'static>() -> (Answer<T>, Arc<Mutex<Option<T>>>) {
@@ -45,7 +46,7 @@ fn a_connection_is_described_as_it_is() {
         assert_eq!((info.platform.as_deref(), info.device_id.as_deref()), (Some("ios"), Some("phone-1")));
         assert_eq!((info.connected_at, info.expires_at), (1_800_000_001, Some(1_800_003_600)));
         assert_eq!(info.channels, ["user:ann", "type:driver", "conv:1"]);
-        assert_eq!(info.outbox_bytes, "..hello".len());
+        assert_eq!(info.outbox_bytes, "..hello".len() + FRAME_COST_BYTES);
     });
 }
 

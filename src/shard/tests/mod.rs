@@ -46,7 +46,7 @@ use client::{Client, HEAD};
 const SECRET: &str = "a secret for tests, long enough for its purpose";
 const SHARD: usize = 3;
 const CAPACITY: usize = 64;
-const OUTBOX_BYTES_MAX: usize = 1000;
+const OUTBOX_BYTES_MAX: usize = 32 * 1024;
 const ECHO_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 static VERIFIER_SETTINGS: LazyLock<VerifierSettings> =

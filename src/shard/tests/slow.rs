@@ -4,7 +4,15 @@ use crate::shard::io::VECTOR_MAX;
 use crate::ws::close::CloseCode;
 
 use super::client::Said;
-use super::{InFlight, Io, OUTBOX_BYTES_MAX, under_faults};
+use super::{InFlight, Io, OUTBOX_BYTES_MAX, Shard, under_faults, under_faults_with};
+use crate::shard::outbox::FRAME_COST_BYTES;
+
+/// What ten frames of 100 bytes cost while they wait.
+const TEN_FRAMES_BYTES: usize = 10 * (100 + FRAME_COST_BYTES);
+
+fn where_ten_frames_may_wait(promise: impl Fn(Shard)) {
+    under_faults_with(|rules| rules.outbox_bytes_max = TEN_FRAMES_BYTES, promise);
+}
 
 #[test]
 fn frames_that_waited_leave_as_one_vectored_send_in_order() {
@@ -16,7 +24,7 @@ fn frames_that_waited_leave_as_one_vectored_send_in_order() {
         messages.iter().for_each(|message| {
             shard.publish("conv:1", message);
         });
-        assert_eq!(shard.floor.wire.outbox_bytes, 9 * "..message n".len());
+        assert_eq!(shard.floor.wire.outbox_bytes, 9 * ("..message n".len() + FRAME_COST_BYTES));
         ann.peer.stall(false);
         shard.settle();
         assert_eq!(ann.peer.take_sends(), [1, 9]);
@@ -45,14 +53,14 @@ fn more_frames_than_one_send_carries_leave_in_several() {
 
 #[test]
 fn a_slow_client_is_closed_while_the_others_get_everything() {
-    under_faults(|mut shard| {
+    where_ten_frames_may_wait(|mut shard| {
         let [mut slow, mut bob, mut eve] = shard.subscribers("conv:1");
         slow.peer.stall(true);
         let messages: Vec<String> = (0..30).map(|n| format!("{n:0>98}")).collect();
         for (n, message) in messages.iter().enumerate() {
             // One in flight and ten of 100 bytes in the outbox; the next is too much, and from then on it has left.
             assert_eq!(shard.publish("conv:1", message), if n <= 11 { 3 } else { 2 });
-            assert!(shard.floor.wire.outbox_bytes <= OUTBOX_BYTES_MAX);
+            assert!(shard.floor.wire.outbox_bytes <= TEN_FRAMES_BYTES);
         }
         assert_eq!((bob.texts(), eve.texts()), (messages.clone(), messages.clone()));
         assert_eq!((shard.closed("too_slow"), shard.counters().deliveries_dropped.get()), (1, 11));
@@ -66,7 +74,7 @@ fn a_slow_client_is_closed_while_the_others_get_everything() {
 
 #[test]
 fn a_slow_client_that_never_reads_again_is_freed() {
-    under_faults(|mut shard| {
+    where_ten_frames_may_wait(|mut shard| {
         let [mut slow] = shard.subscribers("conv:1");
         slow.peer.stall(true);
         (0..12).for_each(|_| {
@@ -84,7 +92,7 @@ fn nothing_follows_the_close_frame_of_a_client_that_does_not_read_its_answers() 
     under_faults(|mut shard| {
         let mut ann = shard.client("ann");
         ann.peer.stall(true);
-        (0..100).for_each(|_| ann.say(r#"{"type":"ping"}"#));
+        (0..300).for_each(|_| ann.say(r#"{"type":"ping"}"#));
         shard.settle();
         assert!(shard.floor.wire.outbox_bytes <= OUTBOX_BYTES_MAX);
         ann.peer.stall(false);
@@ -97,7 +105,7 @@ fn nothing_follows_the_close_frame_of_a_client_that_does_not_read_its_answers() 
 
 #[test]
 fn who_catches_up_in_time_stays() {
-    under_faults(|mut shard| {
+    where_ten_frames_may_wait(|mut shard| {
         let [mut ann] = shard.subscribers("conv:1");
         for _ in 0..10 {
             ann.peer.stall(true);

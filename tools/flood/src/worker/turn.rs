@@ -101,7 +101,7 @@ impl Worker {
     /// Sends what queued behind a send that has left.
     fn send_queued(&mut self, slot: Slot) {
         let Some(queue) = self.queues.get_mut(&slot) else { return };
-        let frames = queue.drain(..queue.len().min(VECTOR_MAX)).collect();
+        let frames: Vec<_> = queue.drain(..queue.len().min(VECTOR_MAX)).collect();
         let is_empty = queue.is_empty();
         self.io.send_all(slot, frames);
         if is_empty {
