@@ -28,6 +28,8 @@ pub enum Scenario {
     Fanout(Fanout),
     /// So many messages always under way: what a server delivers at most, and what that costs
     Saturate(Saturate),
+    /// Pings on some connections while messages go to all others on the same shards
+    Fairness(Fairness),
     /// Everybody drops at once and comes back
     Storm(Storm),
     /// The ride-hailing day: drivers, riders, notifications, slow and vanishing clients
@@ -59,6 +61,10 @@ pub struct Common {
     /// Shards of the gateway that is started [default: as many as the limit of open files calls for]
     #[arg(long)]
     pub shards: Option<usize>,
+
+    /// Between two heartbeats of the gateway that is started, which waits twice as long for an answer [default: its own]
+    #[arg(long, value_parser = humantime::parse_duration, requires = "spawn")]
+    pub heartbeat: Option<Duration>,
 
     /// The server's admin port, such as http://127.0.0.1:4001
     #[arg(long, value_name = "URL")]
@@ -114,8 +120,8 @@ pub struct Common {
     #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<f64>,
 
-    /// Threads, each with a ring of its own [default: one per core, more where the limit of open files calls for it]
-    #[arg(long)]
+    /// Threads, each with as many rings as the limit of open files calls for [default: one per core]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub workers: Option<u32>,
 
     /// Length of the phase that is measured [default: hold 60s, others 10s]
@@ -212,6 +218,25 @@ pub struct Saturate {
 }
 
 #[derive(Args, Clone, Debug)]
+pub struct Fairness {
+    /// --connections are those that ping
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Connections beside those that ping, all in one channel
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub others: u32,
+
+    /// Messages per second to the others
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 10.0)]
+    pub publish_rate: f64,
+
+    /// Pings per second of all that ping together [default: one per connection]
+    #[arg(long, value_name = "PER_SECOND")]
+    pub message_rate: Option<f64>,
+}
+
+#[derive(Args, Clone, Debug)]
 pub struct Storm {
     #[command(flatten)]
     pub common: Common,
@@ -277,6 +302,7 @@ impl Scenario {
             Self::Fanout(_) => "fanout",
             Self::Saturate(_) => "saturate",
             Self::FloorSaturate(_) => "floor-saturate",
+            Self::Fairness(_) => "fairness",
             Self::Storm(_) => "storm",
             Self::Mix(_) => "mix",
             Self::FloorFanout(_) => "floor-fanout",

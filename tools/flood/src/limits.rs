@@ -32,7 +32,7 @@ impl Trouble {
         let meaning = match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EMFILE) => {
                 "this process may not open more files (RLIMIT_NOFILE). Raise it: ulimit -n 1048576, or LimitNOFILE= in \
-                 the systemd unit; where it cannot be raised, use more --workers"
+                 the systemd unit"
             }
             Some(Errno::ENFILE) => {
                 "the machine may not open more files (fs.file-max). Raise it: sysctl -w fs.file-max=8388608, or \
@@ -62,9 +62,7 @@ impl Trouble {
     /// What it means that a ring could not be made.
     pub fn ring(error: &io::Error, connections: u32) -> Self {
         let meaning = match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EMFILE) => {
-                "a ring's table is limited by open files (RLIMIT_NOFILE). Raise it with ulimit -n, or use more --workers"
-            }
+            Some(Errno::EMFILE) => "a ring's table is limited by open files (RLIMIT_NOFILE). Raise it with ulimit -n",
             Some(Errno::ENOMEM) => "the memory that may be locked is too small (RLIMIT_MEMLOCK): ulimit -l unlimited",
             Some(Errno::EPERM | Errno::ENOSYS) => {
                 "io_uring is refused (kernel.io_uring_disabled, or the seccomp profile of the container: \

@@ -118,6 +118,20 @@ fn every_ping_is_answered() {
 }
 
 #[test]
+fn pings_beside_a_large_channel_are_answered_and_the_channel_misses_nothing() {
+    let told = flood_gateway("fairness --connections 50 --others 500 --publish-rate 20 --duration 1s");
+    assert_eq!(told.code(), Some(0), "{}", told.errors());
+    assert_eq!(told.number("together", &["connections", "held"]), 550);
+    for phase in ["alone", "together"] {
+        assert_eq!(told.number(phase, &["latency_us", "count"]), 50, "{phase}");
+        assert_eq!(told.number(phase, &["lost"]), 0, "{phase}");
+    }
+    let receipts = told.number("together", &["receipt_latency_us", "count"]);
+    assert!(receipts > 0 && receipts.is_multiple_of(500), "{receipts}");
+    assert_eq!(told.number("together", &["deliveries"]), receipts + 50);
+}
+
+#[test]
 fn after_a_storm_everybody_is_back_and_those_who_stayed_missed_nothing() {
     let told = flood_gateway("storm --connections 2000 --background 200 --duration 1s");
     assert_eq!(told.code(), Some(0), "{}", told.errors());

@@ -66,6 +66,8 @@ pub enum Troupe {
     Even { groups: u32 },
     /// All alike, each in `each` neighbouring groups of `groups`, counted from its own number on.
     Window { groups: u32, each: u32 },
+    /// The first so many send and subscribe to nothing; the others subscribe and send nothing.
+    Two { first: u32 },
     /// The first of every `every` connections listens to the background channel and stays, the others come and go.
     Storm { every: u32 },
     /// The first of every `every` connections is a driver, the others follow one of the `drivers`. Of every 1,000 of
@@ -103,6 +105,7 @@ impl Troupe {
         };
         match self {
             Self::Even { groups } | Self::Window { groups, .. } => Part { group: i % groups.max(1), ..plain },
+            Self::Two { first } => Part { subscribes: i >= first, sends: i < first, ..plain },
             Self::Storm { every } => {
                 let stays = i.is_multiple_of(every);
                 Part { group: u32::from(!stays), stays, ..plain }
@@ -133,6 +136,7 @@ impl Troupe {
         match self {
             Self::Even { groups } => (groups.max(1), 1),
             Self::Window { groups, each } => (groups.max(1), each.clamp(1, groups.max(1))),
+            Self::Two { .. } => (1, 1),
             Self::Storm { .. } => (2, 1),
             Self::Day { drivers, .. } => (drivers.max(1), 1),
         }
@@ -186,6 +190,23 @@ fn fill(template: &str, i: u32, group: u32) -> String {
 mod tests {
     use super::*;
 
+    impl Cast {
+        /// Clients that say nothing.
+        pub fn of(troupe: Troupe) -> Self {
+            Self {
+                protocol: Protocol::Ringway,
+                troupe,
+                host: String::new(),
+                path: String::new(),
+                token: Token::None,
+                group_channel: "c:",
+                subscribe: String::new(),
+                greeting: String::new(),
+                subscribed: String::new(),
+            }
+        }
+    }
+
     #[test]
     fn a_template_is_filled_with_number_and_group() {
         let text = fill(r#"{"type":"subscribe","channels":["conv:{group}","x:{i}"]}"#, 7, 2);
@@ -194,17 +215,7 @@ mod tests {
 
     #[test]
     fn a_connection_subscribes_to_neighbouring_channels_and_every_channel_has_as_many_members() {
-        let cast = Cast {
-            protocol: Protocol::Ringway,
-            troupe: Troupe::Window { groups: 5, each: 3 },
-            host: String::new(),
-            path: String::new(),
-            token: Token::None,
-            group_channel: "c:",
-            subscribe: r#"[{channels}]"#.into(),
-            greeting: String::new(),
-            subscribed: String::new(),
-        };
+        let cast = Cast { subscribe: "[{channels}]".into(), ..Cast::of(Troupe::Window { groups: 5, each: 3 }) };
         assert_eq!(cast.subscription(3).as_deref(), Some(r#"["c:3","c:4","c:0"]"#));
         assert_eq!(cast.subscription(5), cast.subscription(0));
     }

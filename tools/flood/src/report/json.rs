@@ -36,6 +36,7 @@ pub struct Phase {
     pub out_of_order: u64,
     pub errors: BTreeMap<String, u64>,
     pub latency_us: Option<Latency>,
+    pub receipt_latency_us: Option<Latency>,
     pub connect_latency_us: Option<Latency>,
     pub server: Option<Server>,
     pub kernel_bytes_per_connection: Option<i64>,

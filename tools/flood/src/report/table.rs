@@ -104,6 +104,11 @@ fn remarks(text: &mut String, phase: &Phase) {
             count(rate.under_way.into())
         );
     }
+    if let Some(Latency { p50, p99, max, .. }) = phase.receipt_latency_us {
+        let [p50, p99, max] = [p50, p99, max].map(duration);
+        let _ =
+            writeln!(text, "{name}: the others received their messages after {p50} (p50), {p99} (p99), {max} (max)");
+    }
     if phase.duplicated + phase.out_of_order > 0 {
         let (duplicated, out_of_order) = (count(phase.duplicated), count(phase.out_of_order));
         let _ = writeln!(text, "{name}: {duplicated} messages came twice, {out_of_order} out of order");

@@ -53,14 +53,14 @@ pub(super) fn play(mut run: Run, args: &Echo) -> Result<bool, Trouble> {
         units: tally.answered,
         kind_of_loop,
         asked,
-        latency: Some(tally.latency.clone()),
+        latency: Some(tally.round_trip.clone()),
         ..Figures::default()
     })?;
     run.finish()
 }
 
 /// A message of this size that is answered: padded with spaces, which JSON allows.
-fn message(protocol: Protocol, bytes: usize) -> Vec<u8> {
+pub(super) fn message(protocol: Protocol, bytes: usize) -> Vec<u8> {
     let mut message = match protocol {
         Protocol::Ringway => br#"{"type":"ping""#.to_vec(),
         Protocol::PlainEcho => br#"{"type":"echo""#.to_vec(),

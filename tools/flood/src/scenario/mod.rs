@@ -1,6 +1,7 @@
 //! The scenarios: each is a list of phases, and each [`phase`] ends with its own figures. [`run`] is what they share.
 
 mod echo;
+mod fairness;
 mod fanout;
 mod hold;
 mod mix;
@@ -29,6 +30,7 @@ pub fn play(scenario: &Scenario) -> Result<bool, Trouble> {
         Scenario::Echo(args) => echo::play(run(name, &args.common, Clients::of(alike))?, args),
         Scenario::Fanout(args) => fanout::play(run(name, &args.common, Clients::of(fanout::troupe(args)))?, args),
         Scenario::Saturate(args) => saturate::play(run(name, &args.common, saturate::clients(args))?, args),
+        Scenario::Fairness(args) => fairness::play(run(name, &fairness::common(args), fairness::clients(args))?, args),
         Scenario::Storm(args) => storm::play(run(name, &args.common, storm::clients(args))?, args),
         Scenario::Mix(args) => mix::play(run(name, &args.common, Clients::of(mix::troupe(args)))?, args),
         Scenario::FloorEcho(args) => echo::play(floor_run(name, Mode::Echo, &args.common, Clients::of(alike))?, args),

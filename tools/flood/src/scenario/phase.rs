@@ -36,6 +36,8 @@ pub struct Figures {
     /// Connections that should be held now.
     pub asked: u64,
     pub latency: Option<Histogram<u64>>,
+    /// Of the fan-out, where `latency` is that of something else.
+    pub receipt_latency: Option<Histogram<u64>>,
     pub rate: Option<Rate>,
     /// How late the publisher was, if there is one.
     pub lag: Option<Histogram<u64>>,
@@ -106,6 +108,7 @@ impl Beginning {
             out_of_order: tally.out_of_order,
             errors: tally.errors.clone(),
             latency_us: figures.latency.as_ref().and_then(Latency::of),
+            receipt_latency_us: figures.receipt_latency.as_ref().and_then(Latency::of),
             connect_latency_us: Latency::of(&tally.connect),
             server: server(run, &measured, figures.units),
             kernel_bytes_per_connection: kernel_bytes_per_connection(run, &measured),
@@ -147,7 +150,7 @@ fn tool(run: &Run, measured: &Measured, figures: &Figures) -> json::Tool {
         cpu_s: measured.tool.cpu_s,
         cpu_s_per_million: (figures.units > 0).then(|| measured.tool.cpu_s * 1e6 / figures.units as f64),
         rss_bytes: measured.tool.rss_bytes,
-        workers: run.workers as usize,
+        workers: run.workers,
         limited: reason.is_some(),
         reason,
         busiest_worker: measured.busy.busiest,

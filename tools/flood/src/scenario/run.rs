@@ -42,7 +42,7 @@ pub struct Run {
     pub(super) host: Host,
     started: Instant,
     pub(super) started_unix_ms: u64,
-    pub(super) workers: u32,
+    pub(super) workers: usize,
     /// The tool shares no core with the server.
     pub(super) has_own_cores: bool,
     sampled: Instant,
@@ -65,11 +65,13 @@ pub struct Clients {
     pub closes_by_reset: bool,
     /// Receive buffers of each worker.
     pub buffers: Shape,
+    /// So many of the first have a thread for themselves.
+    pub apart: u32,
 }
 
 impl Clients {
     pub fn of(troupe: Troupe) -> Self {
-        Self { troupe, closes_by_reset: false, buffers: Shape::SHARD }
+        Self { troupe, closes_by_reset: false, buffers: Shape::SHARD, apart: 0 }
     }
 }
 
@@ -88,11 +90,11 @@ impl Run {
         mut server: Server,
         clients: Clients,
     ) -> Result<Self, Trouble> {
-        let Clients { troupe, closes_by_reset, buffers } = clients;
+        let Clients { troupe, closes_by_reset, buffers, apart } = clients;
         let nofile = limits::raise_open_files();
         settle();
-        let needed = common.connections.div_ceil(limits::connections_per_ring(nofile));
-        let workers = common.workers.unwrap_or(cores() as u32).clamp(needed, needed.max(common.connections));
+        let per_ring = limits::connections_per_ring(nofile);
+        let workers = common.workers.unwrap_or(cores() as u32);
         let is_local = server.target.ip().is_loopback();
         let sources = common.source_addresses.or(is_local.then(|| Sources::loopback(common.connections)));
         let cast = Arc::new(super::cast(common, &server, troupe));
@@ -104,16 +106,19 @@ impl Run {
             target,
             connections,
             workers,
+            apart,
+            per_ring,
             sources,
             closes_by_reset,
             buffers,
         })?;
+        let threads = fleet.thread_ids();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Ok(Self {
             baseline: Baseline { server: server.processes.usage_exact(), slab_bytes: slab_bytes() },
             common: common.clone(),
             server,
-            threads: Workers::watch(&fleet.thread_ids()),
+            threads: Workers::watch(&threads),
             fleet,
             tool,
             cast,
@@ -121,7 +126,7 @@ impl Run {
             host: Host::this(nofile),
             started: Instant::now(),
             started_unix_ms: unix.as_millis() as u64,
-            workers,
+            workers: threads.len(),
             has_own_cores: common.server_cores.is_some(),
             sampled: Instant::now(),
             timeline: Vec::new(),

@@ -27,12 +27,16 @@ pub(super) fn start(program: &Path, common: &Common, redis: Option<(Child, Strin
     let secret = secret()?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("ringway.toml");
+    let heartbeat_section = common.heartbeat.map_or(String::new(), |interval| {
+        let seconds = interval.as_secs().max(1);
+        format!("[heartbeat]\ninterval = \"{seconds}s\"\nidle_timeout = \"{}s\"\n", seconds * 2)
+    });
     let redis_section = redis.as_ref().map_or(String::new(), |url| format!("[redis]\nurl = \"{url}\"\n"));
     fs::write(
         &file,
         format!(
             "[server]\nlisten = \"{listen}\"\nshards = {shards}\ndrain = \"1s\"\n[admin]\nlisten = \"{admin}\"\n\
-             [auth]\nsecret = \"{secret}\"\n[limits]\nmessages = 0\n{redis_section}"
+             [auth]\nsecret = \"{secret}\"\n[limits]\nmessages = 0\n{heartbeat_section}{redis_section}"
         ),
     )?;
     let mut command = Command::new(program);

@@ -1,8 +1,9 @@
-//! One thread with one ring: opens its share of the connections, keeps them, sends and receives through them.
+//! One ring: opens its share of the connections, keeps them, sends and receives through them.
 //!
-//! The coordinator (`fleet`) gives [`Order`]s and reads [`tally::Gauges`]; a worker shares nothing else. The loop is in
-//! [`turn`], opening in [`opening`], what a client says in [`talk`], scheduled messages in [`traffic`].
+//! The coordinator (`fleet`) gives [`Order`]s and reads [`tally::Gauges`]; a worker shares nothing else. A [`crew`] is a
+//! thread with one or more of them; what a worker does in a turn is in [`turn`], opening in [`opening`], what a client says in [`talk`], scheduled messages in [`traffic`].
 
+pub mod crew;
 mod ledger;
 mod opening;
 mod receipts;
@@ -14,7 +15,7 @@ mod turn;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -69,7 +70,7 @@ pub struct Ramp {
 
 /// What a worker is given.
 pub struct Seat {
-    /// Number of its first connection, and how many it has.
+    /// Number of the first connection, and how many there are.
     pub first: u32,
     pub count: u32,
     pub cast: Arc<Cast>,
@@ -81,12 +82,10 @@ pub struct Seat {
     pub buffers: Shape,
     pub orders: Receiver<Order>,
     pub gauges: Arc<Gauges>,
-    pub bell: Bell,
 }
 
 pub struct Worker {
     seat: Seat,
-    ear: OwnedFd,
     io: Uring,
     connections: Vec<Connection>,
     /// Beginnings of frames. Rare, so beside the connections.
@@ -107,12 +106,10 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Makes the ring. Runs on the worker's thread, because a ring belongs to the thread that made it.
-    pub fn new(seat: Seat) -> Result<Self, Trouble> {
-        let io = Uring::with_buffers(seat.count as usize, seat.bell.as_raw_fd(), seat.buffers)
+    fn new(seat: Seat, bell: &Bell) -> Result<Self, Trouble> {
+        let io = Uring::with_buffers(seat.count as usize, bell.as_raw_fd(), seat.buffers)
             .map_err(|error| Trouble::ring(&error, seat.count))?;
         Ok(Self {
-            ear: seat.bell.duplicate()?,
             io,
             connections: vec![Connection::default(); seat.count as usize],
             partials: HashMap::new(),

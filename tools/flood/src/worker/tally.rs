@@ -10,8 +10,10 @@ use crate::limits::Trouble;
 
 /// Counts of one worker, or of all of them together.
 pub struct Tally {
-    /// Microseconds: receipt or answer after the intended time.
+    /// Microseconds: receipt after the intended time of the message.
     pub latency: Histogram<u64>,
+    /// Microseconds: answer after the intended time of what it answers.
+    pub round_trip: Histogram<u64>,
     /// Microseconds: from connect(2) to held.
     pub connect: Histogram<u64>,
     /// Microseconds: how late sends started.
@@ -37,6 +39,7 @@ impl Default for Tally {
     fn default() -> Self {
         Self {
             latency: new_histogram(),
+            round_trip: new_histogram(),
             connect: new_histogram(),
             lag: new_histogram(),
             receipts: 0,
@@ -67,6 +70,7 @@ impl Tally {
         // Both are resizable, so any value fits.
         let merge = |into: &mut Histogram<u64>, from: &Histogram<u64>| into.add(from).expect("histograms grow");
         merge(&mut self.latency, &other.latency);
+        merge(&mut self.round_trip, &other.round_trip);
         merge(&mut self.connect, &other.connect);
         merge(&mut self.lag, &other.lag);
         self.receipts += other.receipts;

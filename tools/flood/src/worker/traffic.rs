@@ -69,6 +69,9 @@ impl Traffic {
 
 impl Worker {
     pub(super) fn start_sending(&mut self, plan: Plan) {
+        if !(0..self.seat.count).any(|slot| self.seat.cast.part(self.number(slot)).sends) {
+            return;
+        }
         for connection in &mut self.connections {
             (connection.sent, connection.answered) = (0, 0);
         }
@@ -172,6 +175,6 @@ impl Worker {
         };
         connection.answered += 1;
         self.tally.answered += 1;
-        record(&mut self.tally.latency, latency_us);
+        record(&mut self.tally.round_trip, latency_us);
     }
 }

@@ -1,12 +1,8 @@
-//! The worker's loop: orders, connects, due messages, completions; then sleep until the bell rings or something is due.
+//! One turn of a worker: orders, connects, due messages, completions.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::{TimeSpec, TimeValLike};
-use ringway::clock::now_us;
 use ringway::shard::io::{Event, Io, Slot, VECTOR_MAX};
 
 use super::ledger::Ledger;
@@ -14,27 +10,40 @@ use super::{Order, Worker};
 use crate::client::connection::{After, Phase, Sequence};
 use crate::publish::under_way::UnderWay;
 
-/// The longest sleep: after it the gauges are looked at in any case.
-const SLEEP_US_MAX: u64 = 1_000_000;
-
 impl Worker {
-    pub fn run(mut self) {
-        while !self.ended {
-            let worked = self.take_orders() | self.open_due() | self.send_due();
-            self.io.enter().expect("the ring accepts submissions as long as it lives");
-            let mut handled = false;
-            while let Some(event) = self.io.next() {
-                self.handle(event);
-                handled = true;
-            }
+    /// Does what there is to do. False when that was nothing.
+    pub(super) fn turn(&mut self) -> bool {
+        let mut worked = self.take_orders() | self.open_due() | self.send_due();
+        self.io.enter().expect("the ring accepts submissions as long as it lives");
+        while let Some(event) = self.io.next() {
+            self.handle(event);
+            worked = true;
+        }
+        if worked {
             if let Some(ledger) = &mut self.ledger {
                 ledger.tell();
             }
             self.show();
-            if !worked && !handled {
-                self.sleep();
-            }
         }
+        worked
+    }
+
+    /// When there is something to do again, if that is known.
+    pub(super) fn due(&self, now: u64) -> Option<u64> {
+        [self.opening_due(now), self.traffic.due_us()].into_iter().flatten().min()
+    }
+
+    /// Before the thread sleeps. False when there is something to do.
+    pub(super) fn doze(&mut self) -> bool {
+        self.seat.orders.is_empty() && self.io.doze()
+    }
+
+    pub(super) fn rouse(&mut self) {
+        self.io.rouse();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     fn handle(&mut self, event: Event) {
@@ -81,21 +90,6 @@ impl Worker {
             (connection.phase == Phase::Held && part.is_audience()).then_some(part.group)
         });
         self.ledger = Some(Ledger::open(under_way, each, first_channels));
-    }
-
-    fn sleep(&mut self) {
-        self.show();
-        let now = now_us();
-        let due = [self.opening_due(now), self.traffic.due_us()].into_iter().flatten().min();
-        let sleep_us = due.map_or(SLEEP_US_MAX, |due| due.saturating_sub(now).min(SLEEP_US_MAX));
-        self.seat.bell.doze();
-        if sleep_us > 0 && self.seat.orders.is_empty() && self.io.doze() {
-            let mut ear = [PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)];
-            // An interrupted or failed wait is a short one.
-            let _ = ppoll(&mut ear, Some(TimeSpec::microseconds(sleep_us as i64)), None);
-        }
-        self.io.rouse();
-        self.seat.bell.rouse();
     }
 
     /// Sends what queued behind a send that has left.
