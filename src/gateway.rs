@@ -23,6 +23,7 @@ use crate::config::{Config, Debug, Secret, UserTypeFrom};
 use crate::doctor::{self, Wish};
 use crate::listeners::Listeners;
 use crate::metrics::Counters;
+use crate::pinning::{Cores, Pinning};
 use crate::shard::addresses::Addresses;
 use crate::shard::echo::Echo;
 use crate::shard::proxies::Proxies;
@@ -195,13 +196,16 @@ fn start_shards(
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let addresses = Arc::new(Addresses::new(config.limits.connects_per_address, ticks(config.limits.connects_window)));
     let quotas = Arc::new(Quotas::new(config.limits.connections_per_address, config.limits.connections_per_user));
+    let draw = random_48_bits() as usize;
+    let pinning = Pinning::decide(&config.server.pin, &Cores::here(), listeners.len(), draw);
+    let pinning = pinning.map_err(|error| io::Error::other(format!("server.pin: {error}")))?;
+    pinning.tell();
     let (transfers, arriving) = Transfers::new(lane_ends.iter().map(|end| end.bell.clone()));
     let transfers = Arc::new(transfers);
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
     let ends = listeners.into_iter().zip(lane_ends).zip(arriving).enumerate();
     let seats = ends.map(|(shard, ((listener, lane), arriving))| Seat {
         shard,
-        core: (!cores.is_empty()).then(|| cores[shard % cores.len()]),
+        core: pinning.core_of(shard),
         listener,
         capacity,
         lane,

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod listeners;
 pub mod logging;
 pub mod metrics;
+pub mod pinning;
 pub mod protocol;
 pub mod shard;
 pub mod token_command;

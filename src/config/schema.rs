@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ws::handshake::ForwardedHeader;
 
-use super::{RedisUrl, Secret, address, duration};
+use super::{Pin, RedisUrl, Secret, address, duration};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,6 +42,9 @@ pub struct Server {
     /// Threads that hold connections; 0: one per core. More than cores where the limit of open files, which is also
     /// the limit of one ring's file table, is lower than the connections a core could hold.
     pub shards: usize,
+    /// Cores that shards are pinned to: `auto`, `off`, or a list such as `0-3,8`. Automatically not under a CPU quota without a
+    /// cpuset: such a process owns no core, and all of them on a host would choose the same ones.
+    pub pin: Pin,
     /// Connections of the whole process; 0: as many as the limits of the host allow. Beyond it: 503.
     pub max_connections: usize,
     /// Over how long a shutdown spreads the closing of connections, so that they do not all come back at once.
@@ -278,6 +281,7 @@ impl Default for Server {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 4000),
             path: "/ws".into(),
             shards: 0,
+            pin: Pin::Auto,
             max_connections: 0,
             drain: seconds(30),
             backlog: 4096,

@@ -52,15 +52,21 @@ fn clock(host: &Host, notes: &mut Notes) {
 }
 
 fn cores(host: &Host, wish: &Wish, notes: &mut Notes) {
-    let Some(cores) = host.text("sys/devices/system/cpu/online").as_deref().and_then(count_cores) else { return };
+    let Some(cores) = cores_online(host).map(|cores| cores as u64) else { return };
     let shards = wish.shards();
     let Some(quota) = cpu_quota(host).filter(|quota| *quota < cores.min(shards) as f64) else {
         return notes.good("cores", cores.to_string(), format!("{shards} shards, one thread each"));
     };
     notes.judge(Verdict::Warning, "cores", format!("{cores}, quota {quota:.1}"), format!("{shards} shards"), || {
-        "raise CPUQuota= or the container's cpus: a shard that has used up the quota stands still until the next period"
+        "raise CPUQuota= or the container's cpus: a shard that has used up the quota stands still until the next period. Shards are then not pinned to cores; give the process some (cpuset) where it can be had"
             .into()
     });
+}
+
+/// Cores of the host that are switched on.
+pub fn cores_online(host: &Host) -> Option<usize> {
+    let cores = host.text("sys/devices/system/cpu/online").as_deref().and_then(count_cores);
+    cores.map(|cores| cores as usize)
 }
 
 /// Cores in a list such as `0-3,8`.
@@ -73,7 +79,7 @@ fn count_cores(list: &str) -> Option<u64> {
 }
 
 /// The least quota of the control groups around this process, in cores.
-fn cpu_quota(host: &Host) -> Option<f64> {
+pub fn cpu_quota(host: &Host) -> Option<f64> {
     let quotas = host.control_groups("cpu").into_iter().filter_map(|group| {
         let (quota, period) = match host.numbers(group.join("cpu.max"))[..] {
             [quota, period] => (quota, period),

@@ -17,6 +17,7 @@ mod uring;
 use std::net::SocketAddr;
 
 pub use host::{Host, Live};
+pub use kernel::{cores_online, cpu_quota};
 pub use report::{Capacity, Finding, Report, Verdict};
 pub use uring::Trial;
 
