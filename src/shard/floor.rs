@@ -434,7 +434,9 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
             Ok(Some(Incoming::Pong(payload))) => desk.time_ping(&payload),
             Ok(Some(Incoming::Close(peer))) => {
                 let code = peer.map(|p| p.code);
-                desk.effects.end = Some(End::Answer { code, goes_on: !input.is_empty() });
+                // Whoever examines us sends on behind its goodbye on purpose.
+                let goes_on = !input.is_empty() || connection.phase == Phase::Echo;
+                desk.effects.end = Some(End::Answer { code, goes_on });
                 connection.deaf = true;
                 return;
             }

@@ -87,7 +87,7 @@ pub enum End {
     /// It closes; it gets its code back.
     Answer {
         code: Option<CloseCode>,
-        /// Something follows its close frame.
+        /// Something follows its close frame, or may.
         goes_on: bool,
     },
 }

@@ -10,6 +10,8 @@ mod auth_message;
 mod configuration;
 mod dashboard;
 mod development_mode;
+mod echo;
+mod echo_conformance;
 mod full_shards;
 mod grafana;
 mod grants;

@@ -65,7 +65,7 @@ pub fn close_payload(code: u16, reason: &[u8]) -> Vec<u8> {
 }
 
 /// A frame as the gateway sent it.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
     pub opcode: u8,
     pub payload: Vec<u8>,
@@ -99,6 +99,14 @@ impl Raw {
         let text = String::from_utf8(frame.payload).expect("text is UTF-8");
         assert_eq!(wire::kind(&wire::json(&text)), "connected", "in {text}");
         raw
+    }
+
+    /// Upgrades on the echo endpoint, which greets nobody.
+    #[track_caller]
+    pub fn echo(gateway: &Gateway, target: &str) -> Raw {
+        let mut stream = http::open(gateway.public);
+        let response = http::upgrade(&mut stream, target, &[]).unwrap_or_else(|refusal| panic!("refused: {refusal:?}"));
+        Raw { stream, received: response.rest }
     }
 
     #[track_caller]
@@ -152,6 +160,14 @@ impl Raw {
         let _ = self.stream.write_all(&frame(CLOSE, &close_payload(code, b"")));
         self.expect_end();
         code
+    }
+
+    /// The orderly end of the gateway's side of the stream, which comes by itself: nothing was answered.
+    #[track_caller]
+    pub fn expect_end_of_stream(&mut self) {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).expect("the stream ends in order and before the deadline");
+        assert!(self.received.is_empty() && rest.is_empty(), "bytes behind the close frame");
     }
 
     /// The end of the connection: an orderly one or a reset.

@@ -137,6 +137,9 @@ fn an_echo_that_does_not_read_is_not_read_until_it_does() {
             ann.say_close(1000);
             shard.settle();
             assert_eq!(ann.heard().last(), Some(&Said::Close(Some(1000))));
+            assert!(ann.peer.is_shut(), "only our side ends: whatever follows is no reason for a reset");
+            ann.peer.close();
+            shard.settle();
             shard.assert_empty();
         });
     }
