@@ -186,14 +186,27 @@ impl Lane {
 impl LaneEnd {
     /// The next command, or else the next publication. Never waits; wakes those who wait for room.
     pub fn take(&self) -> Option<Posted> {
+        let posted = self.next_command().or_else(|| self.publications.try_recv().ok())?;
+        self.has_taken(&posted);
+        Some(posted)
+    }
+
+    /// The next command, for a shard that has its hands full of publications.
+    pub fn take_command(&self) -> Option<Posted> {
+        let posted = self.next_command()?;
+        self.has_taken(&posted);
+        Some(posted)
+    }
+
+    fn next_command(&self) -> Option<Posted> {
         // `is_empty` is two loads, `try_recv` of an empty queue a fence.
-        let posted = match self.commands.is_empty() {
-            true => self.publications.try_recv().ok()?,
-            false => self.commands.try_recv().or_else(|_| self.publications.try_recv()).ok()?,
-        };
+        if self.commands.is_empty() { None } else { self.commands.try_recv().ok() }
+    }
+
+    fn has_taken(&self, posted: &Posted) {
         let state = &*self.state;
         let bytes = match &posted.command {
-            Command::Publish(publication) => publication.frame.bytes.len(),
+            Command::Publish(publication) => publication.frame.len(),
             _ => 0,
         };
         // For a command too: see `Lane::await_room`.
@@ -201,10 +214,10 @@ impl LaneEnd {
         if state.awaited.load(Ordering::SeqCst) && state.awaited.swap(false, Ordering::Relaxed) {
             state.vacancies.announce();
         }
-        if state.stuck.load(Ordering::Relaxed) {
+        // Not for a command while messages are left behind: whoever publishes would wait for nothing.
+        if state.stuck.load(Ordering::Relaxed) && (bytes > 0 || self.publications.is_empty()) {
             state.stuck.store(false, Ordering::Relaxed);
         }
-        Some(posted)
     }
 
     pub fn is_empty(&self) -> bool {

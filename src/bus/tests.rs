@@ -143,6 +143,19 @@ fn commands_are_never_behind_messages_and_the_drain_never_behind_questions() {
     assert_eq!(bus.lanes()[0].lost(), 0, "a question is no message");
 }
 
+#[test]
+fn a_shard_that_only_answers_questions_stays_stuck() {
+    let (bus, ends) = bus(1, SHORT);
+    fill(&bus);
+    assert_eq!(message(&bus).put(), outcome(0, 1));
+    assert!(ends[0].take_command().is_none());
+    assert!(bus.to_all(question).try_put());
+    assert!(ends[0].take_command().is_some());
+    assert!(bus.lanes()[0].is_stuck());
+    assert!(ends[0].take().is_some());
+    assert!(!bus.lanes()[0].is_stuck());
+}
+
 fn count_commands(bus: &Bus) -> usize {
     bus.lanes()[0].waiting() - PUBLICATIONS_MAX
 }

@@ -217,7 +217,7 @@ impl<I: Io> Floor<I> {
                     return true;
                 }
             }
-            let posted = if self.has_room() { self.lane.take() } else { None };
+            let posted = if self.has_room() { self.lane.take() } else { self.lane.take_command() };
             let Some(Posted { at_us, command }) = posted else { return taken > 0 };
             self.room.latency.record(Timed::LaneWait, now_us.saturating_sub(at_us));
             self.room.counters.lane_commands.add(1);
