@@ -206,7 +206,7 @@ impl LaneEnd {
     fn has_taken(&self, posted: &Posted) {
         let state = &*self.state;
         let bytes = match &posted.command {
-            Command::Publish(publication) => publication.frame.len(),
+            Command::Publish(publication) => publication.frame.bytes.len(),
             _ => 0,
         };
         // For a command too: see `Lane::await_room`.
