@@ -18,6 +18,7 @@ use ringway::metrics::Counters;
 use ringway::metrics::latency::{Deliveries, Latency};
 use ringway::shard::floor::{Arrival, Floor};
 use ringway::shard::frame::{Frame, LocalFrame};
+use ringway::shard::id::SessionKey;
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Sending, Slot};
 use ringway::shard::profiles::Profiles;
 use ringway::shard::quotas::{Held, Shares};
@@ -206,7 +207,7 @@ fn rules() -> Rules {
         path: "/ws".into(),
         echo: None,
         server_id: "bench".into(),
-        process: 1,
+        session_key: SessionKey::default(),
         connections_max: usize::MAX,
         message_bytes_max: 8192,
         outbox_bytes_max: 65_536,

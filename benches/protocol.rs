@@ -9,6 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringway::{
     auth::{Grants, Verifier, VerifierSettings, mint::mint},
     protocol::{reply, request::Request},
+    shard::id::{ConnectionId, SessionKey},
 };
 use serde::Deserialize;
 use sonic_rs::Value;
@@ -126,5 +127,13 @@ fn grants(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, requests, replies, tokens, grants);
+fn session_ids(criterion: &mut Criterion) {
+    let key = SessionKey::default();
+    let id = ConnectionId { shard: 1, slot: 7, generation: 9 };
+    criterion.bench_function("session id", |bencher| {
+        bencher.iter(|| key.session(black_box(id)));
+    });
+}
+
+criterion_group!(benches, requests, replies, tokens, grants, session_ids);
 criterion_main!(benches);

@@ -5,6 +5,7 @@
 //! ```
 
 use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::metrics::Counters;
 use crate::pinning::{Cores, Pinning};
 use crate::shard::addresses::Addresses;
 use crate::shard::echo::Echo;
+use crate::shard::id::SessionKey;
 use crate::shard::proxies::Proxies;
 use crate::shard::quotas::Quotas;
 use crate::shard::rules::{LobbyRules, Rules};
@@ -149,7 +151,7 @@ fn rules(config: &Config, handshakes_max: usize) -> Result<Rules, String> {
         path: config.server.path.clone(),
         echo: echo(config),
         server_id: config.server.id.clone(),
-        process: random_48_bits(),
+        session_key: SessionKey::default(),
         connections_max: Some(config.server.max_connections).filter(|n| *n > 0).unwrap_or(usize::MAX),
         message_bytes_max: limits.message_bytes,
         outbox_bytes_max: limits.outbox_bytes,
@@ -179,12 +181,6 @@ fn echo(config: &Config) -> Option<Echo> {
     echo_path.clone().map(|path| Echo { path, message_bytes_max: *echo_message_bytes })
 }
 
-/// From the operating system's randomness, by way of the standard library's hash keys.
-fn random_48_bits() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id()) >> 16
-}
-
 fn start_shards(
     config: &Config,
     capacity: usize,
@@ -196,7 +192,7 @@ fn start_shards(
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let addresses = Arc::new(Addresses::new(config.limits.connects_per_address, ticks(config.limits.connects_window)));
     let quotas = Arc::new(Quotas::new(config.limits.connections_per_address, config.limits.connections_per_user));
-    let draw = random_48_bits() as usize;
+    let draw = RandomState::new().hash_one(std::process::id()) as usize;
     let pinning = Pinning::decide(&config.server.pin, &Cores::here(), listeners.len(), draw);
     let pinning = pinning.map_err(|error| io::Error::other(format!("server.pin: {error}")))?;
     pinning.tell();

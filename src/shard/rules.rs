@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::auth::{Grants, Origins, Verifier};
 
 use super::echo::Echo;
+use super::id::SessionKey;
 use super::proxies::Proxies;
 
 pub struct Rules {
@@ -21,8 +22,8 @@ pub struct Rules {
     /// The echo endpoint, where there is one.
     pub echo: Option<Echo>,
     pub server_id: String,
-    /// 48 random bits that make session ids unique among processes.
-    pub process: u64,
+    /// New at every start.
+    pub session_key: SessionKey,
 
     /// Connections of the whole process. Shards count for themselves, so that all of them together may be one each above
     /// it for a moment.

@@ -365,6 +365,6 @@ impl Rules {
     }
 
     pub fn session_id(&self, connection: ConnectionId) -> SessionId {
-        SessionId { process: self.process, connection }
+        self.session_key.session(connection)
     }
 }

@@ -3,10 +3,12 @@
 use super::client::{Client, HEAD, Said, text};
 use super::{Arrival, Peer, Shard, arrival, under_faults, under_faults_with};
 
-const GREETING: &str = concat!(
-    r#"{"type":"connected","userId":"ann","message":"Connected to WebSocket Gateway","payload":{"user_id":"ann","#,
-    r#""session_id":"abcdef01-2345-8003-8000-000000000001","server_id":"node-1","heartbeat_interval":30000}}"#
-);
+fn greeting(shard: &Shard, client: &Client) -> Said {
+    let session = shard.session_id(client.id);
+    Said::Text(format!(
+        r#"{{"type":"connected","userId":"ann","message":"Connected to WebSocket Gateway","payload":{{"user_id":"ann","session_id":"{session}","server_id":"node-1","heartbeat_interval":30000}}}}"#
+    ))
+}
 
 fn say_ping(id: u32) -> String {
     format!(r#"{{"type":"ping","id":{id}}}"#)
@@ -22,7 +24,7 @@ fn greeting_and_response_leave_as_one_send() {
         let mut ann = shard.adopt(arrival("ann"));
         shard.settle();
         assert_eq!(ann.peer.take_sends(), [1]);
-        assert_eq!(ann.heard(), [Said::Head, Said::text(GREETING)]);
+        assert_eq!(ann.heard(), [Said::Head, greeting(&shard, &ann)]);
     });
 }
 
@@ -44,7 +46,7 @@ fn what_came_behind_the_request_is_answered_after_the_greeting() {
         let rest = [text(&say_ping(1)), text(&say_ping(2)), begin.into()].concat();
         let mut ann = shard.adopt(Arrival { rest, ..arrival("ann") });
         shard.settle();
-        assert_eq!(ann.heard(), [Said::Head, Said::text(GREETING), pong(1), pong(2)]);
+        assert_eq!(ann.heard(), [Said::Head, greeting(&shard, &ann), pong(1), pong(2)]);
         ann.peer.write(end);
         shard.settle();
         assert_eq!(ann.heard(), [pong(3)]);

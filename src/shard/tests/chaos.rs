@@ -230,14 +230,15 @@ impl Scene {
     }
 }
 
-/// What a client has heard, but for the slots in session ids: which of two closed slots is free first is up to chance.
-fn transcript(client: &mut Client) -> (Vec<Said>, bool) {
-    let slot = format!("-8003-8000-{:04x}", client.id.slot);
-    let without_slot = |said| match said {
-        Said::Text(text) => Said::Text(text.replace(&slot, "-slot-")),
+/// What a client has heard, but for its session id, which is made of its slot: which of two closed slots is free first is
+/// up to chance.
+fn transcript(shard: &Shard, client: &mut Client) -> (Vec<Said>, bool) {
+    let session = shard.session_id(client.id);
+    let without_session = |said| match said {
+        Said::Text(text) => Said::Text(text.replace(&session, "session")),
         other => other,
     };
-    (client.heard().into_iter().map(without_slot).collect(), client.peer.is_closed())
+    (client.heard().into_iter().map(without_session).collect(), client.peer.is_closed())
 }
 
 proptest! {
@@ -281,7 +282,8 @@ proptest! {
                 scene.shard.settle();
             }
             scene.shard.pass(1000);
-            scene.clients.iter_mut().map(transcript).collect::<Vec<_>>()
+            let Scene { shard, clients, .. } = &mut scene;
+            clients.iter_mut().map(|client| transcript(shard, client)).collect::<Vec<_>>()
         });
         prop_assert_eq!(&transcripts[0], &transcripts[1]);
     }

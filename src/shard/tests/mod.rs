@@ -35,6 +35,7 @@ use super::connection::Details;
 use super::echo::Echo;
 use super::floor::{Arrival, Floor};
 use super::frame::Frame;
+use super::id::{ConnectionId, SessionKey};
 use super::io::memory::{Clock, Memory, Peer};
 use super::io::{InFlight, Io};
 use super::profiles::Profiles;
@@ -51,6 +52,9 @@ const ECHO_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 static VERIFIER_SETTINGS: LazyLock<VerifierSettings> =
     LazyLock::new(|| VerifierSettings { secrets: vec![SECRET.into()], ..VerifierSettings::default() });
+
+/// The same for all, so that transcripts can be compared.
+static SESSION_KEY: LazyLock<SessionKey> = LazyLock::new(SessionKey::default);
 
 /// A floor with everything around it that a shard's thread would give it.
 struct Shard {
@@ -179,6 +183,11 @@ impl Shard {
         reached.load(Ordering::Relaxed)
     }
 
+    /// The session id of a connection, as clients see it.
+    fn session_id(&self, id: ConnectionId) -> String {
+        self.floor.room.rules.session_id(id).to_string()
+    }
+
     fn counters(&self) -> &Counters {
         &self.floor.room.counters
     }
@@ -225,7 +234,7 @@ fn rules() -> Rules {
         path: "/ws".into(),
         echo: Some(Echo { path: "/echo".into(), message_bytes_max: ECHO_MESSAGE_BYTES_MAX }),
         server_id: "node-1".into(),
-        process: 0xabcd_ef01_2345,
+        session_key: SESSION_KEY.clone(),
         connections_max: usize::MAX,
         message_bytes_max: 8192,
         outbox_bytes_max: OUTBOX_BYTES_MAX,
