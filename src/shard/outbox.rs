@@ -45,11 +45,6 @@ impl Outbox {
         std::mem::take(&mut self.frames).iter().map(|run| run.frames()).sum()
     }
 
-    /// How many frames wait.
-    pub fn len(&self) -> usize {
-        self.frames.len()
-    }
-
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
