@@ -62,7 +62,8 @@ fn head(input: &[u8]) -> io::Result<Option<(bool, usize, usize)>> {
 }
 
 fn more(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
-    let mut part = [0; 4096];
+    // Many requests at once, where they come at once.
+    let mut part = [0; 64 << 10];
     match stream.read(&mut part)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         read => {

@@ -104,10 +104,13 @@ fn remarks(text: &mut String, phase: &Phase) {
             count(rate.under_way.into())
         );
     }
-    if let Some(Latency { p50, p99, max, .. }) = phase.receipt_latency_us {
+    if let Some(Latency { count: receipts, p50, p99, max, .. }) = phase.receipt_latency_us {
         let [p50, p99, max] = [p50, p99, max].map(duration);
-        let _ =
-            writeln!(text, "{name}: the others received their messages after {p50} (p50), {p99} (p99), {max} (max)");
+        let _ = writeln!(
+            text,
+            "{name}: {} receipts by the others, after {p50} (p50), {p99} (p99), {max} (max)",
+            count(receipts)
+        );
     }
     if phase.duplicated + phase.out_of_order > 0 {
         let (duplicated, out_of_order) = (count(phase.duplicated), count(phase.out_of_order));
