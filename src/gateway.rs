@@ -20,9 +20,9 @@ use crate::auth::{Grants, Origins, Verifier, VerifierSettings};
 use crate::bus::{Bus, Command, LaneEnd};
 use crate::channel::Interest;
 use crate::clock::{Now, ticks};
-use crate::config::{Config, Debug, Secret, UserTypeFrom};
+use crate::config::{Config, Debug, Secret, Server, UserTypeFrom};
 use crate::doctor::{self, Wish};
-use crate::listeners::Listeners;
+use crate::listeners::{Inherited, Listeners};
 use crate::metrics::Counters;
 use crate::pinning::{Cores, Pinning};
 use crate::shard::addresses::Addresses;
@@ -48,7 +48,7 @@ pub fn serve(config: &Config) -> io::Result<()> {
     let handshakes_max =
         limits::handshakes_per_shard(open_files, shard_count, config.admin.connections, config.limits.handshakes);
     let rules = Arc::new(rules(config, handshakes_max).map_err(io::Error::other)?);
-    let listeners = Listeners::bind(config.server.listen, config.server.backlog, shard_count)?;
+    let listeners = Listeners::bind(config.server.listen, inherited(&config.server), shard_count)?;
     let public = listeners.address()?;
     let interest = Arc::<Interest>::default();
     let counters: Arc<[Arc<Counters>]> = (0..shard_count).map(|_| Arc::default()).collect();
@@ -123,6 +123,11 @@ fn end_at_once() -> ! {
     });
     let _ = written.recv_timeout(LAST_WORDS);
     std::process::exit(1)
+}
+
+fn inherited(server: &Server) -> Inherited {
+    let Server { backlog, unsent_bytes, tcp_user_timeout, .. } = *server;
+    Inherited { backlog, unsent_bytes, user_timeout: tcp_user_timeout }
 }
 
 fn tell_what_the_host_lacks(config: &Config, shards: usize) {

@@ -16,6 +16,17 @@ const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
 const BIND_PAUSE: Duration = Duration::from_millis(5);
 
+/// What the sockets inherit that are accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Inherited {
+    /// Connections per listener that the kernel keeps until they are accepted.
+    pub backlog: u32,
+    /// Bytes that the kernel takes for a connection beyond what is on its way; 0: as many as it likes.
+    pub unsent_bytes: u32,
+    /// How long a peer may leave what was sent to it unacknowledged, or its window closed; zero: as long as the kernel likes.
+    pub user_timeout: Duration,
+}
+
 /// One listening socket per shard. Nobody listens any more when this is dropped, whoever else holds the sockets.
 pub struct Listeners(Vec<Socket>);
 
@@ -25,10 +36,10 @@ impl Listeners {
     /// # Errors
     ///
     /// When the address cannot be had, or is in use for longer than a second.
-    pub fn bind(address: SocketAddr, backlog: u32, count: usize) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, inherited: Inherited, count: usize) -> io::Result<Self> {
         let deadline = Instant::now() + BIND_PATIENCE;
         loop {
-            match Self::try_bind(address, backlog, count) {
+            match Self::try_bind(address, inherited, count) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
                     thread::sleep(BIND_PAUSE);
                 }
@@ -40,15 +51,15 @@ impl Listeners {
         }
     }
 
-    fn try_bind(address: SocketAddr, backlog: u32, count: usize) -> io::Result<Self> {
+    fn try_bind(address: SocketAddr, inherited: Inherited, count: usize) -> io::Result<Self> {
         // Sharing a port would also succeed with a gateway that runs already, and halve its clients: this one does not.
-        bound(address, false)?;
-        let first = bound(address, true)?;
+        bound(address, inherited, false)?;
+        let first = bound(address, inherited, true)?;
         let address = first.local_addr()?.as_socket().unwrap_or(address);
-        let others = (1..count).map(|_| bound(address, true));
+        let others = (1..count).map(|_| bound(address, inherited, true));
         let listeners = Self(std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?);
         for listener in &listeners.0 {
-            listener.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+            listener.listen(i32::try_from(inherited.backlog).unwrap_or(i32::MAX))?;
         }
         Ok(listeners)
     }
@@ -77,12 +88,18 @@ impl Drop for Listeners {
     }
 }
 
-fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+fn bound(address: SocketAddr, inherited: Inherited, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
-    // Inherited by what is accepted: a frame is a whole message, and waiting for more to send would only delay it.
+    // A frame is a whole message, and waiting for more to send would only delay it.
     socket.set_tcp_nodelay(true)?;
+    if inherited.unsent_bytes > 0 {
+        socket.set_tcp_notsent_lowat(inherited.unsent_bytes)?;
+    }
+    if !inherited.user_timeout.is_zero() {
+        socket.set_tcp_user_timeout(Some(inherited.user_timeout))?;
+    }
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -95,24 +112,36 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
+    const INHERITED: Inherited = Inherited { backlog: 16, unsent_bytes: 20_000, user_timeout: Duration::from_secs(7) };
+
+    #[test]
+    fn what_is_accepted_has_the_settings_of_its_listener() {
+        let listeners = Listeners::bind(loopback(0), INHERITED, 1).expect("a free port");
+        let _client = std::net::TcpStream::connect(listeners.address().expect("bound")).expect("it listens");
+        let (accepted, _) = listeners.0[0].accept().expect("a client has come");
+        assert_eq!(accepted.tcp_notsent_lowat().expect("a TCP socket"), INHERITED.unsent_bytes);
+        assert_eq!(accepted.tcp_user_timeout().expect("a TCP socket"), Some(INHERITED.user_timeout));
+        assert!(accepted.tcp_nodelay().expect("a TCP socket"));
+    }
+
     #[test]
     fn a_port_is_free_at_once_although_somebody_still_holds_the_sockets() {
-        let first = Listeners::bind(loopback(0), 16, 3).expect("a free port");
+        let first = Listeners::bind(loopback(0), INHERITED, 3).expect("a free port");
         let (address, held) = (first.address().expect("bound"), first.share().expect("descriptors"));
         drop(first);
-        assert!(Listeners::try_bind(address, 16, 3).is_ok());
+        assert!(Listeners::try_bind(address, INHERITED, 3).is_ok());
         drop(held);
     }
 
     #[test]
     fn a_port_in_use_is_waited_for_but_not_for_ever() {
-        let first = Listeners::bind(loopback(0), 16, 1).expect("a free port");
+        let first = Listeners::bind(loopback(0), INHERITED, 1).expect("a free port");
         let address = first.address().expect("bound");
-        let refused = Listeners::bind(address, 16, 1).err().expect("two gateways do not share a port");
+        let refused = Listeners::bind(address, INHERITED, 1).err().expect("two gateways do not share a port");
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
         assert!(refused.to_string().starts_with(&format!("cannot listen on {address}: ")), "{refused}");
 
-        let late = thread::spawn(move || Listeners::bind(address, 16, 1).map(drop));
+        let late = thread::spawn(move || Listeners::bind(address, INHERITED, 1).map(drop));
         drop(first);
         assert!(late.join().expect("no panic").is_ok());
     }

@@ -66,6 +66,7 @@ fn numbers(config: &Config, check: &mut Check<'_>) {
         ("server", "shards", config.server.shards, 0..=SHARDS_MAX),
         ("server", "backlog", config.server.backlog as usize, 1..=BACKLOG_MAX),
         ("admin", "connections", config.admin.connections, 1..=ADMIN_CONNECTIONS_MAX),
+        ("server", "unsent_bytes", config.server.unsent_bytes as usize, 0..=i32::MAX as usize),
         ("limits", "message_bytes", limits.message_bytes, 1..=MESSAGE_BYTES_MAX),
         ("limits", "outbox_bytes", limits.outbox_bytes, 1..=u32::MAX as usize),
         ("limits", "channels_per_connection", limits.channels_per_connection, 1..=u16::MAX as usize),
@@ -92,6 +93,7 @@ fn times(config: &Config, check: &mut Check<'_>) {
     let Config { server, admin, auth, limits, heartbeat, .. } = config;
     let zero_is_off = |time: Duration| time.is_zero();
     for (section, name, time, off) in [
+        ("server", "tcp_user_timeout", server.tcp_user_timeout, zero_is_off(server.tcp_user_timeout)),
         ("server", "drain", server.drain, zero_is_off(server.drain)),
         ("server", "lane_patience", server.lane_patience, false),
         ("admin", "ready_stall", admin.ready_stall, false),
@@ -117,6 +119,10 @@ fn times(config: &Config, check: &mut Check<'_>) {
         let message =
             "is shorter than admin.ready_stall: the process would be killed before clients are sent elsewhere";
         check.warning("admin", "live_stall", message);
+    }
+    if !server.tcp_user_timeout.is_zero() && server.tcp_user_timeout < heartbeat.idle_timeout {
+        let message = "is shorter than heartbeat.idle_timeout: the kernel ends connections that may still be alive";
+        check.warning("server", "tcp_user_timeout", message);
     }
     if heartbeat.idle_timeout <= heartbeat.interval {
         let message = "must be longer than heartbeat.interval, or quiet clients are closed before they can answer";

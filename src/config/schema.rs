@@ -58,6 +58,15 @@ pub struct Server {
     /// beside what Redis keeps for a subscriber that lags (`client-output-buffer-limit pubsub`).
     #[serde(with = "duration")]
     pub lane_patience: Duration,
+    /// Bytes that the kernel takes for a connection beyond what is on its way to the client (`TCP_NOTSENT_LOWAT`); 0: up to
+    /// `net.ipv4.tcp_wmem`, megabytes each. What a client does not read then waits here, one copy for all recipients, and
+    /// not in kernel memory, one copy each.
+    pub unsent_bytes: u32,
+    /// How long a client may leave unacknowledged what was sent to it, or its window closed, before the kernel ends the
+    /// connection (`TCP_USER_TIMEOUT`); 0s: up to a quarter of an hour. Not shorter than `heartbeat.idle_timeout`, which
+    /// judges first; what remains are sockets that were closed with unsent bytes, which the kernel would keep.
+    #[serde(with = "duration")]
+    pub tcp_user_timeout: Duration,
     /// Addresses and networks of the proxies in front (`10.0.0.0/8`). What they say of their clients is believed, and the
     /// limits per address count those clients; nobody else is asked. None by default: whoever is believed can make up
     /// addresses.
@@ -286,6 +295,8 @@ impl Default for Server {
             drain: seconds(30),
             backlog: 4096,
             lane_patience: seconds(1),
+            unsent_bytes: 32 * 1024,
+            tcp_user_timeout: seconds(60),
             trusted_proxies: vec![],
             forwarded_header: ForwardedHeader::XForwardedFor,
             proxy_protocol: false,

@@ -17,6 +17,7 @@ mod grafana;
 mod grants;
 mod heartbeats;
 mod interest;
+mod kernel_memory;
 mod latency;
 mod message_limits;
 mod messages;
