@@ -5,6 +5,7 @@
 //! place, so that a session in its own `user:` channel and one shared channel allocates nothing but the channel's name.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -189,9 +190,14 @@ impl Table {
         &self.channels[channel as usize].name
     }
 
-    /// Every channel with the number of its members.
-    pub fn channels(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.channels.iter().map(|(_, c)| (&*c.name, c.members.len()))
+    /// The channels in some of the [`Table::places`], each with the number of its members.
+    pub fn channels_at(&self, places: Range<usize>) -> impl Iterator<Item = (&str, usize)> {
+        places.filter_map(|place| self.channels.get(place)).map(|c| (&*c.name, c.members.len()))
+    }
+
+    /// How many places for channels there are; many of them may be empty.
+    pub fn places(&self) -> usize {
+        self.channels.capacity()
     }
 
     /// Channels that have members.

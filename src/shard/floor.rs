@@ -30,6 +30,7 @@ use super::delivery::Wire;
 use super::fan_out::FanOuts;
 use super::frame::{Frame, LocalFrame};
 use super::id::ConnectionId;
+use super::inspection::Inspections;
 use super::io::{Chunk, Event, Io, Slot};
 use super::quotas::Held;
 use super::session::{Desk, Effects, End, Room};
@@ -65,6 +66,8 @@ pub struct Floor<I: Io> {
     generation: u32,
     /// A tick is on its way.
     ticking: bool,
+    /// Questions under way.
+    pub(super) inspections: Inspections,
     beat: Option<Beat>,
     /// Runs since the kernel was last asked for what has arrived.
     since_arrival: Stopwatch,
@@ -111,6 +114,7 @@ impl<I: Io> Floor<I> {
             disconnects: VecDeque::new(),
             generation: 0,
             ticking: false,
+            inspections: Inspections::default(),
             beat: None,
             since_arrival: Stopwatch::start(),
             effects: Effects::default(),
@@ -199,6 +203,7 @@ impl<I: Io> Floor<I> {
         worked |= self.attend_to_expired(start_us + DEADLINES_UNTIL_US);
         worked |= self.take_events(start_us + EVENTS_UNTIL_US);
         worked |= self.fan_out();
+        worked |= self.inspect();
         if worked {
             // Before the answers leave: whoever has one and asks the admin port finds there what it was told.
             self.show();
@@ -247,7 +252,7 @@ impl<I: Io> Floor<I> {
     /// Whether the next turn has something to do, without a look at the lane.
     fn has_work(&mut self) -> bool {
         let waiting = !self.wire.cork.is_empty() || !self.fan_outs.is_empty() || !self.expired.is_empty();
-        waiting || self.is_closing() || self.wire.io.has_queued()
+        waiting || !self.inspections.is_empty() || self.is_closing() || self.wire.io.has_queued()
     }
 
     /// Before sleeping: false when something waits that would not ring the bell.

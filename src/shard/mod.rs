@@ -21,6 +21,7 @@ mod gate;
 mod heads;
 pub mod id;
 pub mod inspect;
+mod inspection;
 pub mod io;
 mod lobby;
 mod orders;

@@ -1,14 +1,11 @@
 //! What a shard does with the commands from its lane, and what it says of itself when asked.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use crate::bus::Command;
 
 use super::connection::Phase;
 use super::floor::Floor;
 use super::id::ConnectionId;
-use super::inspect::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
+use super::inspect::{ConnectionInfo, ShardLatency, TypeCount};
 use super::io::{Io, Slot};
 use crate::channel::name;
 use crate::clock::TICK_MS;
@@ -18,8 +15,12 @@ impl<I: Io> Floor<I> {
         match command {
             Command::Publish(publication) => self.publish(publication),
             Command::Disconnect { user, code, answer } => self.disconnect(&user, code, answer),
-            Command::Connections { limit, user, answer } => answer(self.describe(limit, user.as_deref())),
-            Command::Channels { prefix, limit, answer } => answer(self.describe_channels(&prefix, limit)),
+            Command::Connections { limit, user, answer } => {
+                self.search_connections(limit, user.as_deref(), answer);
+            }
+            Command::Channels { prefix, limit, answer } => {
+                self.search_channels(prefix, limit, answer);
+            }
             Command::Kinds { answer } => answer(self.room.table.memberships_by_kind().to_vec()),
             Command::Latency { answer } => answer(self.timed()),
             Command::Types { answer } => answer(self.describe_types()),
@@ -27,17 +28,7 @@ impl<I: Io> Floor<I> {
         }
     }
 
-    fn describe(&self, limit: usize, user: Option<&str>) -> Vec<ConnectionInfo> {
-        match user {
-            Some(user) => {
-                let channel = format!("{}{user}", name::USER_PREFIX);
-                self.room.table.members_of(&channel).take(limit).map(|slot| self.describe_one(slot)).collect()
-            }
-            None => self.wire.connections.iter().take(limit).map(|(key, _)| self.describe_one(key as Slot)).collect(),
-        }
-    }
-
-    fn describe_one(&self, slot: Slot) -> ConnectionInfo {
+    pub(super) fn describe_one(&self, slot: Slot) -> ConnectionInfo {
         let (connection, room) = (&self.wire.connections[slot as usize], &self.room);
         let id = ConnectionId { shard: room.shard as u16, slot, generation: connection.generation };
         let open = connection.phase == Phase::Open;
@@ -56,29 +47,6 @@ impl<I: Io> Floor<I> {
             channels: room.table.channels_of(slot).map(Into::into).collect(),
             outbox_bytes: connection.outbox.as_ref().map_or(0, |o| o.bytes()),
         }
-    }
-
-    /// Looks at every channel, but copies only the names that are listed.
-    fn describe_channels(&self, prefix: &str, limit: usize) -> ChannelList {
-        let mut total = 0;
-        // The smallest of those kept lies on top; of the same size, the last by name.
-        let mut kept = BinaryHeap::new();
-        for (name, subscribers) in self.room.table.channels().filter(|(name, _)| name.starts_with(prefix)) {
-            total += 1;
-            let candidate = Reverse((subscribers, Reverse(name)));
-            if kept.len() < limit {
-                kept.push(candidate);
-            } else if let Some(mut smallest) = kept.peek_mut()
-                && candidate < *smallest
-            {
-                *smallest = candidate;
-            }
-        }
-        let named = |Reverse((subscribers, Reverse(name))): Reverse<(usize, Reverse<&str>)>| ChannelCount {
-            name: name.into(),
-            subscribers,
-        };
-        ChannelList { total, largest: kept.into_iter().map(named).collect() }
     }
 
     fn timed(&self) -> ShardLatency {

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::bus::{Answer, Command};
 use crate::shard::inspect::ConnectionInfo;
+use crate::ws::close::CloseCode;
 
-use super::{SHARD, Shard, under_faults};
+use super::{CAPACITY, SHARD, Shard, counted, under_faults};
 use crate::shard::outbox::FRAME_COST_BYTES;
 
 /// An answer to a command, and where it arrives.
@@ -91,6 +92,46 @@ fn channels_and_types_are_counted() {
         driver.peer.close();
         shard.settle();
         assert_eq!(shard.floor.room.profiles.types().count(), 0);
+    });
+}
+
+#[test]
+fn a_listing_of_many_channels_is_done_in_pieces() {
+    const CHANNELS: usize = 5000;
+    under_faults(|mut shard| {
+        let mut ann = shard.client("ann");
+        for n in 0..CHANNELS {
+            shard.floor.room.table.join(ann.id.slot, &format!("conv:{n}"));
+        }
+        let (answer, place) = kept();
+        shard.command(Command::Channels { prefix: "conv:".into(), limit: 7, answer });
+        let mut turns = 0;
+        while place.lock().unwrap().is_none() {
+            shard.floor.turn(shard.clock.now());
+            turns += 1;
+        }
+        assert!(turns >= CHANNELS / 1024, "{turns} turns");
+        let list = place.lock().unwrap().take().unwrap();
+        assert_eq!((list.total, list.largest.len()), (CHANNELS, 7));
+        ann.say(r#"{"type":"ping"}"#);
+        shard.settle();
+        assert_eq!(ann.texts().len(), 1);
+    });
+}
+
+#[test]
+fn connections_are_listed_in_pieces_and_those_that_went_meanwhile_are_left_out() {
+    under_faults(|mut shard| {
+        let _clients: Vec<_> = (0..CAPACITY).map(|_| shard.client("ann")).collect();
+        let (answer, place) = kept();
+        shard.command(Command::Connections { limit: 100, user: Some("ann".into()), answer });
+        shard.floor.turn(shard.clock.now());
+        assert!(place.lock().unwrap().is_none(), "not all in one turn");
+        let (closed, _) = counted();
+        shard.command(Command::Disconnect { user: "ann".into(), code: CloseCode::OPERATOR, answer: closed });
+        shard.settle();
+        let found = place.lock().unwrap().take().unwrap();
+        assert!((1..CAPACITY).contains(&found.len()), "{} of {CAPACITY}", found.len());
     });
 }
 
