@@ -66,6 +66,7 @@ impl Shard {
         let room = Room {
             shard: 0,
             now,
+            judge_from: 0,
             rules: Arc::new(rules()),
             counters: Arc::<Counters>::default(),
             latency: Latency::default(),
@@ -215,6 +216,8 @@ fn rules() -> Rules {
         channel_name_bytes_max: 255,
         messages_max: 0,
         message_window_ticks: 600,
+        frames_max: 0,
+        message_deadline_ticks: 300,
         heartbeat_ms: 30_000,
         heartbeat_ticks: 300,
         idle_ticks: 600,

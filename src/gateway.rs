@@ -164,6 +164,8 @@ fn rules(config: &Config, handshakes_max: usize) -> Result<Rules, String> {
         channel_name_bytes_max: limits.channel_name_bytes,
         messages_max: limits.messages,
         message_window_ticks: ticks(limits.messages_window),
+        frames_max: limits.frames,
+        message_deadline_ticks: ticks(limits.message_deadline),
         heartbeat_ms: heartbeat.interval.as_millis() as u64,
         heartbeat_ticks: ticks(heartbeat.interval),
         idle_ticks: ticks(heartbeat.idle_timeout),

@@ -104,22 +104,32 @@ impl Table {
 
     /// Puts `member` into the channel.
     pub fn join(&mut self, member: Member, name: &str) -> Joined {
+        self.join_within(member, name, usize::MAX).expect("no bound, no refusal")
+    }
+
+    /// The same unless the member is in so many channels already: then `None`.
+    pub fn join_within(&mut self, member: Member, name: &str, channels_max: usize) -> Option<Joined> {
         let hash = self.interest.hash(name);
-        let channel = self.find(hash, name).unwrap_or_else(|| self.open(hash, name));
+        let found = self.find(hash, name);
+        let is_in = |channel| self.of(member).iter().any(|s| s.channel == channel);
+        if let Some(channel) = found.filter(|channel| is_in(*channel)) {
+            return Some(Joined::Already(channel));
+        }
+        if self.of(member).len() >= channels_max {
+            return None;
+        }
+        let channel = found.unwrap_or_else(|| self.open(hash, name));
         let member_index = member as usize;
         if self.subscriptions.len() <= member_index {
             self.subscriptions.resize_with(member_index + 1, Subscriptions::new);
         }
         let subscriptions = &mut self.subscriptions[member_index];
-        if subscriptions.iter().any(|s| s.channel == channel) {
-            return Joined::Already(channel);
-        }
         let Channel { name, members } = &mut self.channels[channel as usize];
         self.by_kind[name::kind_of(name)] += 1;
         subscriptions.push(Subscription { channel, position: members.len() as u32 });
         members.push(Membership { member, back: subscriptions.len() as u32 - 1 });
         self.memberships += 1;
-        Joined::New(channel)
+        Some(Joined::New(channel))
     }
 
     /// Takes `member` out of the channel; false when it was not in it.
@@ -305,6 +315,64 @@ mod tests {
 
     fn members(table: &Table, name: &str) -> BTreeSet<Member> {
         table.members(table.interest.hash(name), name).collect()
+    }
+
+    #[test]
+    fn a_member_joins_only_so_many_channels() {
+        let mut table = table(0, &Arc::default());
+        assert!(table.join_within(7, "a", 2).is_some() && table.join_within(7, "b", 2).is_some());
+        assert_eq!(table.join_within(7, "c", 2), None);
+        assert!(matches!(table.join_within(7, "a", 2), Some(Joined::Already(_))));
+        assert_eq!(table.channel_count(), 2, "what was refused leaves nothing behind");
+    }
+
+    #[test]
+    fn a_walk_that_lost_its_channel_does_not_go_on_in_another() {
+        let mut table = table(0, &Arc::default());
+        let hash = |table: &Table, name: &str| table.interest.hash(name);
+        table.join(1, "old");
+        let old = table.begin_walk(hash(&table, "old"), "old").expect("it has a member");
+        table.leave_all(1);
+        table.join(2, "new");
+        let new = table.begin_walk(hash(&table, "new"), "new").expect("it has a member");
+        assert_eq!(old.channel, new.channel, "the id is used again");
+        let mut visited = Vec::new();
+        assert!(!table.go_on_walking(&old, 10, |member| visited.push(member)));
+        assert!(!table.go_on_walking(&new, 10, |member| visited.push(member)));
+        assert_eq!(visited, [2]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_walk_visits_who_stays_exactly_once(
+            members in 1u32..40,
+            steps in prop::collection::vec((0u8..4, 0u32..50, 1usize..6), 0..80),
+        ) {
+            let mut table = table(0, &Arc::default());
+            (0..members).for_each(|member| _ = table.join(member, "a"));
+            let mut stayed: BTreeSet<Member> = (0..members).collect();
+            let walk = table.begin_walk(table.interest.hash("a"), "a").expect("it has members");
+            let (mut visited, mut goes_on) = (Vec::new(), true);
+            for (step, member, count) in steps {
+                match step {
+                    0 => _ = table.join(member, "a"),
+                    1 => {
+                        table.leave(member, "a");
+                        stayed.remove(&member);
+                    }
+                    _ if goes_on => goes_on = table.go_on_walking(&walk, count, |member| visited.push(member)),
+                    _ => {}
+                }
+            }
+            while goes_on {
+                goes_on = table.go_on_walking(&walk, 7, |member| visited.push(member));
+            }
+            let once: BTreeSet<Member> = visited.iter().copied().collect();
+            prop_assert!(stayed.is_subset(&once));
+            // Who left and came back may be visited again: it is another membership.
+            prop_assert!(stayed.iter().all(|member| visited.iter().filter(|v| *v == member).count() == 1));
+            prop_assert!(table.walks.is_empty());
+        }
     }
 
     #[test]

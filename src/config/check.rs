@@ -104,6 +104,7 @@ fn times(config: &Config, check: &mut Check<'_>) {
         ("auth", "expiry_warning", auth.expiry_warning, zero_is_off(auth.expiry_warning)),
         ("auth", "leeway", auth.leeway, zero_is_off(auth.leeway)),
         ("limits", "messages_window", limits.messages_window, false),
+        ("limits", "message_deadline", limits.message_deadline, false),
         ("limits", "handshake_deadline", limits.handshake_deadline, false),
         ("limits", "first_byte_deadline", limits.first_byte_deadline, false),
         ("limits", "connects_window", limits.connects_window, false),

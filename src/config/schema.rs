@@ -158,7 +158,7 @@ pub enum UserTypeFrom {
 pub struct Limits {
     /// Bytes of one message from a client, all fragments together. Beyond it: close 1009.
     pub message_bytes: usize,
-    /// Bytes that wait for one slow client. Beyond it: close 4002.
+    /// Bytes that wait for one slow client, each frame with 128 more for its bookkeeping. Beyond it: close 4002.
     pub outbox_bytes: usize,
     /// Channels that one connection may subscribe to.
     pub channels_per_connection: usize,
@@ -168,6 +168,12 @@ pub struct Limits {
     pub messages: u32,
     #[serde(with = "duration")]
     pub messages_window: Duration,
+    /// Pings, pongs and fragments of messages from one connection within `messages_window`; 0: unlimited. They cost the
+    /// gateway something and the sender next to nothing. Beyond it: close 4003.
+    pub frames: u16,
+    /// From the first byte of a message to its last, however many fragments it has. Beyond it: close 1002.
+    #[serde(with = "duration")]
+    pub message_deadline: Duration,
     /// From accept to the end of the HTTP upgrade.
     #[serde(with = "duration")]
     pub handshake_deadline: Duration,
@@ -346,6 +352,8 @@ impl Default for Limits {
             channel_name_bytes: 255,
             messages: 100,
             messages_window: seconds(60),
+            frames: 1000,
+            message_deadline: seconds(30),
             handshake_deadline: seconds(5),
             first_byte_deadline: seconds(2),
             handshakes: 1024,

@@ -152,6 +152,10 @@ counters! {
     violations: violations,
     /// Messages received from clients.
     messages_received: counter,
+    /// Pings and pongs received from clients.
+    control_frames_received: counter,
+    /// Fragments of messages received from clients, but for the last of each.
+    fragments_received: counter,
     /// Bytes received from clients.
     received_bytes: counter,
     /// Requests answered with an error message.

@@ -70,8 +70,11 @@ pub struct Connection {
     pub last_seen: u32,
     /// While open: when the next heartbeat is sent. While closing: when patience ends.
     pub attention_at: u32,
-    pub window_start: u32,
     pub window_messages: u32,
+    /// Frames that are no messages.
+    window_frames: u16,
+    /// The window that these were counted in: how many have passed since the connection came.
+    window: u16,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 64, "an idle connection pays one cache line");
@@ -91,6 +94,7 @@ pub struct Details {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attention {
     AuthenticationOverdue,
+    MessageOverdue,
     Silent,
     TokenExpired,
     TokenExpiresSoon,
@@ -114,8 +118,9 @@ impl Connection {
             connected_at: now.tick(),
             last_seen: now.tick(),
             attention_at: 0,
-            window_start: now.tick(),
             window_messages: 0,
+            window_frames: 0,
+            window: 0,
         }
     }
 
@@ -136,7 +141,7 @@ impl Connection {
     /// A token has been verified, for the first time or anew.
     pub fn authenticate(&mut self, expires_at: u64, grants: Option<Grants>, now: Now, rules: &Rules) {
         if self.phase == Phase::Arrived {
-            self.attention_at = now.tick() + rules.heartbeat_ticks;
+            self.attention_at = self.next_heartbeat(now, rules);
         }
         self.phase = Phase::Open;
         self.warned = false;
@@ -151,12 +156,27 @@ impl Connection {
         if rules.messages_max == 0 {
             return true;
         }
-        if now.tick() - self.window_start >= rules.message_window_ticks {
-            self.window_start = now.tick();
-            self.window_messages = 0;
-        }
+        self.enter_window(now, rules);
         self.window_messages += 1;
         self.window_messages <= rules.messages_max
+    }
+
+    /// Counts a control frame or a fragment; false when it is one too many for its window.
+    pub fn admit_frame(&mut self, now: Now, rules: &Rules) -> bool {
+        if rules.frames_max == 0 || self.phase == Phase::Echo {
+            return true;
+        }
+        self.enter_window(now, rules);
+        self.window_frames = self.window_frames.saturating_add(1);
+        self.window_frames <= rules.frames_max
+    }
+
+    fn enter_window(&mut self, now: Now, rules: &Rules) {
+        // Wraps after 65,536 windows, and is then taken for the same one only if nothing was said in all of them.
+        let window = ((now.tick() - self.connected_at) / rules.message_window_ticks) as u16;
+        if self.window != window {
+            (self.window, self.window_messages, self.window_frames) = (window, 0, 0);
+        }
     }
 
     /// Our close frame is the last that is sent: nothing of the peer's input is understood any more, and at most so many
@@ -181,30 +201,45 @@ impl Connection {
         }
     }
 
-    /// The tick at which [`Connection::attention`] has something to say.
-    pub fn due(&self, now: Now, rules: &Rules) -> u32 {
+    /// Up to a tenth early, by chance: those who came together do not beat together for ever.
+    fn next_heartbeat(&self, now: Now, rules: &Rules) -> u32 {
+        let chance = self.generation.wrapping_add(now.tick()).wrapping_mul(0x9e37_79b1) >> 16;
+        now.tick() + rules.heartbeat_ticks - chance % (rules.heartbeat_ticks / 10 + 1)
+    }
+
+    /// When a message that is half received is overdue.
+    fn message_due(&self, rules: &Rules) -> Option<u32> {
+        Some(self.decoder.unfinished_since()? + rules.message_deadline_ticks)
+    }
+
+    /// The tick at which [`Connection::attention`] has something to say. What a peer owes is not asked for before `judge_from`.
+    pub fn due(&self, now: Now, rules: &Rules, judge_from: u32) -> u32 {
         let silent = self.last_seen + rules.idle_ticks;
+        let owed = self.message_due(rules).unwrap_or(silent).min(silent).max(judge_from);
         match self.phase {
-            Phase::Arrived => (self.connected_at + rules.auth_deadline_ticks).min(silent),
-            Phase::Echo => silent,
+            Phase::Arrived => (self.connected_at + rules.auth_deadline_ticks).max(judge_from).min(owed),
+            Phase::Echo => silent.max(judge_from),
             Phase::Open => {
                 let warning = if self.warned { 0 } else { rules.expiry_warning_s };
                 let expiry = tick_of(u64::from(self.expires_at).saturating_sub(warning), now);
-                self.attention_at.min(silent).min(expiry)
+                self.attention_at.min(owed).min(expiry)
             }
             Phase::Closing | Phase::Finishing | Phase::Failing | Phase::Lingering | Phase::Stopped => self.attention_at,
         }
     }
 
     /// Why the deadline has come; `None` when it has moved on in the meantime. To be asked until it says so.
-    pub fn attention(&mut self, now: Now, rules: &Rules) -> Option<Attention> {
+    pub fn attention(&mut self, now: Now, rules: &Rules, judge_from: u32) -> Option<Attention> {
         let tick = now.tick();
-        let silent = tick >= self.last_seen + rules.idle_ticks;
+        let judges = tick >= judge_from;
+        let silent = judges && tick >= self.last_seen + rules.idle_ticks;
+        let message_overdue = judges && self.message_due(rules).is_some_and(|due| tick >= due);
         let expires_in_s = u64::from(self.expires_at).saturating_sub(now.unix_s());
         match self.phase {
-            Phase::Arrived if tick >= self.connected_at + rules.auth_deadline_ticks => {
+            Phase::Arrived if judges && tick >= self.connected_at + rules.auth_deadline_ticks => {
                 Some(Attention::AuthenticationOverdue)
             }
+            Phase::Arrived | Phase::Open if message_overdue => Some(Attention::MessageOverdue),
             Phase::Arrived | Phase::Open | Phase::Echo if silent => Some(Attention::Silent),
             Phase::Open if expires_in_s == 0 => Some(Attention::TokenExpired),
             Phase::Open if !self.warned && expires_in_s <= rules.expiry_warning_s => {
@@ -212,7 +247,7 @@ impl Connection {
                 Some(Attention::TokenExpiresSoon)
             }
             Phase::Open if tick >= self.attention_at => {
-                self.attention_at = tick + rules.heartbeat_ticks;
+                self.attention_at = self.next_heartbeat(now, rules);
                 Some(Attention::HeartbeatDue)
             }
             Phase::Closing | Phase::Finishing | Phase::Failing | Phase::Lingering if tick >= self.attention_at => {

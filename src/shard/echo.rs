@@ -45,7 +45,7 @@ impl Desk<'_> {
             Incoming::Text(message) => encode_text(message),
             Incoming::Binary(message) => encode_binary(message),
             Incoming::Ping(payload) => encode_pong(payload),
-            Incoming::Pong(_) | Incoming::Close(_) => return false,
+            Incoming::Fragment | Incoming::Pong(_) | Incoming::Close(_) => return false,
         };
         if !matches!(incoming, Incoming::Ping(_)) {
             self.room.counters.messages_received.add(1);

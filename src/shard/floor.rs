@@ -22,6 +22,7 @@ use crate::protocol::reply;
 use crate::ws::close::CloseCode;
 use crate::ws::decoder::Incoming;
 use crate::ws::frame::{encode_ping, encode_pong, encode_text};
+use crate::ws::violation::Violation;
 
 use super::closing::{Disconnect, Drain};
 use super::connection::{Attention, Connection, Details, Phase};
@@ -45,6 +46,9 @@ const SENDS_UNTIL_US: u64 = 1000;
 /// So many commands, deadlines or events are served before the clock is looked at: each step gets on, however late it is.
 const BETWEEN_LOOKS: usize = 16;
 
+/// A tick that is so much late means that the shard stood still: it was stopped, or had no processor.
+const STALL_TICKS: u32 = 10;
+
 /// Most of either in one turn, whatever the clock says: what a lane holds.
 const PER_TURN: usize = 4096;
 
@@ -66,6 +70,8 @@ pub struct Floor<I: Io> {
     generation: u32,
     /// A tick is on its way.
     ticking: bool,
+    /// When it should come.
+    tick_due: u32,
     /// Questions under way.
     pub(super) inspections: Inspections,
     beat: Option<Beat>,
@@ -114,6 +120,7 @@ impl<I: Io> Floor<I> {
             disconnects: VecDeque::new(),
             generation: 0,
             ticking: false,
+            tick_due: 0,
             inspections: Inspections::default(),
             beat: None,
             since_arrival: Stopwatch::start(),
@@ -323,9 +330,18 @@ impl<I: Io> Floor<I> {
 
     fn tick(&mut self) {
         self.ticking = false;
+        self.forgive_if_late();
         self.wheel.advance(self.room.now.tick(), &mut self.expired);
         self.go_on_draining();
         self.keep_ticking();
+    }
+
+    /// After a tick that came late nobody is judged before a ping has had its time: the shard has read nothing meanwhile.
+    fn forgive_if_late(&mut self) {
+        let (now, rules) = (self.room.now.tick(), &self.room.rules);
+        if now > self.tick_due + STALL_TICKS {
+            self.room.judge_from = now + rules.idle_ticks.saturating_sub(rules.heartbeat_ticks).max(STALL_TICKS);
+        }
     }
 
     fn attend_to_expired(&mut self, until_us: u64) -> bool {
@@ -350,20 +366,26 @@ impl<I: Io> Floor<I> {
         let has_deadlines = !self.wheel.is_empty() || !self.expired.is_empty() || self.is_draining();
         if has_deadlines && !self.ticking {
             self.ticking = true;
+            self.tick_due = self.room.now.tick() + 1;
             self.wire.io.tick(TICK_MS);
         }
     }
 
     /// Sets the connection's next deadline.
     pub(super) fn watch_clock(&mut self, slot: Slot) {
-        let due = self.wire.connections[slot as usize].due(self.room.now, &self.room.rules);
+        let due = self.wire.connections[slot as usize].due(self.room.now, &self.room.rules, self.room.judge_from);
         self.wheel.set(slot, due);
     }
 
     /// A connection's deadline has come.
     fn attend(&mut self, slot: Slot) {
-        while let Some(attention) = self.wire.connections[slot as usize].attention(self.room.now, &self.room.rules) {
+        let Room { now, judge_from, .. } = self.room;
+        while let Some(attention) = self.wire.connections[slot as usize].attention(now, &self.room.rules, judge_from) {
             match attention {
+                Attention::MessageOverdue => {
+                    self.room.counters.violations.count(Violation::UnfinishedMessage.name());
+                    return self.fail(slot, Violation::UnfinishedMessage);
+                }
                 Attention::AuthenticationOverdue => return self.close(slot, CloseCode::AUTH_TIMEOUT),
                 Attention::Silent => return self.close(slot, CloseCode::NO_SIGN_OF_LIFE),
                 Attention::TokenExpired => return self.close(slot, CloseCode::TOKEN_EXPIRED),
@@ -422,7 +444,11 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
     let policy = connection.policy(&desk.room.rules);
     loop {
         match connection.decoder.next(&mut input, policy) {
-            Ok(None) => return,
+            Ok(None) => {
+                // A deadline begins.
+                desk.effects.rearm |= connection.decoder.note_beginning(desk.room.now.tick());
+                return;
+            }
             Ok(Some(incoming)) if connection.phase == Phase::Echo && desk.echo(&incoming) => {}
             // Taken only while we close.
             Ok(Some(Incoming::Binary(_))) => {}
@@ -431,12 +457,22 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
                     desk.answer(connection, &message);
                 }
             }
+            Ok(Some(Incoming::Fragment)) => {
+                desk.room.counters.fragments_received.add(1);
+                desk.admit_frame(connection);
+            }
             Ok(Some(Incoming::Ping(payload))) => {
-                if connection.is_alive() && desk.effects.close.is_none() {
+                desk.room.counters.control_frames_received.add(1);
+                if desk.admit_frame(connection) {
                     desk.effects.answer_ping(Frame::local(encode_pong(&payload), desk.room.now.us));
                 }
             }
-            Ok(Some(Incoming::Pong(payload))) => desk.time_ping(&payload),
+            Ok(Some(Incoming::Pong(payload))) => {
+                desk.room.counters.control_frames_received.add(1);
+                if desk.admit_frame(connection) {
+                    desk.time_ping(&payload);
+                }
+            }
             Ok(Some(Incoming::Close(peer))) => {
                 let code = peer.map(|p| p.code);
                 // Whoever examines us sends on behind its goodbye on purpose.

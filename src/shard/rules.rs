@@ -35,6 +35,10 @@ pub struct Rules {
     /// Messages of a client in one window; 0: unlimited.
     pub messages_max: u32,
     pub message_window_ticks: u32,
+    /// Control frames and fragments of a client in one window; 0: unlimited.
+    pub frames_max: u16,
+    /// From a message's first byte to its last.
+    pub message_deadline_ticks: u32,
 
     pub heartbeat_ms: u64,
     pub heartbeat_ticks: u32,

@@ -112,6 +112,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
     let room = Room {
         shard,
         now: Now::read(),
+        judge_from: 0,
         rules: rules.clone(),
         counters: counters[shard].clone(),
         latency: Latency::default(),

@@ -32,6 +32,8 @@ const CHANNELS_PER_REQUEST_MAX: usize = 1024;
 pub struct Room {
     pub shard: usize,
     pub now: Now,
+    /// The tick before which nobody is judged by his silence: the shard has just stood still itself.
+    pub judge_from: u32,
     pub rules: Arc<Rules>,
     pub counters: Arc<Counters>,
     /// What this shard has timed, but for the deliveries, which the backend times.
@@ -142,6 +144,18 @@ impl Denied {
 }
 
 impl Desk<'_> {
+    /// Counts a frame that is no message; one too many ends the connection. False when it is to be dropped.
+    pub fn admit_frame(&mut self, connection: &mut Connection) -> bool {
+        if self.effects.close.is_some() || !connection.is_alive() {
+            return false;
+        }
+        let admitted = connection.admit_frame(self.room.now, &self.room.rules);
+        if !admitted {
+            self.effects.close = Some(CloseCode::TOO_MANY_MESSAGES);
+        }
+        admitted
+    }
+
     /// Answers one text message.
     pub fn answer(&mut self, connection: &mut Connection, message: &[u8]) {
         self.room.counters.messages_received.add(1);
@@ -280,14 +294,10 @@ impl Desk<'_> {
         if name::is_implicit(channel) || !granted.unwrap_or(&self.room.rules.default_grants).allows(channel) {
             return Err(Denied::NotAllowed);
         }
-        let joined = self.room.table.channels_of(self.slot);
-        if joined.filter(|name| !name::is_implicit(name)).count() >= self.room.rules.channels_per_connection_max
-            && !self.room.table.channels_of(self.slot).any(|joined| joined == channel)
-        {
-            return Err(Denied::TooMany);
-        }
-        self.room.table.join(self.slot, channel);
-        Ok(())
+        // The session's own channel and that of its type are not counted.
+        let implicit = 1 + usize::from(self.room.profiles.user_type(connection.profile).is_some());
+        let channels_max = self.room.rules.channels_per_connection_max + implicit;
+        self.room.table.join_within(self.slot, channel, channels_max).map(drop).ok_or(Denied::TooMany)
     }
 
     fn unsubscribe(&mut self, request: &Request<'_>) -> Result<(), RequestError> {

@@ -30,6 +30,8 @@ pub enum Incoming<'a> {
     Text(Payload<'a>),
     /// A whole binary message; only where the policy takes them.
     Binary(Payload<'a>),
+    /// A part of a message, with more to come. It may have been empty, so it is counted by whoever counts frames.
+    Fragment,
     /// At most 125 bytes, to be returned in a pong.
     Ping(Payload<'a>),
     Pong(Payload<'a>),
@@ -81,6 +83,19 @@ impl Decoder {
     /// Whether the peer stands between two messages, with nothing half received.
     pub const fn is_idle(&self) -> bool {
         self.pending.is_none()
+    }
+
+    /// Notes when something half received began; true when it has begun since the last time.
+    pub fn note_beginning(&mut self, tick: u32) -> bool {
+        let Some(since_tick) = self.pending.as_mut().map(|pending| &mut pending.since_tick) else { return false };
+        let is_new = since_tick.is_none();
+        since_tick.get_or_insert(tick);
+        is_new
+    }
+
+    /// The tick that was noted for what is half received.
+    pub fn unfinished_since(&self) -> Option<u32> {
+        self.pending.as_ref()?.since_tick
     }
 
     /// Takes the next event from the front of `input` and advances `input` past it; `None` when all of it is consumed.
@@ -152,6 +167,7 @@ impl Decoder {
         match assembled {
             Some(Assembled::Text(text)) => Ok(Some(Incoming::Text(Cow::Owned(text)))),
             Some(Assembled::Binary(bytes)) => Ok(Some(Incoming::Binary(Cow::Owned(bytes)))),
+            Some(Assembled::Fragment) => Ok(Some(Incoming::Fragment)),
             Some(Assembled::Control(opcode, payload)) => control_event(opcode, Cow::Owned(payload)).map(Some),
             None => Ok(None),
         }

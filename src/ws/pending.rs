@@ -34,6 +34,8 @@ pub(super) enum Assembled {
     Text(Vec<u8>),
     Binary(Vec<u8>),
     Control(Opcode, Vec<u8>),
+    /// One fragment of a message, with more to come.
+    Fragment,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +47,8 @@ pub(super) struct Pending {
     control: Vec<u8>,
     /// The message being received, from its first frame on.
     message: Option<Message>,
+    /// When the peer began, in ticks of [`crate::clock`], once somebody has noted it.
+    pub(super) since_tick: Option<u32>,
 }
 
 /// What came of a message that is not whole.
@@ -136,7 +140,7 @@ impl Pending {
         }
         match self.message.take_if(|_| frame.fin) {
             Some(message) => message.finish().map(Some),
-            None => Ok(None),
+            None => Ok(Some(Assembled::Fragment)),
         }
     }
 }

@@ -20,6 +20,7 @@ pub enum Violation {
     ExpectedContinuation,
     BinaryNotSupported,
     MessageTooBig,
+    UnfinishedMessage,
     InvalidUtf8,
     BadCloseLength,
     BadCloseCode,
@@ -28,7 +29,7 @@ pub enum Violation {
 
 impl Violation {
     /// Every violation, for whoever registers one counter per name.
-    pub const ALL: [Violation; 15] = {
+    pub const ALL: [Violation; 16] = {
         use Violation::*;
         [
             ReservedBits,
@@ -42,6 +43,7 @@ impl Violation {
             ExpectedContinuation,
             BinaryNotSupported,
             MessageTooBig,
+            UnfinishedMessage,
             InvalidUtf8,
             BadCloseLength,
             BadCloseCode,
@@ -84,6 +86,7 @@ impl Violation {
             ExpectedContinuation     => (PROTOCOL, "expected_continuation", "new message before the last was finished"),
             BinaryNotSupported       => (BINARY, "binary_not_supported", "binary messages are not supported"),
             MessageTooBig            => (TOO_BIG, "message_too_big", "message too big"),
+            UnfinishedMessage        => (PROTOCOL, "unfinished_message", "message was not finished in time"),
             InvalidUtf8              => (UTF8, "invalid_utf8", "text is not valid UTF-8"),
             BadCloseLength           => (PROTOCOL, "bad_close_length", "close frame with a single byte of payload"),
             BadCloseCode             => (PROTOCOL, "bad_close_code", "close code that must not be sent"),

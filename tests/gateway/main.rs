@@ -23,6 +23,7 @@ mod message_limits;
 mod messages;
 mod nothing_left_behind;
 mod order;
+mod overload;
 mod ports;
 mod protocol_conformance;
 mod proxies;

@@ -1,10 +1,10 @@
 //! Heartbeats, silence, and how much a client may say.
 
 use crate::ws::close::CloseCode;
-use crate::ws::frame::Opcode;
+use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment};
 
 use super::client::Said;
-use super::{under_faults, under_faults_with};
+use super::{Shard, token, under_faults, under_faults_with};
 use crate::shard::outbox::FRAME_COST_BYTES;
 
 #[test]
@@ -12,9 +12,9 @@ fn a_session_with_a_user_type_gets_heartbeats_and_the_others_pings() {
     under_faults(|mut shard| {
         let mut driver = shard.client_with("ann", |identity, _| identity.user_type = Some("driver".into()));
         let mut other = shard.client("bob");
-        shard.pass(29_900);
+        shard.pass(26_900);
         assert_eq!((driver.heard(), other.heard()), (vec![], vec![]));
-        shard.pass(200);
+        shard.pass(3_200);
         let beat = driver.heard();
         let Said::Text(text) = &beat[0] else { panic!("{beat:?}") };
         assert!(text.starts_with(r#"{"type":"heartbeat","payload":{"timestamp":18000000"#), "{text}");
@@ -29,14 +29,18 @@ fn a_session_with_a_user_type_gets_heartbeats_and_the_others_pings() {
 
 #[test]
 fn the_heartbeats_of_one_tick_are_one_frame() {
-    under_faults(|mut shard| {
-        let clients: Vec<_> = (0..5).map(|n| shard.client(&n.to_string())).collect();
-        clients.iter().for_each(|client| client.peer.stall(true));
-        shard.pass(31_000);
-        let io = &shard.floor.wire.io;
-        let addresses: Vec<_> = clients.iter().map(|client| io.sending(client.id.slot)[0].bytes.as_ptr()).collect();
-        assert!(addresses.iter().all(|address| *address == addresses[0]));
-    });
+    // So short an interval that no tenth of it is left to chance.
+    under_faults_with(
+        |rules| rules.heartbeat_ticks = 9,
+        |mut shard| {
+            let clients: Vec<_> = (0..5).map(|n| shard.client(&n.to_string())).collect();
+            clients.iter().for_each(|client| client.peer.stall(true));
+            shard.pass(1_000);
+            let io = &shard.floor.wire.io;
+            let addresses: Vec<_> = clients.iter().map(|client| io.sending(client.id.slot)[0].bytes.as_ptr()).collect();
+            assert!(addresses.iter().all(|address| *address == addresses[0]));
+        },
+    );
 }
 
 #[test]
@@ -57,7 +61,7 @@ fn a_silent_client_is_closed() {
 }
 
 #[test]
-fn deadlines_hold_after_the_shard_was_empty_for_long_and_after_a_long_pause() {
+fn deadlines_hold_after_the_shard_was_empty_for_long() {
     under_faults(|mut shard| {
         shard.client("first").peer.close();
         shard.pass(200);
@@ -65,11 +69,94 @@ fn deadlines_hold_after_the_shard_was_empty_for_long_and_after_a_long_pause() {
         let (mut ann, mut stranger) = (shard.client("ann"), shard.stranger());
         shard.pass(9_900);
         assert_eq!((ann.heard(), stranger.heard()), (vec![], vec![]));
+        shard.pass(200);
+        assert_eq!(stranger.heard(), [Said::close(CloseCode::AUTH_TIMEOUT)]);
+        shard.pass(50_000);
+        assert_eq!(ann.heard().last(), Some(&Said::close(CloseCode::NO_SIGN_OF_LIFE)));
+    });
+}
+
+#[test]
+fn a_shard_that_stood_still_asks_before_it_judges() {
+    under_faults(|mut shard| {
+        let (mut lively, mut silent, stranger) = (shard.client("ann"), shard.client("bob"), shard.stranger());
+        shard.pass(5_000);
         // The loop does not get to run for more than a minute.
         shard.clock.advance(75_000);
+        stranger.authenticate(&token("eve", None, 3600));
         shard.settle();
-        assert_eq!(stranger.heard(), [Said::close(CloseCode::AUTH_TIMEOUT)]);
-        assert_eq!(ann.heard(), [Said::close(CloseCode::NO_SIGN_OF_LIFE)]);
+        assert!(matches!(&lively.heard()[..], [Said::Ping(_)]), "asked and not judged");
+        assert!(!stranger.peer.is_closed(), "what it said meanwhile counts");
+        lively.say_frame(Opcode::Pong, b"");
+        shard.pass(29_800);
+        assert!(!silent.heard().iter().any(|said| matches!(said, Said::Close(_))));
+        shard.pass(500);
+        assert_eq!(silent.heard(), [Said::close(CloseCode::NO_SIGN_OF_LIFE)]);
+        assert!(!lively.heard().iter().any(|said| matches!(said, Said::Close(_))));
+    });
+}
+
+#[test]
+fn those_who_came_together_do_not_beat_together() {
+    let mut shard = Shard::with(1, |_| {});
+    let clients: Vec<_> = (0..60).map(|n| shard.client(&n.to_string())).collect();
+    let mut beats = Vec::new();
+    let mut before = 0;
+    for _ in 0..31 {
+        clients.iter().for_each(|client| client.say_frame(Opcode::Pong, b""));
+        shard.pass(1_000);
+        let sent = shard.counters().heartbeats_sent.get();
+        beats.push(sent - before);
+        before = sent;
+    }
+    assert_eq!(beats.iter().sum::<u64>(), 60, "each had its first beat");
+    assert!(beats[..26].iter().all(|n| *n == 0) && beats.iter().all(|n| *n < 40), "{beats:?}");
+}
+
+#[test]
+fn frames_that_are_no_messages_have_a_budget_too() {
+    let fragment = |opcode| encode_masked_fragment(opcode, false, b"", [1, 2, 3, 4]);
+    let begin = fragment(Opcode::Text);
+    let floods: [(&[u8], Vec<u8>); 3] = [
+        (b"", encode_masked(Opcode::Ping, b"", [1, 2, 3, 4])),
+        (b"", encode_masked(Opcode::Pong, b"", [1, 2, 3, 4])),
+        (&begin, fragment(Opcode::Continuation)),
+    ];
+    for (first, frame) in floods {
+        under_faults_with(
+            |rules| (rules.frames_max, rules.message_window_ticks) = (50, 50),
+            |mut shard| {
+                let (mut loud, mut steady) = (shard.client("ann"), shard.client("bob"));
+                loud.peer.write(first);
+                (0..200).for_each(|_| loud.peer.write(&frame));
+                for _ in 0..3 {
+                    (0..40).for_each(|_| steady.say_frame(Opcode::Ping, b""));
+                    shard.pass(5_000);
+                }
+                assert_eq!(loud.heard().last(), Some(&Said::close(CloseCode::TOO_MANY_MESSAGES)));
+                assert!(loud.peer.is_closed());
+                assert!(steady.heard().iter().all(|said| matches!(said, Said::Pong(_))), "each window is counted anew");
+                let counters = shard.counters();
+                assert!(counters.control_frames_received.get() + counters.fragments_received.get() >= 170);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_message_that_is_not_finished_in_time_ends_the_connection() {
+    under_faults(|mut shard| {
+        let (mut slow, mut other) = (shard.client("ann"), shard.client("bob"));
+        slow.peer.write(&encode_masked_fragment(Opcode::Text, false, b"{", [1, 2, 3, 4]));
+        for _ in 0..29 {
+            shard.pass(1_000);
+            slow.peer.write(&encode_masked_fragment(Opcode::Continuation, false, b" ", [1, 2, 3, 4]));
+            other.say(r#"{"type":"ping"}"#);
+        }
+        assert!(!slow.heard().iter().any(|said| matches!(said, Said::Close(_))));
+        shard.pass(1_500);
+        assert_eq!(slow.heard().last(), Some(&Said::close(CloseCode::PROTOCOL_ERROR)));
+        assert!(!other.heard().iter().any(|said| matches!(said, Said::Close(_))));
     });
 }
 

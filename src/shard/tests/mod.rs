@@ -17,6 +17,7 @@ mod publishing;
 mod slow;
 mod subscribing;
 mod timing;
+mod turning;
 mod vanishing;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +29,7 @@ use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
 use crate::bus::{Answer, Channel, Command, Filter, Lane, Posted, Publication};
 use crate::channel::{Interest, Table};
-use crate::metrics::{Counters, Latency};
+use crate::metrics::{Counters, Latency, Timed};
 use crate::ws::frame::encode_text;
 
 use super::connection::Details;
@@ -77,12 +78,17 @@ fn under_faults_with(change: impl Fn(&mut Rules), promise: impl Fn(Shard)) {
 
 impl Shard {
     fn with(seed: u64, change: impl Fn(&mut Rules)) -> Self {
+        Self::with_capacity(seed, CAPACITY, change)
+    }
+
+    fn with_capacity(seed: u64, capacity: usize, change: impl Fn(&mut Rules)) -> Self {
         let mut rules = rules();
         change(&mut rules);
         let (clock, interest) = (Clock::default(), Arc::new(Interest::default()));
         let room = Room {
             shard: SHARD,
             now: clock.now(),
+            judge_from: 0,
             rules: Arc::new(rules),
             counters: Arc::default(),
             latency: Latency::default(),
@@ -93,7 +99,7 @@ impl Shard {
             echoes: 0,
         };
         let (lane, commands) = Lane::new(Arc::default()).unwrap();
-        let floor = Floor::new(Memory::new(seed, clock.clone()), CAPACITY, room, commands);
+        let floor = Floor::new(Memory::new(seed, clock.clone()), capacity, room, commands);
         Self { floor, lane, interest, clock }
     }
 
@@ -171,6 +177,21 @@ impl Shard {
         self.publish_to(channel, encode_text(payload.as_bytes()), None)
     }
 
+    /// Publishes and does no more.
+    fn post(&mut self, channel: &str, payload: &str) {
+        self.post_frame(channel, Frame { bytes: encode_text(payload.as_bytes()), arrived_us: self.clock.now().us });
+    }
+
+    fn post_frame(&mut self, channel: &str, frame: Frame) {
+        let channel = Channel { name: channel.into(), hash: self.interest.hash(channel) };
+        self.command(Command::Publish(Publication { channel, frame, filter: None, answer: None }));
+    }
+
+    /// Frames that have left, as the histogram counts them.
+    fn delivered(&self) -> u64 {
+        Latency::default().with_deliveries(self.floor.wire.io.deliveries()).of(Timed::Delivery).len()
+    }
+
     fn publish_to(&mut self, channel: &str, bytes: Bytes, filter: Option<Filter>) -> usize {
         let (answer, reached) = counted();
         self.command(Command::Publish(Publication {
@@ -242,6 +263,8 @@ fn rules() -> Rules {
         channel_name_bytes_max: 32,
         messages_max: 0,
         message_window_ticks: 600,
+        frames_max: 0,
+        message_deadline_ticks: 300,
         heartbeat_ms: 30_000,
         heartbeat_ticks: 300,
         idle_ticks: 600,

@@ -6,7 +6,7 @@ use crate::ws::frame::Opcode;
 
 use super::client::Said;
 use super::inspecting::kept;
-use super::{Shard, arrival, token, under_faults};
+use super::{Shard, arrival, token, under_faults, under_faults_with};
 
 fn latency(shard: &mut Shard) -> Latency {
     let (answer, place) = kept();
@@ -58,19 +58,22 @@ fn every_message_is_counted_however_it_came() {
 
 #[test]
 fn a_pong_tells_how_long_its_ping_took() {
-    under_faults(|mut shard| {
-        let mut ann = shard.client("ann");
-        shard.pass(30_200);
-        let heard = ann.heard();
-        let [Said::Ping(payload)] = &heard[..] else { panic!("{heard:?}") };
-        shard.pass(2_000);
-        ann.say_frame(Opcode::Pong, payload);
-        shard.settle();
-        let latency = latency(&mut shard);
-        let histogram = latency.of(Timed::PingRoundTrip);
-        assert_eq!(histogram.len(), 1);
-        assert!((2_000_000..2_300_000).contains(&histogram.max()), "{}", histogram.max());
-    });
+    under_faults_with(
+        |rules| rules.heartbeat_ticks = 9,
+        |mut shard| {
+            let mut ann = shard.client("ann");
+            shard.pass(1_000);
+            let heard = ann.heard();
+            let [Said::Ping(payload)] = &heard[..] else { panic!("{heard:?}") };
+            shard.pass(2_000);
+            ann.say_frame(Opcode::Pong, payload);
+            shard.settle();
+            let latency = latency(&mut shard);
+            let histogram = latency.of(Timed::PingRoundTrip);
+            assert_eq!(histogram.len(), 1);
+            assert!((2_000_000..2_300_000).contains(&histogram.max()), "{}", histogram.max());
+        },
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn owned(incoming: Incoming<'_>) -> Incoming<'static> {
     match incoming {
         Incoming::Text(text) => Incoming::Text(Cow::Owned(text.into_owned())),
         Incoming::Binary(bytes) => Incoming::Binary(Cow::Owned(bytes.into_owned())),
+        Incoming::Fragment => Incoming::Fragment,
         Incoming::Ping(payload) => Incoming::Ping(Cow::Owned(payload.into_owned())),
         Incoming::Pong(payload) => Incoming::Pong(Cow::Owned(payload.into_owned())),
         Incoming::Close(close) => Incoming::Close(
@@ -32,6 +33,8 @@ fn decode_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, policy: Policy)
         let mut input = &mut chunk[..];
         loop {
             match decoder.next(&mut input, policy) {
+                // What counts is what they become; `every_fragment_is_told` looks at them.
+                Ok(Some(Incoming::Fragment)) => {}
                 Ok(Some(incoming)) => events.push(owned(incoming)),
                 Ok(None) => break,
                 Err(violation) => return ((events, Some(violation)), decoder),
@@ -465,4 +468,48 @@ proptest! {
         let bytes = client.into_inner().into_inner();
         prop_assert_eq!(decode(&bytes), (expected, None));
     }
+}
+
+#[test]
+fn every_fragment_is_told_however_small_it_is_and_however_it_comes() {
+    let fragment = |opcode, fin, payload: &[u8]| encode_masked_fragment(opcode, fin, payload, MASK);
+    let bytes = [
+        fragment(Opcode::Text, false, b""),
+        fragment(Opcode::Continuation, false, b""),
+        fragment(Opcode::Continuation, false, b"hel"),
+        fragment(Opcode::Continuation, true, b"lo"),
+    ]
+    .concat();
+    for chunk_bytes in [1, 2, 3, 7, bytes.len()] {
+        let (mut decoder, mut fragments, mut texts) = (Decoder::new(), 0, 0);
+        for chunk in bytes.chunks(chunk_bytes) {
+            let mut chunk = chunk.to_vec();
+            let mut input = &mut chunk[..];
+            while let Some(incoming) = decoder.next(&mut input, TEXT).unwrap() {
+                match incoming {
+                    Incoming::Fragment => fragments += 1,
+                    other => texts += usize::from(owned(other) == text("hello")),
+                }
+            }
+        }
+        assert_eq!((fragments, texts), (3, 1), "chunks of {chunk_bytes}");
+    }
+}
+
+#[test]
+fn what_is_half_received_has_a_beginning_until_it_is_whole() {
+    let mut decoder = Decoder::new();
+    let bytes =
+        [encode_masked_fragment(Opcode::Text, false, b"a", MASK), encode_masked(Opcode::Ping, b"", MASK)].concat();
+    let feed = |decoder: &mut Decoder, bytes: &[u8]| {
+        let mut chunk = bytes.to_vec();
+        let mut input = &mut chunk[..];
+        while decoder.next(&mut input, TEXT).unwrap().is_some() {}
+    };
+    assert!(!decoder.note_beginning(1));
+    feed(&mut decoder, &bytes);
+    assert!(decoder.note_beginning(5) && !decoder.note_beginning(6));
+    assert_eq!(decoder.unfinished_since(), Some(5));
+    feed(&mut decoder, &encode_masked_fragment(Opcode::Continuation, true, b"b", MASK));
+    assert_eq!(decoder.unfinished_since(), None);
 }
