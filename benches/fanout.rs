@@ -156,6 +156,7 @@ impl Io for Void {
     fn resume(&mut self, _: Slot) {}
 
     fn close(&mut self, _: Slot) {}
+    fn reset(&mut self, _: Slot) {}
     fn tick(&mut self, _: u32) {}
     fn next(&mut self) -> Option<Event> {
         None

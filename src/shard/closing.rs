@@ -128,16 +128,34 @@ impl<I: Io> Floor<I> {
 
     /// Has the backend close the socket. [`Floor::free`] follows.
     pub(super) fn stop(&mut self, slot: Slot) {
+        if self.forget(slot) {
+            self.wire.io.close(slot);
+        }
+    }
+
+    /// The peer has had its time: what it has not taken is dropped, and it is told by a reset. A lingering one has taken
+    /// everything, and a reset could take that away from it again.
+    pub(super) fn give_up(&mut self, slot: Slot) {
+        let has_all = self.wire.connections[slot as usize].phase == Phase::Lingering;
+        if has_all {
+            self.stop(slot);
+        } else if self.forget(slot) {
+            self.wire.io.reset(slot);
+        }
+    }
+
+    /// Drops what a connection still had here. False when that was done before.
+    fn forget(&mut self, slot: Slot) -> bool {
         let connection = &mut self.wire.connections[slot as usize];
         if connection.phase == Phase::Stopped {
-            return;
+            return false;
         }
         debug_assert!(!connection.is_alive() || connection.profile == profiles::NONE);
         connection.phase = Phase::Stopped;
         let dropped = self.wire.drop_waiting(slot);
         self.room.counters.deliveries_dropped.add(dropped as u64);
         self.wheel.cancel(slot);
-        self.wire.io.close(slot);
+        true
     }
 
     /// Nothing of the connection is in flight any more.

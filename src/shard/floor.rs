@@ -389,7 +389,7 @@ impl<I: Io> Floor<I> {
                 Attention::AuthenticationOverdue => return self.close(slot, CloseCode::AUTH_TIMEOUT),
                 Attention::Silent => return self.close(slot, CloseCode::NO_SIGN_OF_LIFE),
                 Attention::TokenExpired => return self.close(slot, CloseCode::TOKEN_EXPIRED),
-                Attention::CloseOverdue => return self.stop(slot),
+                Attention::CloseOverdue => return self.give_up(slot),
                 Attention::HeartbeatDue => self.beat(slot),
                 Attention::TokenExpiresSoon => {
                     let expires_at = u64::from(self.wire.connections[slot as usize].expires_at);

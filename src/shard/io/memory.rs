@@ -257,6 +257,11 @@ impl Io for Memory {
         });
     }
 
+    fn reset(&mut self, slot: Slot) {
+        self.open_state(slot).peer.0.borrow_mut().reset = true;
+        self.close(slot);
+    }
+
     fn tick(&mut self, ms: u32) {
         assert!(self.tick_due_ms.is_none(), "one tick at a time");
         self.tick_due_ms = Some(self.clock.ms() + u64::from(ms));

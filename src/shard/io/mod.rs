@@ -84,6 +84,10 @@ pub trait Io {
     /// Stops the slot: cancels what is in flight, waits for it, closes the socket. [`Event::Closed`] follows.
     fn close(&mut self, slot: Slot);
 
+    /// The same, but what the peer has not taken is dropped, and it is told by a reset: the kernel would else keep that, and try
+    /// to deliver it, for minutes.
+    fn reset(&mut self, slot: Slot);
+
     /// Asks for one [`Event::Tick`] after `ms` milliseconds.
     fn tick(&mut self, ms: u32);
 

@@ -29,6 +29,9 @@ const COMPLETION_ENTRIES: u32 = 4096;
 /// Completions looked at for one event. Most are the first half of a receive and become none.
 const COMPLETIONS_PER_EVENT: usize = 64;
 
+/// The address of nobody.
+static NOBODY: libc::sockaddr = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
+
 /// Vectored sends kept to be filled anew.
 const SPARE_VECTORS: usize = 512;
 
@@ -65,8 +68,10 @@ impl State {
     /// The floor was told `Busy` and waits for `Event::Sent`.
     const AWAITED: u32 = 1 << 4;
     const CLOSING: u32 = 1 << 5;
-    /// Exactly while a shutdown is with the kernel.
+    /// Exactly while a shutdown or a reset is with the kernel.
     const SHUTTING: u32 = 1 << 6;
+    /// Closing begins with a reset.
+    const RESET: u32 = 1 << 7;
 
     const WITH_KERNEL: u32 = Self::POLLING | Self::RECEIVING | Self::SENDING | Self::SHUTTING;
 
@@ -185,7 +190,7 @@ impl Uring {
     fn push(&mut self, entry: squeue::Entry, kind: Kind, key: usize, slot: Slot) {
         let entry = entry.user_data(user_data(kind, key, slot));
         loop {
-            // SAFETY: every operand of an entry outlives the operation: frames are kept in `sends` until the completion,
+            // SAFETY: every operand of an entry outlives the operation: an address is static, frames are kept in `sends` until the completion,
             // the tick's timespec and the vectors of `Many` are boxed, and receives use registered buffers.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
@@ -376,7 +381,17 @@ impl Uring {
     }
 
     fn close_when_quiet(&mut self, slot: Slot) {
-        if self.state(slot).0 & State::WITH_KERNEL == 0 {
+        if self.state(slot).has(State::WITH_KERNEL) {
+            return;
+        }
+        if self.state(slot).has(State::RESET) {
+            self.state(slot).clear(State::RESET);
+            self.state(slot).set(State::SHUTTING);
+            // To connect to no address is to break the connection off (connect(2)), with what is queued in it.
+            let nobody = (&raw const NOBODY).cast();
+            let reset = opcode::Connect::new(Fixed(slot), nobody, size_of::<libc::sockaddr>() as u32).build();
+            self.push(reset, Kind::Shutdown, 0, slot);
+        } else {
             self.push(opcode::Close::new(Fixed(slot)).build(), Kind::Close, 0, slot);
         }
     }
@@ -478,6 +493,11 @@ impl Io for Uring {
             self.cancel(slot, user_data(Kind::Send, state.send_key(), slot));
         }
         self.close_when_quiet(slot);
+    }
+
+    fn reset(&mut self, slot: Slot) {
+        self.state(slot).set(State::RESET);
+        self.close(slot);
     }
 
     fn tick(&mut self, ms: u32) {

@@ -1,7 +1,8 @@
 //! What only the production backend can get wrong: the floor's contract on a real io_uring.
 
 use std::cell::Cell;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -144,4 +145,22 @@ fn more_input_than_buffers_is_all_received() {
         other => panic!("{other:?}"),
     };
     run(&mut uring, handle, |_| received.get() == SLOTS * 10_000);
+}
+
+#[test]
+fn a_peer_that_does_not_take_what_it_was_sent_is_told_by_a_reset() {
+    let bell = Bell::new().unwrap();
+    let mut uring = Uring::new(1, bell.as_raw_fd()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    uring.open(0, OwnedFd::from(listener.accept().unwrap().0)).unwrap();
+    uring.send(0, &Frame::local(vec![7; 64 << 20].into(), 0));
+    uring.enter().unwrap();
+    assert_eq!(uring.in_flight().sends, 1, "more than the kernel takes");
+    uring.reset(0);
+    let closed = Cell::new(false);
+    run(&mut uring, |_, event| closed.set(matches!(event, Event::Closed { slot: 0 })), |_| closed.get());
+    let error = far.read_to_end(&mut Vec::new()).expect_err("it ends without order");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(uring.in_flight(), InFlight::default());
 }

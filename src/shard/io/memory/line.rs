@@ -36,6 +36,8 @@ pub(super) struct Line {
     /// The floor sends no more.
     pub(super) shut: bool,
     pub(super) closed: bool,
+    /// The floor has broken the connection off.
+    pub(super) reset: bool,
 }
 
 impl Clock {
@@ -96,6 +98,11 @@ impl Peer {
     pub fn is_shut(&self) -> bool {
         let line = self.0.borrow();
         line.shut && !line.closed
+    }
+
+    /// Whether the floor has broken the connection off.
+    pub fn is_reset(&self) -> bool {
+        self.0.borrow().reset
     }
 
     /// Whether the floor has closed the socket.
