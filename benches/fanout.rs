@@ -158,6 +158,7 @@ impl Io for Void {
     fn close(&mut self, _: Slot) {}
     fn reset(&mut self, _: Slot) {}
     fn tick(&mut self, _: u32) {}
+    fn alarm(&mut self, _: u64) {}
     fn next(&mut self) -> Option<Event> {
         None
     }

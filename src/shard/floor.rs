@@ -278,6 +278,8 @@ impl<I: Io> Floor<I> {
             Event::Ended { slot } => self.vanished(slot),
             Event::Closed { slot } => self.free(slot),
             Event::Tick => self.tick(),
+            // The turn that it begins does what is due.
+            Event::Alarm => {}
         }
     }
 

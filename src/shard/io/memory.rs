@@ -33,6 +33,7 @@ pub struct Memory {
     /// The slot whose end was told and that the floor has to close next.
     to_close: Option<Slot>,
     tick_due_ms: Option<u64>,
+    alarm_due_us: Option<u64>,
     deliveries: Deliveries,
 }
 
@@ -70,13 +71,17 @@ impl Memory {
             loan: None,
             to_close: None,
             tick_due_ms: None,
+            alarm_due_us: None,
             deliveries: Deliveries::default(),
         }
     }
 
     /// Nothing more happens before the clock moves or a peer does something.
     pub fn is_quiet(&self) -> bool {
-        self.ready.is_empty() && !self.tick_is_due() && self.slots.iter().flatten().all(State::is_quiet)
+        self.ready.is_empty()
+            && !self.tick_is_due()
+            && !self.alarm_is_due()
+            && self.slots.iter().flatten().all(State::is_quiet)
     }
 
     /// The frames in flight for a slot.
@@ -101,6 +106,10 @@ impl Memory {
 
     fn tick_is_due(&self) -> bool {
         self.tick_due_ms.is_some_and(|due| due <= self.clock.ms())
+    }
+
+    fn alarm_is_due(&self) -> bool {
+        self.alarm_due_us.is_some_and(|due| due <= self.now_us())
     }
 
     /// The floor has done with what it was told before.
@@ -267,6 +276,11 @@ impl Io for Memory {
         self.tick_due_ms = Some(self.clock.ms() + u64::from(ms));
     }
 
+    fn alarm(&mut self, us: u64) {
+        assert!(self.alarm_due_us.is_none(), "one alarm at a time");
+        self.alarm_due_us = Some(self.now_us() + us);
+    }
+
     fn next(&mut self) -> Option<Event> {
         self.assert_answered();
         if self.ready.is_empty() {
@@ -284,7 +298,7 @@ impl Io for Memory {
                 state.awaited = false;
             }
             Event::Closed { slot } => self.slots[*slot as usize] = None,
-            Event::Tick => {}
+            Event::Tick | Event::Alarm => {}
         }
         Some(event)
     }
@@ -312,6 +326,10 @@ impl Io for Memory {
         if self.tick_is_due() {
             self.tick_due_ms = None;
             self.ready.push(Event::Tick);
+        }
+        if self.alarm_is_due() {
+            self.alarm_due_us = None;
+            self.ready.push(Event::Alarm);
         }
         let mut slots: Vec<Slot> = (0..self.slots.len() as Slot).collect();
         while !slots.is_empty() {
@@ -364,7 +382,7 @@ fn slot_of(event: &Event) -> Option<Slot> {
         Event::Received { slot, .. } | Event::Ended { slot } | Event::Sent { slot } | Event::Closed { slot } => {
             Some(*slot)
         }
-        Event::Tick => None,
+        Event::Tick | Event::Alarm => None,
     }
 }
 

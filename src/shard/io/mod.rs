@@ -42,6 +42,8 @@ pub enum Event {
     Closed { slot: Slot },
     /// The tick asked for with [`Io::tick`].
     Tick,
+    /// The alarm asked for with [`Io::alarm`].
+    Alarm,
 }
 
 /// A receive buffer on loan from the backend.
@@ -90,6 +92,9 @@ pub trait Io {
 
     /// Asks for one [`Event::Tick`] after `ms` milliseconds.
     fn tick(&mut self, ms: u32);
+
+    /// Asks for one [`Event::Alarm`] after `us` microseconds, not before. One at a time.
+    fn alarm(&mut self, us: u64);
 
     /// The next thing that happened, as far as is known without entering the kernel. Does a bounded amount of work: `None` does
     /// not mean that nothing is left, [`Io::has_queued`] says that.

@@ -50,6 +50,9 @@ pub struct Uring {
     /// Receives handed to the kernel and not completed.
     receiving: usize,
     tick: Box<Timespec>,
+    alarm: Box<Timespec>,
+    /// Exactly while an alarm is with the kernel.
+    is_alarm_set: bool,
     deliveries: Deliveries,
 }
 
@@ -140,6 +143,7 @@ enum Kind {
     Cancel,
     Close,
     Tick,
+    Alarm,
 }
 
 fn user_data(kind: Kind, key: usize, slot: Slot) -> u64 {
@@ -177,6 +181,8 @@ impl Uring {
             waiting_for_buffer: VecDeque::new(),
             receiving: 0,
             tick: Box::new(Timespec::new()),
+            alarm: Box::new(Timespec::new()),
+            is_alarm_set: false,
             deliveries: Deliveries::default(),
         };
         uring.rouse();
@@ -191,7 +197,7 @@ impl Uring {
         let entry = entry.user_data(user_data(kind, key, slot));
         loop {
             // SAFETY: every operand of an entry outlives the operation: an address is static, frames are kept in `sends` until the completion,
-            // the tick's timespec and the vectors of `Many` are boxed, and receives use registered buffers.
+            // the timespecs and the vectors of `Many` are boxed, and receives use registered buffers.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -248,6 +254,10 @@ impl Uring {
             k if k == Kind::Close as u8 => {
                 *self.state(slot) = State::default();
                 Some(Event::Closed { slot })
+            }
+            k if k == Kind::Alarm as u8 => {
+                self.is_alarm_set = false;
+                Some(Event::Alarm)
             }
             _ => Some(Event::Tick),
         }
@@ -504,6 +514,14 @@ impl Io for Uring {
         *self.tick = Timespec::new().sec(u64::from(ms / 1000)).nsec(ms % 1000 * 1_000_000);
         let timeout = opcode::Timeout::new(&*self.tick).build();
         self.push(timeout, Kind::Tick, 0, 0);
+    }
+
+    fn alarm(&mut self, us: u64) {
+        debug_assert!(!self.is_alarm_set, "one alarm at a time");
+        self.is_alarm_set = true;
+        *self.alarm = Timespec::new().sec(us / 1_000_000).nsec((us % 1_000_000) as u32 * 1000);
+        let timeout = opcode::Timeout::new(&*self.alarm).build();
+        self.push(timeout, Kind::Alarm, 0, 0);
     }
 
     fn next(&mut self) -> Option<Event> {

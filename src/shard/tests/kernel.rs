@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::shard::bell::Bell;
 use crate::shard::frame::Frame;
 use crate::shard::io::uring::Uring;
@@ -163,4 +165,25 @@ fn a_peer_that_does_not_take_what_it_was_sent_is_told_by_a_reset() {
     let error = far.read_to_end(&mut Vec::new()).expect_err("it ends without order");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     assert_eq!(uring.in_flight(), InFlight::default());
+}
+
+#[test]
+fn an_alarm_wakes_whoever_dozes_and_not_before_its_time() {
+    let bell = Bell::new().unwrap();
+    let mut uring = Uring::new(1, bell.as_raw_fd()).unwrap();
+    for ms in [3, 1] {
+        let asked = Instant::now();
+        uring.alarm(ms * 1000);
+        uring.enter().unwrap();
+        if uring.doze() {
+            let timeout = Timespec { tv_sec: 10, tv_nsec: 0 };
+            let rung = poll(&mut [PollFd::new(&bell.duplicate().unwrap(), PollFlags::IN)], Some(&timeout));
+            assert_eq!(rung, Ok(1), "the bell is rung");
+        }
+        bell.rouse();
+        uring.rouse();
+        uring.enter().unwrap();
+        assert!(matches!(uring.next(), Some(Event::Alarm)) && uring.next().is_none());
+        assert!(asked.elapsed() >= Duration::from_millis(ms));
+    }
 }

@@ -111,3 +111,17 @@ fn a_slot_that_has_ended_must_be_closed() {
     assert!(matches!(wait(&mut memory), Event::Ended { slot: 0 }));
     memory.next();
 }
+
+#[test]
+fn an_alarm_comes_once_and_not_before_its_time() {
+    let clock = Clock::default();
+    let mut memory = Memory::new(1, clock.clone());
+    memory.alarm(5_000);
+    clock.advance(4);
+    memory.enter().unwrap();
+    assert!(memory.next().is_none() && memory.is_quiet());
+    clock.advance(1);
+    assert!(!memory.is_quiet());
+    assert!(matches!(wait(&mut memory), Event::Alarm));
+    assert!(memory.is_quiet() && memory.next().is_none());
+}

@@ -197,7 +197,7 @@ impl Ring {
                 self.partials.remove(&slot);
                 self.free.push(slot);
             }
-            Event::Tick => {}
+            Event::Tick | Event::Alarm => {}
         }
     }
 

@@ -52,7 +52,7 @@ impl Worker {
             Event::Sent { slot } => self.send_queued(slot),
             Event::Ended { slot } => self.end(slot),
             Event::Closed { slot } => self.free(slot),
-            Event::Tick => {}
+            Event::Tick | Event::Alarm => {}
         }
     }
 
