@@ -1,6 +1,6 @@
 //! Bodies of requests, gathered before a handler runs: under a deadline, and all together within a bound.
 //!
-//! Called as a layer behind [`super::guard`], so nobody without the right to send has his body read.
+//! Called as a layer behind [`super::guard`], and only for what is posted, so nobody without the right to send has his body read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::State;
+use super::guests::Guest;
 use super::publish::MESSAGE_BYTES_MAX;
 use super::refusal::Refusal;
 
@@ -36,7 +37,10 @@ pub async fn gather(Shared(state): Shared<Arc<State>>, request: Request, next: N
     if body.is_end_stream() {
         return Ok(next.run(Request::from_parts(head, body)).await);
     }
+    let guest = head.extensions.get::<Arc<Guest>>();
+    guest.inspect(|guest| guest.awaits_body());
     let Gathered { bytes, share } = state.bodies.read(body).await?;
+    guest.inspect(|guest| guest.begin());
     let response = next.run(Request::from_parts(head, Body::from(bytes))).await;
     drop(share);
     Ok(response)

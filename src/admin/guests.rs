@@ -1,5 +1,6 @@
-//! Who is connected to the port, and who has to go when it is full: of those that wait for a request the one that has waited
-//! longest, and first of all those that have never sent one. Nobody is cut off in the middle of a request.
+//! Who is connected to the port, and who has to go when it is full: of those that have never sent a request the one that has
+//! waited longest, then of those that have been served, and last of those whose body is still to come, or a few hundred slow
+//! ones would keep probes out. Nobody is cut off whose request is complete.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,11 +24,19 @@ struct Book {
     waiting: BTreeMap<Turn, Arc<Notify>>,
 }
 
-/// Served before, and since when it waits.
+/// What is awaited of a connection, and since when.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
-    served: bool,
+    awaited: Awaited,
     turn: u64,
+}
+
+/// In the order in which they have to go.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Awaited {
+    FirstRequest,
+    NextRequest,
+    Body,
 }
 
 /// One connection; out of the book when dropped.
@@ -56,7 +65,7 @@ impl Guests {
     pub fn enter(&self) -> Guest {
         self.book().open += 1;
         let guest = Guest { guests: self.clone(), turn: Mutex::default(), asked_to_go: Arc::default() };
-        guest.wait(false);
+        guest.wait(Awaited::FirstRequest);
         guest
     }
 
@@ -71,7 +80,12 @@ impl Guest {
         self.asked_to_go.notified().await;
     }
 
-    /// A request has come.
+    /// A request has come, but for its body.
+    pub fn awaits_body(&self) {
+        self.wait(Awaited::Body);
+    }
+
+    /// A request has come: whatever was awaited is there.
     pub fn begin(&self) {
         if let Some(turn) = self.turn().take() {
             self.guests.book().waiting.remove(&turn);
@@ -80,13 +94,14 @@ impl Guest {
 
     /// The request has its answer.
     pub fn end(&self) {
-        self.wait(true);
+        self.wait(Awaited::NextRequest);
     }
 
-    fn wait(&self, served: bool) {
+    fn wait(&self, awaited: Awaited) {
+        self.begin();
         let mut book = self.guests.book();
         book.turns += 1;
-        let turn = Turn { served, turn: book.turns };
+        let turn = Turn { awaited, turn: book.turns };
         book.waiting.insert(turn, self.asked_to_go.clone());
         drop(book);
         *self.turn() = Some(turn);
@@ -124,6 +139,10 @@ mod tests {
         assert!(guests.make_room() && goes(&silent) && !goes(&kept_alive));
         assert!(guests.make_room() && goes(&kept_alive));
         assert!(!guests.make_room() && !goes(&busy));
+        busy.awaits_body();
+        busy.awaits_body();
+        assert!(guests.make_room() && goes(&busy), "a body that is still to come holds no place");
+        assert!(!guests.make_room(), "each stands in the book once");
         drop(silent);
         assert!(!guests.is_full());
     }

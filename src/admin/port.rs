@@ -108,8 +108,9 @@ impl Port {
     async fn attend(self: Arc<Self>, stream: TcpStream, guest: Guest, mut stopped: watch::Receiver<bool>) {
         let (router, guest) = (TowerToHyperService::new(self.router.clone()), Arc::new(guest));
         let host = guest.clone();
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: hyper::Request<_>| {
             host.begin();
+            request.extensions_mut().insert(host.clone());
             let (answering, host) = (router.call(request), host.clone());
             async move {
                 let answer = answering.await;

@@ -24,16 +24,22 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/latency.hlog", get(latency::hlog))
         .route("/connections", get(listing::connections))
         .route("/channels", get(listing::channels))
+        .merge(with_bodies(state.clone()))
+        .fallback(async || Refusal::PathNotFound)
+        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .layer(middleware::from_fn_with_state(state.clone(), guard::check))
+        .with_state(state)
+}
+
+/// What is posted. Nobody's body is read anywhere else: probes are open to all, and a body would be a way to hold a place.
+fn with_bodies(state: Arc<State>) -> Router<Arc<State>> {
+    Router::new()
         .route("/broadcast/user/{id}", post(publish::to_user))
         .route("/broadcast/channel/{*name}", post(publish::to_channel))
         .route("/broadcast/all", post(publish::to_all))
         .route("/disconnect/user/{id}", post(revoke::disconnect_user))
         .route("/revoke/user/{id}", post(revoke::user))
         .route("/revoke/token/{jti}", post(revoke::token))
-        .fallback(async || Refusal::PathNotFound)
-        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(publish::MESSAGE_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(state.clone(), bodies::gather))
-        .layer(middleware::from_fn_with_state(state.clone(), guard::check))
-        .with_state(state)
+        .route_layer(middleware::from_fn_with_state(state, bodies::gather))
 }

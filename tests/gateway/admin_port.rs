@@ -71,6 +71,35 @@ fn a_thousand_silent_connections_keep_no_probe_out() {
 }
 
 #[test]
+fn slow_bodies_keep_no_probe_out() {
+    let gateway = Gateway::start(Config::new().set("admin.connections", 64).set("admin.transfer_deadline", "1h"));
+    let crowd: Vec<_> = (0..200)
+        .map(|_| {
+            let mut stream = http::open(gateway.admin().address);
+            let head = b"POST /broadcast/all HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\nhe";
+            stream.write_all(head).expect("the port reads");
+            stream
+        })
+        .collect();
+    for path in ["/livez", "/readyz", "/health"] {
+        assert_eq!(gateway.admin().get(path).status, 200, "{path}");
+    }
+    drop(crowd);
+}
+
+#[test]
+fn what_is_open_to_all_reads_no_body() {
+    let config = Config::new().set("admin.token", "the operators' own").set("admin.transfer_deadline", "1h");
+    let gateway = Gateway::start(config);
+    for path in ["/livez", "/health", "/"] {
+        let mut stream = http::open(gateway.admin().address);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\nhe");
+        stream.write_all(head.as_bytes()).expect("the port reads");
+        assert_eq!(read_response(&mut stream).expect("an answer, though the body never comes").status, 200, "{path}");
+    }
+}
+
+#[test]
 fn a_flood_of_clients_leaves_descriptors_for_probes() {
     const OPEN_FILES: usize = 256;
     const ADMIN_CONNECTIONS: usize = 64;
