@@ -40,16 +40,17 @@ impl Addresses {
         let address = customer(address);
         let stripe = &self.stripes[self.hasher.hash_one(address) as usize % STRIPES];
         let mut window = stripe.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.tick() - window.start >= self.window_ticks {
-            window.start = now.tick();
-            window.connects = HashMap::new();
+        // Another shard may have begun a window a moment after this one looked at the clock.
+        let since_start = now.tick().saturating_sub(window.start);
+        if since_start >= self.window_ticks {
+            *window = Window { start: now.tick(), connects: HashMap::new() };
         }
         let connects = window.connects.entry(address).or_default();
         *connects = connects.saturating_add(1);
         if *connects <= self.connects_max {
             return Ok(());
         }
-        let ticks_left = self.window_ticks - (now.tick() - window.start);
+        let ticks_left = self.window_ticks - since_start;
         Err((ticks_left * crate::clock::TICK_MS).div_ceil(1000).max(1))
     }
 }
@@ -86,6 +87,13 @@ mod tests {
         assert_eq!(addresses.admit(one, at(110)), Err(50));
         assert_eq!(addresses.admit(other, at(110)), Ok(()));
         assert_eq!(addresses.admit(one, at(160)), Ok(()));
+    }
+
+    #[test]
+    fn a_shard_whose_clock_was_read_earlier_begins_no_window() {
+        let addresses = Addresses::new(1, 600);
+        assert_eq!(addresses.admit(address("10.0.0.1"), at(100)), Ok(()));
+        assert_eq!(addresses.admit(address("10.0.0.1"), at(99)), Err(60));
     }
 
     #[test]
