@@ -126,10 +126,12 @@ impl Port {
             .serve_connection(stream, service);
         tokio::pin!(connection);
         tokio::select! {
-            // An error is the client's: it was too slow, wrote no HTTP, or went away.
-            _ = connection.as_mut() => return,
+            // Before the connection is looked at: whoever is asked to go must not begin a request and be cut off in it.
+            biased;
             () = guest.asked_to_go() => return,
             _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
+            // An error is the client's: it was too slow, wrote no HTTP, or went away.
+            _ = connection.as_mut() => return,
         }
         let _ = connection.await;
     }
