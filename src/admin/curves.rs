@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use crate::bus::Command;
 use crate::clock::Now;
 use crate::metrics::{Counters, Latency, Timed, process};
-use crate::shard::inspect::TypeCount;
+use crate::shard::report::TypeCount;
 
 use super::{State, aside, latency};
 

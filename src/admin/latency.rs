@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use crate::bus::Command;
 use crate::clock::Now;
 use crate::metrics::Latency;
-use crate::shard::inspect::ShardLatency;
+use crate::shard::report::ShardLatency;
 
 use super::refusal::Refusal;
 use super::shards::Answers;

@@ -13,7 +13,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use crate::bus::Command;
-use crate::shard::inspect::{ChannelList, ConnectionInfo};
+use crate::shard::report::{ChannelList, ConnectionInfo};
 
 use super::refusal::Refusal;
 use super::{State, aside};
@@ -151,7 +151,7 @@ fn merge(shards: Vec<ChannelList>, limit: usize) -> (usize, Vec<ChannelLine>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::inspect::ChannelCount;
+    use crate::shard::report::ChannelCount;
 
     fn list(total: usize, channels: &[(&str, usize)]) -> ChannelList {
         let count = |&(name, subscribers): &(&str, usize)| ChannelCount { name: name.into(), subscribers };

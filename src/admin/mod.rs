@@ -1,7 +1,7 @@
-//! The admin port: health, statistics, metrics, and publishing over HTTP. Ordinary code on an own thread with an own tokio
-//! runtime; nothing of it runs on a shard.
+//! The admin port: health, statistics, metrics, and publishing over HTTP. Ordinary code on a thread and a tokio
+//! runtime of its own; nothing of it runs on a shard.
 //!
-//! [`start`] is called once by `main`. [`routes`] lists every path; the handlers live in files named by what they answer.
+//! [`start`] is called once, by [`crate::gateway`]. [`routes`] lists every path; the handlers live in files named by what they answer.
 //! A further page or endpoint is a further file and one line there. What a handler needs of the process is in [`Context`];
 //! what it needs of the shards it reads from their counters, or asks through their lanes ([`shards`]).
 //!
@@ -108,7 +108,7 @@ struct State {
     registry: Registry,
 }
 
-/// Binds the port and serves it from an own thread.
+/// Binds the port and serves it from a thread of its own.
 ///
 /// # Errors
 ///

@@ -12,7 +12,7 @@ use crate::bus::{Command, LaneEnd, Posted};
 use crate::channel::Interest;
 use crate::clock::now_us;
 use crate::metrics::{Latency, Timed};
-use crate::shard::inspect::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
+use crate::shard::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
 
 /// How long a message waits for room in a lane.
 const PATIENCE: Duration = Duration::from_millis(20);

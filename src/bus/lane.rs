@@ -26,7 +26,7 @@ use super::{Command, Posted};
 pub(super) const PUBLICATIONS_MAX: usize = 4096;
 
 /// Bytes of their frames. Small messages reach the count first, at 16 KiB each both are reached together; so this is what
-/// large messages may hold in memory behind a shard that stands still. All lanes share a frame, so that it is not a multiple.
+/// large messages may hold in memory behind a shard that stands still. Lanes share the frames, so it is not this once for each.
 pub(super) const BYTES_MAX: usize = 64 << 20;
 
 /// Commands that may wait: the admin port has at most 64 questions under way, and asks again after three seconds.
@@ -148,7 +148,7 @@ impl Lane {
     }
 
     /// Somebody has waited in vain. True when that is news.
-    pub(super) fn is_now_stuck(&self) -> bool {
+    pub(super) fn declare_stuck(&self) -> bool {
         self.state.stuck.store(true, Ordering::Relaxed);
         let news = !self.state.told_stuck.swap(true, Ordering::Relaxed);
         if news {
@@ -158,7 +158,7 @@ impl Lane {
     }
 
     /// How many were lost, when the shard takes again what it is sent and nobody has said so yet.
-    pub(super) fn has_recovered(&self) -> Option<u64> {
+    pub(super) fn take_recovery(&self) -> Option<u64> {
         let recovered = !self.is_stuck() && self.state.told_stuck.swap(false, Ordering::Relaxed);
         recovered.then(|| self.lost() - self.state.lost_before.load(Ordering::Relaxed))
     }
@@ -233,7 +233,7 @@ impl Vacancies {
 
     fn announce(&self) {
         self.times.fetch_add(1, Ordering::SeqCst);
-        // Fails never for memory of our own.
+        // Never fails for memory of our own.
         let _ = futex::wake(&self.times, futex::Flags::PRIVATE, i32::MAX as u32);
     }
 

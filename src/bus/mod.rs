@@ -18,7 +18,7 @@ use crate::channel::{Interest, ShardSet, name};
 use crate::clock;
 use crate::shard::bell::Bell;
 use crate::shard::frame::Frame;
-use crate::shard::inspect::{ChannelList, ConnectionInfo, ShardLatency, TypeCount};
+use crate::shard::report::{ChannelList, ConnectionInfo, ShardLatency, TypeCount};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::encode_text;
 
@@ -154,7 +154,7 @@ impl Bus {
     /// Says in the log which lanes are not stuck any more. Called every now and then, as the shards do not wait for the log.
     pub fn tell_who_recovered(&self) {
         for (shard, lane) in self.0.lanes.iter().enumerate() {
-            if let Some(lost) = lane.has_recovered() {
+            if let Some(lost) = lane.take_recovery() {
                 tracing::info!(shard, lost, "the shard takes messages again");
             }
         }
@@ -264,7 +264,7 @@ impl Posting {
     fn give_up(&mut self) {
         for (shard, posted) in self.waiting.drain(..) {
             let lane = &self.bus.0.lanes[shard];
-            if lane.is_now_stuck() {
+            if lane.declare_stuck() {
                 let (waited, waiting, bytes) = (self.bus.0.patience, lane.waiting(), lane.bytes());
                 tracing::warn!(
                     shard,

@@ -5,7 +5,7 @@ use std::thread;
 
 use super::lane::{BYTES_MAX, COMMANDS_MAX, PUBLICATIONS_MAX};
 use super::*;
-use crate::shard::inspect::TypeCount;
+use crate::shard::report::TypeCount;
 
 /// Longer than any test: who waits for so long has not been woken.
 const FOREVER: Duration = Duration::from_secs(600);
@@ -92,12 +92,12 @@ fn a_lane_that_stays_full_does_not_stop_the_others_and_what_is_lost_is_counted()
     }
     assert_eq!(count(&healthy), PUBLICATIONS_MAX);
     let lane = &bus.lanes()[0];
-    assert_eq!((lane.is_stuck(), lane.lost(), lane.has_recovered()), (true, PUBLICATIONS_MAX as u64, None));
+    assert_eq!((lane.is_stuck(), lane.lost(), lane.take_recovery()), (true, PUBLICATIONS_MAX as u64, None));
 
     assert!(stuck.take().is_some());
     assert!(!lane.is_stuck());
-    assert_eq!(lane.has_recovered(), Some(PUBLICATIONS_MAX as u64));
-    assert_eq!(lane.has_recovered(), None, "said once");
+    assert_eq!(lane.take_recovery(), Some(PUBLICATIONS_MAX as u64));
+    assert_eq!(lane.take_recovery(), None, "said once");
     assert_eq!((message(&bus).put(), lane.lost()), (outcome(2, 0), PUBLICATIONS_MAX as u64));
 }
 

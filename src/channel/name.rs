@@ -1,7 +1,7 @@
 //! Channel names: what a name may be, and which names nobody joins by asking.
 //!
-//! A name is `kind:rest` (`conv:c1`, `user:42`) or a single word (`notifications`), at most `CHANNEL_NAME_BYTES_MAX` long by
-//! default. The names of a user, of a user type and of everybody are implicit: a session is put there by who it is,
+//! A name is `kind:rest` (`conv:c1`, `user:42`) or a single word (`notifications`), at most
+//! `limits.channel_name_bytes` long. The names of a user, of a user type and of everybody are implicit: a session is put there by who it is,
 //! never by `subscribe`, or anyone could read a stranger's messages.
 
 /// The channel that every authenticated session is in.

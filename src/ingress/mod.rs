@@ -1,7 +1,7 @@
-//! Sources: brokers from which messages reach the shards. Each has an own thread, decodes nothing but the broker's
+//! Sources: brokers from which messages reach the shards. Each has a thread of its own, decodes nothing but the broker's
 //! envelope, and posts through the [`Bus`].
 //!
-//! [`start`] is called once, by `main`, when the shards run. A source that cannot reach its broker is no reason to stop:
+//! [`start`] is called once, by [`crate::gateway`], when the shards run. A source that cannot reach its broker is no reason to stop:
 //! it tries again for ever, and its [`SourceStatus`] says so to `/readyz` and `/metrics`.
 //!
 //! What may not live here: anything that looks into a payload.
@@ -47,7 +47,7 @@ pub fn start(config: &Config, bus: &Bus) -> io::Result<Vec<Source>> {
 }
 
 impl Source {
-    /// Runs `work` on an own thread with an own runtime until the source is stopped.
+    /// Runs `work` on a thread and a runtime of its own until the source is stopped.
     fn spawn<F>(status: Arc<SourceStatus>, work: impl FnOnce() -> F + Send + 'static) -> io::Result<Self>
     where
         F: Future<Output = Infallible>,

@@ -117,7 +117,8 @@ impl Gate {
         Pass { gate: self.clone(), stage: Cell::new(Stage::HeadAwaited(heads.enter(address, rank))) }
     }
 
-    /// Waits for this turn's or a later turn's permission to decide on a complete request.
+    /// Waits for this turn's or a later turn's permission to decide on a complete request. To be awaited to its end: whoever
+    /// gave up would keep those behind waiting for ever.
     pub async fn admit(&self) -> Ticket<'_> {
         let mut number = None;
         poll_fn(|context| {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::bus::{Answer, Command};
-use crate::shard::inspect::ConnectionInfo;
+use crate::shard::report::ConnectionInfo;
 use crate::ws::close::CloseCode;
 
 use super::{CAPACITY, SHARD, Shard, counted, under_faults};

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_header_is_read_whereever_it_is_cut() {
+    fn a_proxy_header_is_read_wherever_it_is_cut() {
         for (header, client) in headers() {
             let whole = [&header, HEAD].concat();
             for cut in 0..whole.len() {
