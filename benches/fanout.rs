@@ -104,7 +104,8 @@ impl Shard {
 
     fn publish(&mut self, payload: &str) {
         let frame = Frame { bytes: encode_text(payload.as_bytes()), arrived_us: 0 };
-        let publication = Publication { channel: self.channel.clone(), frame, filter: None, answer: None };
+        let channel = self.channel.clone();
+        let publication = Publication { channel, frame, filter: None, answer: None, batch_delay_us: 0 };
         assert!(self.lane.offer(Posted::now(Command::Publish(publication))).is_ok(), "the floor empties it");
         self.floor.turn(Now { us: 2_000_000, unix_ms: 1_800_000_001_000 });
     }
@@ -226,6 +227,7 @@ fn rules() -> Rules {
         auth_deadline_ticks: 100,
         close_deadline_ticks: 50,
         expiry_warning_s: 30,
+        batch_delay_min_us: u32::MAX,
         lobby: LobbyRules::default(),
     }
 }

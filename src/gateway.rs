@@ -18,9 +18,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::{Grants, Origins, Verifier, VerifierSettings};
 use crate::bus::{Bus, Command, LaneEnd};
-use crate::channel::Interest;
+use crate::channel::policy::Policy;
+use crate::channel::{Interest, Policies};
 use crate::clock::{Now, ticks};
-use crate::config::{Config, Debug, Secret, Server, UserTypeFrom};
+use crate::config::{ChannelRule, Config, Debug, Secret, Server, UserTypeFrom};
 use crate::doctor::{self, Wish};
 use crate::listeners::{Inherited, Listeners};
 use crate::metrics::Counters;
@@ -47,12 +48,14 @@ pub fn serve(config: &Config) -> io::Result<()> {
 
     let handshakes_max =
         limits::handshakes_per_shard(open_files, shard_count, config.admin.connections, config.limits.handshakes);
-    let rules = Arc::new(rules(config, handshakes_max).map_err(io::Error::other)?);
+    let policies = policies(&config.channels).map_err(io::Error::other)?;
+    let rules = rules(config, handshakes_max, policies.batch_delay_min_us()).map_err(io::Error::other)?;
+    let rules = Arc::new(rules);
     let listeners = Listeners::bind(config.server.listen, inherited(&config.server), shard_count)?;
     let public = listeners.address()?;
     let interest = Arc::<Interest>::default();
     let counters: Arc<[Arc<Counters>]> = (0..shard_count).map(|_| Arc::default()).collect();
-    let (bus, lane_ends) = Bus::open(shard_count, interest.clone(), config.server.lane_patience)?;
+    let (bus, lane_ends) = Bus::open(shard_count, interest.clone(), policies, config.server.lane_patience)?;
     let shards = start_shards(config, capacity, listeners.share()?, lane_ends, &rules, &counters, &interest)?;
     let sources = ingress::start(config, &bus)?;
     let draining = Arc::new(AtomicBool::new(false));
@@ -136,7 +139,7 @@ fn tell_what_the_host_lacks(config: &Config, shards: usize) {
     report.short().iter().for_each(|line| tracing::info!("{line}"));
 }
 
-fn rules(config: &Config, handshakes_max: usize) -> Result<Rules, String> {
+fn rules(config: &Config, handshakes_max: usize, batch_delay_min_us: u32) -> Result<Rules, String> {
     let (auth, limits, heartbeat) = (&config.auth, &config.limits, &config.heartbeat);
     let some = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
     let verifier = Verifier::new(&VerifierSettings {
@@ -172,6 +175,7 @@ fn rules(config: &Config, handshakes_max: usize) -> Result<Rules, String> {
         auth_deadline_ticks: ticks(auth.deadline),
         close_deadline_ticks: ticks(limits.close_deadline),
         expiry_warning_s: auth.expiry_warning.as_secs(),
+        batch_delay_min_us,
         lobby: LobbyRules {
             handshake_deadline: limits.handshake_deadline,
             first_byte_deadline: limits.first_byte_deadline.min(limits.handshake_deadline),
@@ -181,6 +185,12 @@ fn rules(config: &Config, handshakes_max: usize) -> Result<Rules, String> {
             proxies: proxies.map_err(|error| format!("server.trusted_proxies: {error}"))?,
         },
     })
+}
+
+fn policies(rules: &[ChannelRule]) -> Result<Policies, String> {
+    let policy = |rule: &ChannelRule| Policy { batch_delay_us: rule.batch_delay.as_micros() as u32 };
+    let policies = Policies::new(rules.iter().map(|rule| (rule.pattern.as_str(), policy(rule))));
+    policies.map_err(|error| format!("channels: {error}"))
 }
 
 fn echo(config: &Config) -> Option<Echo> {

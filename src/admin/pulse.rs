@@ -74,11 +74,12 @@ impl Pulse {
 mod tests {
     use super::*;
     use crate::bus::LaneEnd;
+    use crate::channel::Policies;
 
     const SECOND_US: u64 = 1_000_000;
 
     fn shards(count: usize) -> (Pulse, Vec<LaneEnd>) {
-        let (bus, ends) = Bus::open(count, Arc::default(), Duration::ZERO).expect("lanes");
+        let (bus, ends) = Bus::open(count, Arc::default(), Policies::default(), Duration::ZERO).expect("lanes");
         (Pulse::new(bus, (0..count).map(|_| Arc::default()).collect()), ends)
     }
 

@@ -9,7 +9,7 @@ use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 
 use super::*;
 use crate::bus::{Command, LaneEnd, Posted};
-use crate::channel::Interest;
+use crate::channel::{Interest, Policies};
 use crate::clock::now_us;
 use crate::metrics::{Latency, Timed};
 use crate::shard::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
@@ -63,7 +63,7 @@ impl Node {
         let interest = Arc::new(Interest::default());
         let (teller, told) = mpsc::channel();
         let counters: Arc<[_]> = (0..shards).map(|_| Arc::new(Counters::default())).collect();
-        let (bus, ends) = Bus::open(shards, interest.clone(), PATIENCE).expect("lanes");
+        let (bus, ends) = Bus::open(shards, interest.clone(), Policies::default(), PATIENCE).expect("lanes");
         let mut threads = Vec::new();
         for (shard, end) in ends.into_iter().enumerate() {
             let (counters, teller) = (counters[shard].clone(), teller.clone());

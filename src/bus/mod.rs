@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::channel::{Interest, ShardSet, name};
+use crate::channel::{Interest, Policies, ShardSet, name};
 use crate::clock;
 use crate::shard::bell::Bell;
 use crate::shard::frame::Frame;
@@ -76,6 +76,8 @@ pub struct Publication {
     pub filter: Option<Arc<Filter>>,
     /// Told how many connections the message reached; only who asks pays.
     pub answer: Option<Answer<usize>>,
+    /// How long it may wait for others of its channel, to leave with them; 0: not at all.
+    pub batch_delay_us: u32,
 }
 
 /// A channel's name with its hash, computed once per message.
@@ -116,6 +118,7 @@ struct Inner {
     lanes: Box<[Lane]>,
     vacancies: Arc<Vacancies>,
     interest: Arc<Interest>,
+    policies: Policies,
     /// How long a message may wait, for all lanes together.
     patience: Duration,
 }
@@ -135,11 +138,16 @@ impl Bus {
     /// # Errors
     ///
     /// When there are no descriptors for the bells.
-    pub fn open(shards: usize, interest: Arc<Interest>, patience: Duration) -> io::Result<(Self, Vec<LaneEnd>)> {
+    pub fn open(
+        shards: usize,
+        interest: Arc<Interest>,
+        policies: Policies,
+        patience: Duration,
+    ) -> io::Result<(Self, Vec<LaneEnd>)> {
         let vacancies = Arc::<Vacancies>::default();
         let lanes: Vec<_> = (0..shards).map(|_| Lane::new(vacancies.clone())).collect::<io::Result<_>>()?;
         let (lanes, ends): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
-        Ok((Self(Arc::new(Inner { lanes: lanes.into(), vacancies, interest, patience })), ends))
+        Ok((Self(Arc::new(Inner { lanes: lanes.into(), vacancies, interest, policies, patience })), ends))
     }
 
     pub fn shards(&self) -> usize {
@@ -188,6 +196,7 @@ impl Bus {
             frame: Frame { bytes: encode_text(payload), arrived_us: clock::now_us() },
             filter: filter.map(Arc::new),
             answer,
+            batch_delay_us: self.0.policies.of(channel).batch_delay_us,
         };
         self.posting(shards, || Command::Publish(publication.clone()))
     }

@@ -12,7 +12,7 @@ const FOREVER: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(20);
 
 fn bus(shards: usize, patience: Duration) -> (Bus, Vec<LaneEnd>) {
-    Bus::open(shards, Arc::default(), patience).expect("lanes")
+    Bus::open(shards, Arc::default(), Policies::default(), patience).expect("lanes")
 }
 
 fn message(bus: &Bus) -> Posting {

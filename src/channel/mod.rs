@@ -6,7 +6,9 @@
 
 pub mod interest;
 pub mod name;
+pub mod policy;
 pub mod table;
 
 pub use interest::{Interest, ShardSet};
+pub use policy::Policies;
 pub use table::Table;

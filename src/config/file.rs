@@ -1,33 +1,46 @@
-//! The configuration file: TOML, sections of keys.
+//! The configuration file: TOML, sections of keys, and the list `[[channels]]`.
 //!
 //! Called by `load` for the file that `--config` names; no other file is ever looked for. Only names are judged here,
 //! values in `settle`. Invariant: no line of the file is quoted in a problem, as it may hold a secret.
 
 use std::path::Path;
 
+use super::channels::{self, ChannelRule};
 use super::finding::Findings;
 use super::key::{Key, nearest};
 use super::settle::{Setting, Source};
 
-pub fn read(path: &Path, findings: &mut Findings) -> Vec<Setting> {
+/// What stands in a file.
+#[derive(Debug, Default)]
+pub struct Contents {
+    pub settings: Vec<Setting>,
+    pub channels: Vec<ChannelRule>,
+}
+
+pub fn read(path: &Path, findings: &mut Findings) -> Contents {
     let source = Source::File(path.to_owned());
     match std::fs::read_to_string(path) {
-        Ok(text) => settings(&text, &source, findings),
+        Ok(text) => contents(&text, &source, findings),
         Err(error) => {
             findings.problem(&source, format_args!("cannot be read: {error}"));
-            vec![]
+            Contents::default()
         }
     }
 }
 
-fn settings(text: &str, source: &Source, findings: &mut Findings) -> Vec<Setting> {
-    let document: toml::Table = match text.parse() {
+fn contents(text: &str, source: &Source, findings: &mut Findings) -> Contents {
+    let mut document: toml::Table = match text.parse() {
         Ok(document) => document,
         Err(error) => {
             findings.problem(source, syntax_error(text, &error));
-            return vec![];
+            return Contents::default();
         }
     };
+    let channels = document.remove(channels::LIST).map(|list| channels::read(list, source, findings));
+    Contents { settings: settings(document, source, findings), channels: channels.unwrap_or_default() }
+}
+
+fn settings(document: toml::Table, source: &Source, findings: &mut Findings) -> Vec<Setting> {
     let mut settings = Vec::new();
     for (section, value) in document {
         match value {
@@ -57,8 +70,12 @@ fn unknown_section(section: &str, source: &Source, findings: &mut Findings) {
     if is_section(section) {
         return findings.problem_at(section, source, format_args!("expected a section, [{section}]"));
     }
-    let sections = Key::all().into_iter().map(|key| key.section.to_owned());
-    let hint = nearest(section, sections).map(|name| format!("; did you mean [{name}]?")).unwrap_or_default();
+    let sections = Key::all().into_iter().map(|key| key.section).chain([channels::LIST]);
+    let hint = match nearest(section, sections.map(str::to_owned)).as_deref() {
+        Some(channels::LIST) => "; did you mean [[channels]]?".to_owned(),
+        Some(name) => format!("; did you mean [{name}]?"),
+        None => String::new(),
+    };
     findings.problem_at(section, source, format_args!("unknown section{hint}"));
 }
 
@@ -84,7 +101,7 @@ mod tests {
 
     fn problems(text: &str) -> Vec<String> {
         let mut findings = Findings::default();
-        settings(text, &Source::File("r.toml".into()), &mut findings);
+        contents(text, &Source::File("r.toml".into()), &mut findings);
         findings.problems.iter().map(ToString::to_string).collect()
     }
 
@@ -98,6 +115,7 @@ mod tests {
             ),
             ("[server]\nbanana_split = 1", "server.banana_split (file r.toml): unknown key"),
             ("[sever]\nlisten = 1", "sever (file r.toml): unknown section; did you mean [server]?"),
+            ("[[chanels]]\npattern = 'a'", "chanels (file r.toml): unknown section; did you mean [[channels]]?"),
             ("listen = 1", "listen (file r.toml): unknown section"),
             ("server = 1", "server (file r.toml): expected a section, [server]"),
         ] {
@@ -131,7 +149,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_a_problem() {
         let mut findings = Findings::default();
-        assert!(read(Path::new("/nonexistent/r.toml"), &mut findings).is_empty());
+        assert!(read(Path::new("/nonexistent/r.toml"), &mut findings).settings.is_empty());
         let line = findings.problems[0].to_string();
         assert!(line.starts_with("file /nonexistent/r.toml: cannot be read: "), "{line}");
     }

@@ -8,6 +8,7 @@
 //! warnings, `print`, `Debug`) contains a secret.
 
 mod address;
+mod channels;
 mod check;
 mod duration;
 mod environment;
@@ -24,6 +25,7 @@ mod settle;
 
 use std::ffi::OsString;
 
+pub use channels::ChannelRule;
 pub use finding::Finding;
 pub use flags::Flags;
 pub use key::Key;
@@ -66,11 +68,14 @@ where
     V: Into<OsString>,
 {
     let mut findings = finding::Findings::default();
-    let mut settings = flags.config.as_deref().map(|path| file::read(path, &mut findings)).unwrap_or_default();
+    let file = flags.config.as_deref().map(|path| file::read(path, &mut findings)).unwrap_or_default();
+    let mut settings = file.settings;
     settings.extend(environment::read(environment, &mut findings));
     settings.extend(flags.settings());
 
-    let (config, sources) = settle::settle(settings, &mut findings);
+    let (mut config, mut sources) = settle::settle(settings, &mut findings);
+    config.channels = file.channels;
+    sources.channels = flags.config.clone().map(Source::File).unwrap_or_default();
     check::check(&config, &sources, &mut findings);
 
     match findings.problems.is_empty() {

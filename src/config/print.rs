@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::settle::Source;
-use super::{Key, Loaded};
+use super::{Key, Loaded, channels};
 
 pub fn print(loaded: &Loaded) -> String {
     // A `Secret` serialises as a mask, so not even a mistake below could print one.
@@ -24,6 +24,14 @@ pub fn print(loaded: &Loaded) -> String {
         }
         let value = values.get(key.section).and_then(|section| section.get(key.name));
         let _ = writeln!(text, "{}", line(key, value, loaded.sources.of(key)));
+    }
+    let Loaded { config, sources, .. } = loaded;
+    if config.channels.is_empty() {
+        text.push_str("\n# [[channels]] is not set\n");
+    }
+    for rule in &config.channels {
+        let keys = toml::Table::try_from(rule).unwrap_or_default();
+        let _ = write!(text, "\n[[{}]] # {}\n{keys}", channels::LIST, comment(&sources.channels));
     }
     text
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ws::handshake::ForwardedHeader;
 
-use super::{Pin, RedisUrl, Secret, address, duration};
+use super::{ChannelRule, Pin, RedisUrl, Secret, address, duration};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +24,9 @@ pub struct Config {
     pub redis: Redis,
     pub log: Log,
     pub debug: Debug,
+    /// What holds for the channels of a pattern. A list and therefore not a key: read by `channels`, from a file alone.
+    #[serde(skip)]
+    pub channels: Vec<ChannelRule>,
     /// True exactly when tokens are signed with `DEVELOPMENT_SECRET`, because no source sets `auth.secret` (or one
     /// sets it to that very text). Then every port is on loopback. Not a key: it follows from the others.
     #[serde(skip)]

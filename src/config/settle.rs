@@ -26,8 +26,9 @@ pub struct Setting {
 }
 
 /// What gave a key its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Source {
+    #[default]
     Default,
     /// A default that only holds in development mode.
     Development,
@@ -54,15 +55,19 @@ impl fmt::Display for Source {
 
 /// The source of every key that is not a plain default.
 #[derive(Debug, Clone, Default)]
-pub struct Sources(BTreeMap<Key, Source>);
+pub struct Sources {
+    keys: BTreeMap<Key, Source>,
+    /// Of the list `[[channels]]`, which is no key.
+    pub channels: Source,
+}
 
 impl Sources {
     pub fn of(&self, key: Key) -> &Source {
-        self.0.get(&key).unwrap_or(&Source::Default)
+        self.keys.get(&key).unwrap_or(&Source::Default)
     }
 
     fn has(&self, key: Key) -> bool {
-        self.0.contains_key(&key)
+        self.keys.contains_key(&key)
     }
 }
 
@@ -83,7 +88,7 @@ pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Sourc
         match Config::deserialize(alone(key, value.clone())) {
             Ok(_) => {
                 accepted.entry(key.section).or_default().insert(key.name.to_owned(), value);
-                sources.0.insert(key, source);
+                sources.keys.insert(key, source);
             }
             Err(error) => findings.problem_at(key, &source, error.message()),
         }
@@ -147,22 +152,22 @@ fn move_from_redis_url(config: &mut Config, sources: &mut Sources) {
     let source = sources.of(Key::of("redis", "url")).clone();
     if let (Some(password), false) = (password, sources.has(Key::of("redis", "password"))) {
         config.redis.password = Some(password);
-        sources.0.insert(Key::of("redis", "password"), source.clone());
+        sources.keys.insert(Key::of("redis", "password"), source.clone());
     }
     if let (Some(database), false) = (database, sources.has(Key::of("redis", "database"))) {
         config.redis.database = database;
-        sources.0.insert(Key::of("redis", "database"), source);
+        sources.keys.insert(Key::of("redis", "database"), source);
     }
 }
 
 fn fill_in(config: &mut Config, sources: &mut Sources) {
     if config.auth.secret.is_none() {
         config.auth.secret = Some(Secret::new(DEVELOPMENT_SECRET));
-        sources.0.insert(SECRET, Source::Development);
+        sources.keys.insert(SECRET, Source::Development);
     }
     if config.server.id.is_empty() {
         // The seed of the standard hash map comes from the system, which is random enough to tell nodes apart.
         config.server.id = format!("{:08x}", RandomState::new().hash_one("server.id") as u32);
-        sources.0.insert(Key::of("server", "id"), Source::Random);
+        sources.keys.insert(Key::of("server", "id"), Source::Random);
     }
 }

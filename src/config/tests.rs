@@ -376,11 +376,14 @@ fn no_output_shows_a_secret() {
 #[test]
 fn what_is_printed_reads_back_as_the_same_configuration() {
     let environment = [("RINGWAY_AUTH_SECRET", SECRET), ("PORT", "5004"), ("REDIS_URL", "redis://u:pw@h:1/4")];
-    let file = "[server]\nid = 'node-1'\npath = \"/a'b\"\n[auth]\naudience = ['x\"y', 'z']\n[limits]\nmessages_window = '1500ms'";
+    let file = "[server]\nid = 'node-1'\npath = \"/a'b\"\n[auth]\naudience = ['x\"y', 'z']\n[limits]\nmessages_window = '1500ms'\n\
+                [[channels]]\npattern = \"ven'dor:*\"\nbatch_delay = '20ms'\n[[channels]]\npattern = 'x\"y'";
     let first = from_all(Some(file), &environment, Flags::default()).expect("valid");
     let printed = print(&first);
     let again = from_all(Some(&printed), &[("JWT_SECRET", SECRET), ("REDIS_PASSWORD", "pw")], Flags::default());
     assert_eq!(again.expect(&printed).config, first.config);
+    assert_eq!(first.config.channels.len(), 2);
+    assert!(printed.contains("\n[[channels]] # file "), "{printed}");
 
     let without_secrets = from_file(&printed).expect_err("the secret is not in the text");
     assert!(without_secrets[0].starts_with("server.listen"), "{without_secrets:?}");

@@ -189,13 +189,13 @@ fn client(settings: &Redis, url: &RedisUrl) -> RedisResult<Client> {
 mod tests {
     use super::*;
     use crate::bus::{Command, LaneEnd, Posted};
-    use crate::channel::Interest;
+    use crate::channel::{Interest, Policies};
     use crate::config::Secret;
 
     fn desk(interested_in: &str) -> (Desk, LaneEnd) {
         let interest = Arc::new(Interest::default());
         interest.add(interest.hash(interested_in), 0);
-        let (bus, mut ends) = Bus::open(1, interest, Duration::ZERO).expect("a lane");
+        let (bus, mut ends) = Bus::open(1, interest, Policies::default(), Duration::ZERO).expect("a lane");
         let status = Arc::new(SourceStatus::new("redis"));
         (Desk { prefix: "ws:".into(), bus, status }, ends.remove(0))
     }

@@ -171,9 +171,11 @@ impl<I: Io> Floor<I> {
         self.disconnects.push_back(Disconnect { channel, code, closed: 0, answer });
     }
 
-    /// Begins to close everybody over this time. The shard is done when the last one is gone.
+    /// Begins to close everybody over this time, the first one when all has been brought to its recipients that was taken from
+    /// the lane before. The shard is done when the last one is gone.
     pub(super) fn start_draining(&mut self, over: Duration) {
         if self.drain.is_none() {
+            self.fan_outs.owe_all();
             self.drain = Some(Drain { until: self.room.now.tick() + ticks(over), next: 0, due: 0 });
             self.go_on_draining();
             self.keep_ticking();
@@ -198,6 +200,9 @@ impl<I: Io> Floor<I> {
         let worked = self.is_closing();
         self.go_on_disconnecting();
         let Some(Drain { next, due, .. }) = self.drain else { return worked };
+        if self.fan_outs.is_owing() {
+            return worked;
+        }
         let end = due.min(next + CLOSINGS_PER_TURN as Slot);
         for slot in next..end {
             if self.wire.connections.get(slot as usize).is_some_and(|c| c.is_alive()) {

@@ -196,15 +196,18 @@ impl<I: Io> Floor<I> {
         self.resume_reading(slot);
     }
 
-    /// Takes a publication: a few members get it in this turn, many as one fan-out.
-    pub(super) fn publish(&mut self, publication: Publication) {
+    /// Takes a publication: a few members get it in this turn, many as one fan-out, and those of a channel with a delay later.
+    pub(super) fn publish(&mut self, mut publication: Publication) {
         self.room.counters.publications.add(1);
+        if self.is_draining() {
+            publication.batch_delay_us = 0;
+        }
         let Channel { name, hash } = &publication.channel;
         let is_small = &**name != name::ALL && self.room.table.members(*hash, name).len() <= SMALL_CHANNEL;
-        if is_small && !self.fan_outs.has(&publication.channel) {
+        if publication.batch_delay_us == 0 && is_small && !self.fan_outs.has(&publication.channel) {
             self.publish_at_once(publication);
         } else {
-            self.fan_outs.gather(publication);
+            self.fan_outs.gather(publication, self.room.now.us);
         }
     }
 
@@ -214,7 +217,7 @@ impl<I: Io> Floor<I> {
     }
 
     fn publish_at_once(&mut self, publication: Publication) {
-        let Publication { channel, frame, filter, answer } = publication;
+        let Publication { channel, frame, filter, answer, .. } = publication;
         let frame = Frame::local(frame.bytes, frame.arrived_us);
         let Self { wire, room, .. } = self;
         let mut recipients = 0;
@@ -230,9 +233,11 @@ impl<I: Io> Floor<I> {
         }
     }
 
-    /// Goes on with the fan-outs, each in its turn, as long as there is room under the cork. False when nothing is under way.
+    /// Goes on with the fan-outs, each in its turn, as long as there is room under the cork. False when none has
+    /// anything to do now.
     pub(super) fn fan_out(&mut self) -> bool {
-        let worked = !self.fan_outs.is_empty();
+        self.fan_outs.start_due(self.room.now.us);
+        let worked = !self.fan_outs.is_idle();
         while self.wire.cork.bulk() < BULK_MAX && self.wire.cork.frames() < FRAMES_MAX {
             let Some(id) = self.fan_outs.next() else { break };
             if !self.go_on_with(id) {

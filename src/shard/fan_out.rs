@@ -4,9 +4,18 @@
 //! to the members some hundreds at a time, so that no channel holds up its shard. What gathered while the members were being
 //! visited goes to them next, joined into one run of bytes: the more there is to send, the fewer sends a message costs.
 //!
+//! A channel may have a delay: then the first publication opens a fan-out that waits, and others gather behind it until its time
+//! has come or there are enough of them. What gathers while a batch is under way does not wait again.
+//!
+//! ```text
+//!  publication ──► without a delay ──────────────────────────────► in order ──► batch under way ──► gone
+//!             └──► with one: waits ──► due, enough gathered,  ──────┘  ▲               │
+//!                                     no more room, drain              └── gathered ◄──┘
+//! ```
+//!
 //! Invariant: of a channel one batch at a time is under way, so the members get everything in the order of its publication.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use hashbrown::HashTable;
 use slab::Slab;
@@ -35,14 +44,23 @@ pub struct FanOuts {
     fan_outs: Slab<FanOut>,
     /// Each once, in the order in which they go on.
     order: VecDeque<FanOutId>,
+    /// Those that wait, by their time; they are not in `order`.
+    waiting: BTreeSet<(u64, FanOutId)>,
     gathered: usize,
     gathered_bytes: usize,
+    /// What all of them owe.
+    owed: usize,
 }
 
 struct FanOut {
     channel: Channel,
     gathered: VecDeque<Publication>,
+    gathered_bytes: usize,
     batch: Option<Batch>,
+    /// Exactly while it waits.
+    due_us: Option<u64>,
+    /// Publications, the oldest it has, that are to reach their recipients before these are closed.
+    owed: usize,
 }
 
 /// What the members of a channel are getting now.
@@ -63,9 +81,19 @@ pub enum Reach {
 }
 
 impl FanOuts {
-    /// Nothing is under way.
-    pub fn is_empty(&self) -> bool {
-        self.fan_outs.is_empty()
+    /// Nothing has anything to do now; some may wait.
+    pub fn is_idle(&self) -> bool {
+        self.order.is_empty() && (self.waiting.is_empty() || self.has_room())
+    }
+
+    /// Something is left of what [`FanOuts::owe_all`] found.
+    pub fn is_owing(&self) -> bool {
+        self.owed > 0
+    }
+
+    /// When the first of those is due that wait.
+    pub fn next_due_us(&self) -> Option<u64> {
+        self.waiting.first().map(|(due_us, _)| *due_us)
     }
 
     /// Whether more may gather.
@@ -73,21 +101,52 @@ impl FanOuts {
         self.gathered < GATHERED_MAX && self.gathered_bytes < GATHERED_BYTES_MAX
     }
 
-    /// Whether a fan-out of this channel is under way, which nothing may overtake.
+    /// Whether there is a fan-out of this channel, which nothing may overtake.
     pub fn has(&self, channel: &Channel) -> bool {
         !self.fan_outs.is_empty() && self.find(channel).is_some()
     }
 
     /// Takes a publication, which goes behind what has gathered for its channel.
-    pub fn gather(&mut self, publication: Publication) {
+    pub fn gather(&mut self, publication: Publication, now_us: u64) {
+        let bytes = publication.frame.bytes.len();
         self.gathered += 1;
-        self.gathered_bytes += publication.frame.bytes.len();
-        let id = self.find(&publication.channel).unwrap_or_else(|| self.open(publication.channel.clone()));
-        self.fan_outs[id].gathered.push_back(publication);
+        self.gathered_bytes += bytes;
+        let id = self.find(&publication.channel).unwrap_or_else(|| self.open(&publication, now_us));
+        let fan_out = &mut self.fan_outs[id];
+        fan_out.gathered.push_back(publication);
+        fan_out.gathered_bytes += bytes;
+        if fan_out.gathered_bytes > BATCH_BYTES_MAX {
+            self.start(id);
+        }
     }
 
-    /// The fan-out whose turn it is, to be given back with [`FanOuts::put_back`].
+    /// Those whose time has come wait no longer.
+    pub fn start_due(&mut self, now_us: u64) {
+        while let Some(&(due_us, id)) = self.waiting.first()
+            && due_us <= now_us
+        {
+            self.start(id);
+        }
+    }
+
+    /// Nobody waits any longer, and everything there is now is owed to its recipients until it has been brought to them.
+    pub fn owe_all(&mut self) {
+        self.start_due(u64::MAX);
+        for (_, fan_out) in &mut self.fan_outs {
+            fan_out.owed = fan_out.gathered.len() + fan_out.batch.as_ref().map_or(0, |batch| batch.frame.frames());
+            self.owed += fan_out.owed;
+        }
+    }
+
+    /// The fan-out whose turn it is, to be given back with [`FanOuts::put_back`]. When there is no room for more, one that
+    /// waits makes some: the lane must not stand still until it is due.
     pub fn next(&mut self) -> Option<FanOutId> {
+        if self.order.is_empty()
+            && !self.has_room()
+            && let Some(&(_, id)) = self.waiting.first()
+        {
+            self.start(id);
+        }
         self.order.pop_front()
     }
 
@@ -117,12 +176,17 @@ impl FanOuts {
         }
         self.gathered -= frames.len();
         self.gathered_bytes -= bytes;
+        fan_out.gathered_bytes -= bytes;
         fan_out.batch = Some(Batch { frame: Run::join(&frames), reach, filter, recipients: 0, answers });
     }
 
     /// The batch has been brought to everybody: tells those who asked.
     pub fn finish(&mut self, id: FanOutId) {
-        if let Some(Batch { answers, recipients, .. }) = self.fan_outs[id].batch.take() {
+        let fan_out = &mut self.fan_outs[id];
+        if let Some(Batch { frame, answers, recipients, .. }) = fan_out.batch.take() {
+            let settled = fan_out.owed.min(frame.frames());
+            fan_out.owed -= settled;
+            self.owed -= settled;
             answers.iter().for_each(|answer| answer(recipients));
         }
     }
@@ -147,12 +211,115 @@ impl FanOuts {
         self.index.find(channel.hash, |id| self.fan_outs[*id].channel.name == channel.name).copied()
     }
 
-    fn open(&mut self, channel: Channel) -> FanOutId {
+    /// A fan-out for a first publication, which waits when that has a delay.
+    fn open(&mut self, first: &Publication, now_us: u64) -> FanOutId {
+        let (channel, delay_us) = (first.channel.clone(), u64::from(first.batch_delay_us));
         let hash = channel.hash;
-        let id = self.fan_outs.insert(FanOut { channel, gathered: VecDeque::new(), batch: None });
+        let due_us = (delay_us > 0).then_some(now_us + delay_us);
+        let gathered = VecDeque::new();
+        let id = self.fan_outs.insert(FanOut { channel, gathered, gathered_bytes: 0, batch: None, due_us, owed: 0 });
         let fan_outs = &self.fan_outs;
         self.index.insert_unique(hash, id, |id| fan_outs[*id].channel.hash);
-        self.order.push_back(id);
+        match due_us {
+            Some(due_us) => _ = self.waiting.insert((due_us, id)),
+            None => self.order.push_back(id),
+        }
         id
+    }
+
+    /// Puts a fan-out that waits into the order.
+    fn start(&mut self, id: FanOutId) {
+        if let Some(due_us) = self.fan_outs[id].due_us.take() {
+            self.waiting.remove(&(due_us, id));
+            self.order.push_back(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    const DELAY_US: u32 = 20_000;
+
+    fn publication(channel: u64, bytes: usize, batch_delay_us: u32) -> Publication {
+        Publication {
+            channel: Channel { name: channel.to_string().into(), hash: channel },
+            frame: Frame { bytes: Bytes::from(vec![0; bytes]), arrived_us: 0 },
+            filter: None,
+            answer: None,
+            batch_delay_us,
+        }
+    }
+
+    /// Brings a batch to nobody. Says how many publications it had.
+    fn serve(fan_outs: &mut FanOuts) -> Option<usize> {
+        let id = fan_outs.next()?;
+        fan_outs.begin(id, Reach::Members(None));
+        let frames = fan_outs.batch(id).as_ref().map(|batch| batch.frame.frames());
+        fan_outs.finish(id);
+        fan_outs.put_back(id);
+        frames
+    }
+
+    #[test]
+    fn what_gathers_while_a_batch_is_under_way_does_not_wait_again() {
+        let mut fan_outs = FanOuts::default();
+        fan_outs.gather(publication(1, 10, DELAY_US), 1000);
+        fan_outs.start_due(20_999);
+        assert!(fan_outs.is_idle() && fan_outs.next_due_us() == Some(21_000));
+        fan_outs.start_due(21_000);
+        let id = fan_outs.next().unwrap();
+        fan_outs.begin(id, Reach::Members(None));
+        fan_outs.gather(publication(1, 10, DELAY_US), 21_000);
+        fan_outs.gather(publication(1, 10, DELAY_US), 21_000);
+        fan_outs.finish(id);
+        assert!(fan_outs.put_back(id) && !fan_outs.is_idle());
+        assert_eq!(serve(&mut fan_outs), Some(2));
+        assert!(fan_outs.is_idle() && fan_outs.next().is_none());
+        assert!(!fan_outs.has(&publication(1, 0, 0).channel));
+    }
+
+    #[test]
+    fn what_waits_makes_room_before_its_time_and_no_more_than_is_needed() {
+        let mut fan_outs = FanOuts::default();
+        for n in 0..GATHERED_MAX {
+            assert!(fan_outs.has_room() && fan_outs.is_idle());
+            fan_outs.gather(publication(n as u64, 10, DELAY_US), n as u64);
+        }
+        assert!(!fan_outs.has_room() && !fan_outs.is_idle(), "a full shard does not wait for the clock");
+        assert_eq!(serve(&mut fan_outs), Some(1));
+        assert!(fan_outs.has_room() && fan_outs.is_idle() && fan_outs.next().is_none());
+        assert_eq!(fan_outs.next_due_us(), Some(1 + u64::from(DELAY_US)), "the oldest went");
+    }
+
+    #[test]
+    fn what_is_owed_is_what_was_there() {
+        let mut fan_outs = FanOuts::default();
+        (0..3).for_each(|_| fan_outs.gather(publication(1, 10_000, 0), 0));
+        fan_outs.gather(publication(2, 10, DELAY_US), 0);
+        // One of three is under way.
+        let id = fan_outs.next().unwrap();
+        fan_outs.begin(id, Reach::Members(None));
+        fan_outs.owe_all();
+        assert_eq!((fan_outs.owed, fan_outs.next_due_us()), (4, None));
+        fan_outs.finish(id);
+        fan_outs.put_back(id);
+        // What comes later joins them, and is not owed.
+        fan_outs.gather(publication(2, 10, 0), 0);
+        assert_eq!((serve(&mut fan_outs), fan_outs.owed), (Some(2), 2));
+        for channel in 3.. {
+            fan_outs.gather(publication(channel, 10, 0), 0);
+            fan_outs.gather(publication(1, 10, 0), 0);
+            if !fan_outs.is_owing() {
+                break;
+            }
+            assert!(serve(&mut fan_outs).is_some() && channel < 20);
+        }
+        assert!(!fan_outs.is_idle(), "nobody waits for the others");
+        while serve(&mut fan_outs).is_some() {}
+        assert!(fan_outs.is_idle() && fan_outs.has_room());
+        assert_eq!((fan_outs.gathered, fan_outs.gathered_bytes, fan_outs.owed), (0, 0, 0));
     }
 }

@@ -72,6 +72,8 @@ pub struct Floor<I: Io> {
     ticking: bool,
     /// When it should come.
     tick_due: u32,
+    /// An alarm is on its way.
+    is_alarm_set: bool,
     /// Questions under way.
     pub(super) inspections: Inspections,
     beat: Option<Beat>,
@@ -121,6 +123,7 @@ impl<I: Io> Floor<I> {
             generation: 0,
             ticking: false,
             tick_due: 0,
+            is_alarm_set: false,
             inspections: Inspections::default(),
             beat: None,
             since_arrival: Stopwatch::start(),
@@ -139,7 +142,7 @@ impl<I: Io> Floor<I> {
 
     /// Drained and empty: the shard may end.
     pub fn is_done(&self) -> bool {
-        self.is_draining() && self.wire.connections.is_empty()
+        self.is_draining() && self.wire.connections.is_empty() && !self.fan_outs.is_owing()
     }
 
     /// For what is timed around the floor.
@@ -216,6 +219,7 @@ impl<I: Io> Floor<I> {
             self.show();
         }
         worked |= self.flush_all(start_us + SENDS_UNTIL_US);
+        self.set_alarm();
         self.enter();
         worked || self.has_work()
     }
@@ -258,7 +262,7 @@ impl<I: Io> Floor<I> {
 
     /// Whether the next turn has something to do, without a look at the lane.
     fn has_work(&mut self) -> bool {
-        let waiting = !self.wire.cork.is_empty() || !self.fan_outs.is_empty() || !self.expired.is_empty();
+        let waiting = !self.wire.cork.is_empty() || !self.fan_outs.is_idle() || !self.expired.is_empty();
         waiting || !self.inspections.is_empty() || self.is_closing() || self.wire.io.has_queued()
     }
 
@@ -278,8 +282,8 @@ impl<I: Io> Floor<I> {
             Event::Ended { slot } => self.vanished(slot),
             Event::Closed { slot } => self.free(slot),
             Event::Tick => self.tick(),
-            // The turn that it begins does what is due.
-            Event::Alarm => {}
+            // What is due begins with the fan-outs of this turn.
+            Event::Alarm => self.is_alarm_set = false,
         }
     }
 
@@ -370,6 +374,18 @@ impl<I: Io> Floor<I> {
             self.ticking = true;
             self.tick_due = self.room.now.tick() + 1;
             self.wire.io.tick(TICK_MS);
+        }
+    }
+
+    /// Wakes the shard when the next of those fan-outs is due that wait. Not later than after the shortest delay there is: then
+    /// nothing that comes meanwhile is due earlier, and one alarm at a time is enough.
+    fn set_alarm(&mut self) {
+        if !self.is_alarm_set
+            && let Some(due_us) = self.fan_outs.next_due_us()
+        {
+            self.is_alarm_set = true;
+            let us = due_us.saturating_sub(self.wire.io.now_us());
+            self.wire.io.alarm(us.min(self.room.rules.batch_delay_min_us.into()));
         }
     }
 

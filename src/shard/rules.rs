@@ -48,6 +48,9 @@ pub struct Rules {
     pub close_deadline_ticks: u32,
     pub expiry_warning_s: u64,
 
+    /// The shortest time for which publications may be told to gather; `u32::MAX`: none is.
+    pub batch_delay_min_us: u32,
+
     pub lobby: LobbyRules,
 }
 

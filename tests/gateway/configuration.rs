@@ -28,6 +28,9 @@ fn a_bad_value_or_an_unknown_key_is_named() {
         (Config::new().set("redis.url", "http://127.0.0.1"), "url"),
         (Config::new().set("log.level", "loud"), "level"),
         (Config::new().set("log.format", "xml"), "format"),
+        (Config::new().channel("vendor:*", "2s"), "channels[0].batch_delay"),
+        (Config::new().channel("vendor:*", "20ms").channel("", "20ms"), "channels[1].pattern"),
+        (Config::new().set("channels.pattern", "vendor:*"), "[[channels]]"),
     ];
     for (config, key) in bad {
         for subcommand in [&["serve"][..], &["check-config"]] {

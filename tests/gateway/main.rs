@@ -7,6 +7,7 @@ mod support;
 
 mod admin_port;
 mod auth_message;
+mod batch_delay;
 mod configuration;
 mod dashboard;
 mod development_mode;

@@ -48,6 +48,16 @@ impl Config {
         self.set(path, values.iter().map(|value| Value::from(*value)).collect::<Vec<_>>())
     }
 
+    /// Adds an entry to `[[channels]]`.
+    #[must_use]
+    pub fn channel(mut self, pattern: &str, batch_delay: &str) -> Config {
+        let rule =
+            [("pattern", pattern), ("batch_delay", batch_delay)].map(|(key, text)| (key.to_owned(), text.into()));
+        let rules = self.sections.entry("channels").or_insert_with(|| Value::Array(vec![]));
+        rules.as_array_mut().expect("a list").push(Value::Table(Table::from_iter(rule)));
+        self
+    }
+
     /// The token that the admin port will ask for.
     pub fn admin_token(&self) -> Option<String> {
         Some(self.sections.get("admin")?.get("token")?.as_str()?.to_owned())

@@ -5,6 +5,7 @@
 
 mod arriving;
 mod authenticating;
+mod batching;
 mod beating;
 mod chaos;
 mod client;
@@ -28,7 +29,7 @@ use bytes::Bytes;
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
 use crate::bus::{Answer, Channel, Command, Filter, Lane, Posted, Publication};
-use crate::channel::{Interest, Table};
+use crate::channel::{Interest, Policies, Table};
 use crate::metrics::{Counters, Latency, Timed};
 use crate::ws::frame::encode_text;
 
@@ -62,6 +63,7 @@ struct Shard {
     floor: Floor<Memory>,
     lane: Lane,
     interest: Arc<Interest>,
+    policies: Policies,
     clock: Clock,
 }
 
@@ -100,7 +102,7 @@ impl Shard {
         };
         let (lane, commands) = Lane::new(Arc::default()).unwrap();
         let floor = Floor::new(Memory::new(seed, clock.clone()), capacity, room, commands);
-        Self { floor, lane, interest, clock }
+        Self { floor, lane, interest, policies: Policies::default(), clock }
     }
 
     /// Lets the floor work until nothing more happens at this moment.
@@ -183,8 +185,18 @@ impl Shard {
     }
 
     fn post_frame(&mut self, channel: &str, frame: Frame) {
-        let channel = Channel { name: channel.into(), hash: self.interest.hash(channel) };
-        self.command(Command::Publish(Publication { channel, frame, filter: None, answer: None }));
+        self.command(Command::Publish(Publication { frame, ..self.publication(channel, Bytes::new()) }));
+    }
+
+    /// A publication as the bus would make it.
+    fn publication(&self, channel: &str, bytes: Bytes) -> Publication {
+        Publication {
+            channel: Channel { name: channel.into(), hash: self.interest.hash(channel) },
+            frame: Frame { bytes, arrived_us: self.clock.now().us },
+            filter: None,
+            answer: None,
+            batch_delay_us: self.policies.of(channel).batch_delay_us,
+        }
     }
 
     /// Frames that have left, as the histogram counts them.
@@ -194,12 +206,9 @@ impl Shard {
 
     fn publish_to(&mut self, channel: &str, bytes: Bytes, filter: Option<Filter>) -> usize {
         let (answer, reached) = counted();
-        self.command(Command::Publish(Publication {
-            channel: Channel { name: channel.into(), hash: self.interest.hash(channel) },
-            frame: Frame { bytes, arrived_us: self.clock.now().us },
-            filter: filter.map(Arc::new),
-            answer: Some(answer),
-        }));
+        let publication = self.publication(channel, bytes);
+        let filter = filter.map(Arc::new);
+        self.command(Command::Publish(Publication { filter, answer: Some(answer), ..publication }));
         self.settle();
         reached.load(Ordering::Relaxed)
     }
@@ -271,6 +280,7 @@ fn rules() -> Rules {
         auth_deadline_ticks: 100,
         close_deadline_ticks: 50,
         expiry_warning_s: 30,
+        batch_delay_min_us: u32::MAX,
         lobby: LobbyRules::default(),
     }
 }

@@ -123,7 +123,7 @@ fn who_stays_gets_a_fan_out_once_whoever_comes_and_goes_meanwhile() {
             assert!(vanished || count("second") == 1, "client {n} missed one to all");
             assert!(left || vanished || count("first") == 1, "client {n} missed one of its channel");
         }
-        assert!(shard.floor.fan_outs.is_empty());
+        assert!(shard.floor.fan_outs.is_idle());
     }
 }
 
