@@ -65,7 +65,7 @@ fn one_address_has_only_its_share_of_the_places() {
 
 #[test]
 fn silence_ends_sooner_than_slowness() {
-    let gateway = Gateway::start(patient().set("limits.first_byte_deadline", "200ms"));
+    let gateway = Gateway::start(patient().set("limits.first_byte_deadline", "1s"));
     let (mut silent, mut slow) = (crowd(&gateway, 1, b""), crowd(&gateway, 1, b"GET"));
     http::read_response(&mut silent[0]).expect("it is told why").assert_refusal("silent", 408);
     let rest = http::upgrade_request("/ws", &[]);

@@ -1,10 +1,11 @@
 //! What every integration test stands on: the real binary, a private Redis, and clients of three kinds.
 //!
-//! Owned by the tests alone. The invariant: whatever is started here listens on a free port of 127.0.0.1, is stopped
+//! Owned by the tests, and used by the benchmark of kernel memory. The invariant: whatever is started here listens on a free port of 127.0.0.1, is stopped
 //! by its pid when its value is dropped, and nothing waits without a condition and a deadline.
 //!
 //! `gateway` starts the binary, `redis` a Redis; `client` is tungstenite, `crowd` many of those at once, `raw` writes
-//! bytes that no library would; `frozen` is a thread that stands still; `browser` is Chromium; `admin` asks the admin port, `wire` and `prometheus` read what is answered.
+//! bytes that no library would, `non_readers` are clients that read nothing; `frozen` is a thread that stands still;
+//! `browser` is Chromium; `admin` asks the admin port, `wire` and `prometheus` read what is answered.
 
 pub mod admin;
 pub mod browser;
@@ -14,6 +15,7 @@ pub mod crowd;
 pub mod frozen;
 pub mod gateway;
 pub mod http;
+pub mod non_readers;
 pub mod ports;
 pub mod process;
 pub mod prometheus;
