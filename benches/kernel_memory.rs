@@ -1,6 +1,7 @@
 //! What the kernel keeps for clients that read nothing, by `server.unsent_bytes`: `cargo bench --bench kernel_memory`.
 //!
-//! It measures the whole host: run it in a network namespace of its own or with nothing else going on, and `ulimit -n 20000`.
+//! It measures the whole host: run it in a network namespace of its own, or with nothing else going on. It needs
+//! `ulimit -n 20000`.
 
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests need more of it")]

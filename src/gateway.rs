@@ -96,8 +96,8 @@ pub fn serve(config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for a signal, then for `end`. A second signal calls `leave` and ends the process, whatever `end` waits for: it has
-/// a thread of its own.
+/// Waits for a signal, then for `end`. A second signal calls `leave` and ends the process, whatever `end` waits
+/// for: it has a thread of its own.
 fn wait_and(end: impl FnOnce() -> bool + Send + 'static, leave: impl Fn()) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,8 +1,9 @@
 //! The public port: bound once per shard, and given back when the process ends, by whatever way.
 //!
-//! Called by [`crate::gateway`] alone. A shard's accept holds its listener inside the shard's ring, and the kernel takes rings
-//! apart some milliseconds after the process is gone. Until then a listening socket would keep the port from the next gateway,
-//! so [`Listeners`] ends the listening itself; what is killed cannot, so [`Listeners::bind`] tries again for a moment.
+//! Called by [`crate::gateway`] alone. A shard's accept holds its listener inside the shard's ring, and the kernel
+//! takes rings apart some milliseconds after the process is gone. Until then a listening socket would keep the
+//! port from the next gateway, so [`Listeners`] ends the listening itself; what is killed cannot, so
+//! [`Listeners::bind`] tries again for a moment.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -23,7 +24,8 @@ pub struct Inherited {
     pub backlog: u32,
     /// Bytes that the kernel takes for a connection beyond what is on its way; 0: as many as it likes.
     pub unsent_bytes: u32,
-    /// How long a peer may leave what was sent to it unacknowledged, or its window closed; zero: as long as the kernel likes.
+    /// How long a peer may leave what was sent to it unacknowledged, or its window closed;
+    /// zero: as long as the kernel likes.
     pub user_timeout: Duration,
 }
 
@@ -31,7 +33,8 @@ pub struct Inherited {
 pub struct Listeners(Vec<Socket>);
 
 impl Listeners {
-    /// One listener per shard on the same address: the kernel spreads new connections over them by a hash of the addresses.
+    /// One listener per shard on the same address: the kernel spreads new connections over
+    /// them by a hash of the addresses.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Logs: lines for people or JSON for collectors, on standard error. Standard output is for what a command was asked for.
+//! Logs: lines for people or JSON for collectors, on standard error. Standard output is
+//! for what a command was asked for.
 
 use tracing_subscriber::EnvFilter;
 

@@ -1,8 +1,9 @@
 //! Which core each shard is pinned to. Decided once at start, by [`crate::gateway`].
 //!
-//! A shard on a core of its own keeps its caches. But a process that may use a part of the time of all cores (a CPU quota, as
-//! containers have it) does not own any of them: every such process on a host would choose the same ones, and wait there while
-//! others are idle. So it is left to the scheduler, unless it has been given cores (a cpuset, `taskset`).
+//! A shard on a core of its own keeps its caches. But a process that may use a part of the time of all cores
+//! (a CPU quota, as containers have it) does not own any of them: every such process on a host would choose
+//! the same ones, and wait there while others are idle. So it is left to the scheduler, unless it has been
+//! given cores (a cpuset, `taskset`).
 
 use core_affinity::CoreId;
 

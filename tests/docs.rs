@@ -1,5 +1,5 @@
-//! Keeps the documents true where that is cheap: what the code can answer stands in docs/PROTOCOL.md, its examples are what the
-//! code writes, and every relative link leads somewhere.
+//! Keeps the documents true where that is cheap: what the code can answer stands in docs/PROTOCOL.md, its examples are
+//! what the code writes, and every relative link leads somewhere.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! Bodies of requests, gathered before a handler runs: under a deadline, and all together within a bound.
 //!
-//! Called as a layer behind [`super::guard`], and only for what is posted, so nobody without the right to send has his body read.
+//! Called as a layer behind [`super::guard`], and only for what is posted, so nobody without the
+//! right to send has his body read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use super::guests::Guest;
 use super::publish::MESSAGE_BYTES_MAX;
 use super::refusal::Refusal;
 
-/// Bytes of all bodies that are under way, until they are answered: four of the largest messages, and many of the usual ones.
+/// Bytes of all bodies that are under way, until they are answered: four of the largest
+/// messages, and many of the usual ones.
 const BODIES_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 
 pub struct Bodies {
@@ -58,7 +60,8 @@ impl Bodies {
         timeout(self.deadline, self.gather(body)).await.unwrap_or(Err(Refusal::BodyTooSlow))
     }
 
-    /// A share grows with what has come and not with what was promised: who promises much and sends little holds little.
+    /// A share grows with what has come and not with what was promised: who promises much
+    /// and sends little holds little.
     async fn gather(&self, body: Body) -> Result<Gathered, Refusal> {
         let mut gathered = Gathered { bytes: Vec::new(), share: None };
         let mut chunks = body.into_data_stream();

@@ -1,7 +1,8 @@
 //! What the dashboard's curves are drawn from: a point per second, for as long as somebody looks.
 //!
-//! Asked for by [`super::dashboard`]. However many pages look, the shards are asked once a second, and every page gets the same
-//! points; with nobody looking nothing is asked. A page that is opened while another one is there has the curves at once.
+//! Asked for by [`super::dashboard`]. However many pages look, the shards are asked once a second, and every
+//! page gets the same points; with nobody looking nothing is asked. A page that is opened while another one
+//! is there has the curves at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The dashboard: one page at `/`, and the numbers that it asks for every second.
 //!
-//! The page is a file beside this one and holds everything that it needs: no build step, nothing fetched from elsewhere. It is
-//! served to everybody, as it says nothing; the numbers need the token.
+//! The page is a file beside this one and holds everything that it needs: no build step, nothing fetched from
+//! elsewhere. It is served to everybody, as it says nothing; the numbers need the token.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 //! Who may use the admin port: whoever has the token, or, without one, programs on this machine.
 //!
 //! A browser is a program on this machine too, and runs what any site gives it. So a page of another site may not post
-//! (`Origin` against `Host`), and a site whose name was pointed at this machine (DNS rebinding) gets nothing (`Host` must
-//! be an address or `localhost`). With a token neither matters: the page does not have it.
+//! (`Origin` against `Host`), and a site whose name was pointed at this machine (DNS rebinding) gets nothing (`Host`
+//! must be an address or `localhost`). With a token neither matters: the page does not have it.
 //!
-//! Probes are open: they tell nothing but counts and states, and orchestrators cannot always send headers. So is the dashboard's
-//! page, which asks for the token by itself: there is nothing in it but how it is drawn.
+//! Probes are open: they tell nothing but counts and states, and orchestrators cannot always send headers. So is the
+//! dashboard's page, which asks for the token by itself: there is nothing in it but how it is drawn.
 
 use std::hint::black_box;
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
-//! Who is connected to the port, and who has to go when it is full: of those that have never sent a request the one that has
-//! waited longest, then of those that have been served, and last of those whose body is still to come, or a few hundred slow
-//! ones would keep probes out. Nobody is cut off whose request is complete.
+//! Who is connected to the port, and who has to go when it is full: of those that have never sent a request the one
+//! that has waited longest, then of those that have been served, and last of those whose body is still to come, or a
+//! few hundred slow ones would keep probes out. Nobody is cut off whose request is complete.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

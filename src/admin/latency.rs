@@ -1,8 +1,8 @@
 //! `GET /latency` and `GET /latency.hlog`: what the shards have timed, merged, as percentiles or as the log that the tools of
 //! HdrHistogram read.
 //!
-//! With `interval=true` an answer holds what came after the previous answer of that kind. There is one such series for the
-//! whole port: whoever wants one of their own reads totals and subtracts.
+//! With `interval=true` an answer holds what came after the previous answer of that kind. There is one such series for
+//! the whole port: whoever wants one of their own reads totals and subtracts.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,15 +1,16 @@
 //! The admin port: health, statistics, metrics, and publishing over HTTP. Ordinary code on a thread and a tokio
 //! runtime of its own; nothing of it runs on a shard.
 //!
-//! [`start`] is called once, by [`crate::gateway`]. [`routes`] lists every path; the handlers live in files named by what they answer.
-//! A further page or endpoint is a further file and one line there. What a handler needs of the process is in [`Context`];
-//! what it needs of the shards it reads from their counters, or asks through their lanes ([`shards`]).
+//! [`start`] is called once, by [`crate::gateway`]. [`routes`] lists every path; the handlers live in files
+//! named by what they answer. A further page or endpoint is a further file and one line there. What a handler
+//! needs of the process is in [`Context`]; what it needs of the shards it reads from their counters, or asks
+//! through their lanes ([`shards`]).
 //!
-//! The port itself ([`port`]) has deadlines for everything that a client may be slow at, a limit of connections ([`guests`]) and
-//! of the bodies that arrive at once ([`bodies`]), so that a probe is answered whatever others do.
+//! The port itself ([`port`]) has deadlines for everything that a client may be slow at, a limit of connections
+//! ([`guests`]) and of the bodies that arrive at once ([`bodies`]), so that a probe is answered whatever others do.
 //!
-//! Invariant: a handler never blocks the runtime. What finds no room in a lane waits for it on a blocking thread, and answers that
-//! may be large are put together on one ([`aside`]).
+//! Invariant: a handler never blocks the runtime. What finds no room in a lane waits for it on a blocking thread, and
+//! answers that may be large are put together on one ([`aside`]).
 
 mod bodies;
 mod census;

@@ -1,7 +1,9 @@
-//! The listening half of the admin port: accepts within the limit of connections, and serves HTTP/1 with a deadline for each
-//! thing that a client may be slow at: its head, the next request, its body ([`super::bodies`]), taking its answer.
+//! The listening half of the admin port: accepts within the limit of connections, and serves HTTP/1 with a
+//! deadline for each thing that a client may be slow at: its head, the next request, its body
+//! ([`super::bodies`]), taking its answer.
 //!
-//! Descriptors for the limit are kept aside at start (`limits::handshakes_per_shard`), so the public port cannot use them up.
+//! Descriptors for the limit are kept aside at start (`limits::handshakes_per_shard`), so the
+//! public port cannot use them up.
 
 use std::io;
 use std::net::TcpListener;

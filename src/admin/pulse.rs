@@ -1,8 +1,8 @@
 //! The pulse of the shards: whether their loops come round. What `/readyz` and `/livez` say rests on it.
 //!
 //! A shard writes down when its loop last came round. One with connections does so at every tick of 100 ms, one without
-//! sleeps: so once a second everybody who has not turned for that long is woken, and a healthy shard turns at once. A shard
-//! is *stalled* since it last turned, or since it was last woken here; while it sleeps it is not.
+//! sleeps: so once a second everybody who has not turned for that long is woken, and a healthy shard turns at once. A
+//! shard is *stalled* since it last turned, or since it was last woken here; while it sleeps it is not.
 
 use std::convert::Infallible;
 use std::sync::Arc;

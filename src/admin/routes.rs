@@ -31,7 +31,8 @@ pub fn router(state: Arc<State>) -> Router {
         .with_state(state)
 }
 
-/// What is posted. Nobody's body is read anywhere else: probes are open to all, and a body would be a way to hold a place.
+/// What is posted. Nobody's body is read anywhere else: probes are open to all, and a body
+/// would be a way to hold a place.
 fn with_bodies(state: Arc<State>) -> Router<Arc<State>> {
     Router::new()
         .route("/broadcast/user/{id}", post(publish::to_user))

@@ -1,8 +1,8 @@
-//! Questions to the shards: posted through the lanes, from a blocking thread where one is full, answers gathered under a
-//! deadline.
+//! Questions to the shards: posted through the lanes, from a blocking thread where one is full,
+//! answers gathered under a deadline.
 //!
-//! Invariant: what waits for the shards is bounded, in number and in time. A shard that does not answer costs its part of
-//! the answer and never the request.
+//! Invariant: what waits for the shards is bounded, in number and in time. A shard that does not answer costs its part
+//! of the answer and never the request.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};

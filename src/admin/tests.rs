@@ -147,8 +147,8 @@ impl Answer {
     }
 }
 
-/// Shard n says that a message reached n + 1 connections, has one connection of user `u{n}`, and two channels. Before it says
-/// what it has timed it times n + 1 deliveries of 100 µs and one turn of 7 µs more.
+/// Shard n says that a message reached n + 1 connections, has one connection of user `u{n}`, and two channels. Before
+/// it says what it has timed it times n + 1 deliveries of 100 µs and one turn of 7 µs more.
 fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc::Sender<Told>) {
     counters.connections.set(shard as i64 + 1);
     counters.users.set(1);
@@ -624,8 +624,8 @@ fn from_base64(text: &str) -> Vec<u8> {
     bytes.collect()
 }
 
-/// Reads a page as the OpenMetrics specification has it: a family is described once, its samples follow and bear its name
-/// with the suffix of its type, no sample comes twice, and the page has an end.
+/// Reads a page as the OpenMetrics specification has it: a family is described once, its samples follow and bear its
+/// name with the suffix of its type, no sample comes twice, and the page has an end.
 fn parse_metrics(page: &str) -> std::collections::HashMap<String, f64> {
     let mut samples = std::collections::HashMap::new();
     let mut families = std::collections::HashSet::new();

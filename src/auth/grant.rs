@@ -49,8 +49,8 @@ impl Grants {
         Ok(Grants(joined.into_boxed_str()))
     }
 
-    /// Whether one of the entries covers `channel`. This is about names only: the implicit channels (`user:…`, `type:…`,
-    /// `all`) are never joined by `subscribe`, whatever is granted.
+    /// Whether one of the entries covers `channel`. This is about names only: the implicit channels (`user:…`,
+    /// `type:…`, `all`) are never joined by `subscribe`, whatever is granted.
     pub fn allows(&self, channel: &str) -> bool {
         !channel.is_empty() && self.0.split(SEPARATOR).any(|pattern| matches(pattern, channel))
     }

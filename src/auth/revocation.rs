@@ -1,9 +1,9 @@
-//! What is refused although its signature holds: tokens that were revoked, and users whom an operator has sent away for a
-//! time. Written by the admin port, asked by the [`super::Verifier`] for every token.
+//! What is refused although its signature holds: tokens that were revoked, and users whom an operator has sent away for
+//! a time. Written by the admin port, asked by the [`super::Verifier`] for every token.
 //!
-//! Bounded, and of this process: an entry ends by itself, nothing is written down. While there is no entry at all a check is
-//! one load; else it is a look into one or two of [`PARTS`] maps under a lock of its own, which nobody holds for longer than
-//! a walk through one part.
+//! Bounded, and of this process: an entry ends by itself, nothing is written down. While there is no entry at all a
+//! check is one load; else it is a look into one or two of [`PARTS`] maps under a lock of its own, which nobody holds
+//! for longer than a walk through one part.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -12,8 +12,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::TokenError;
 
-/// Users and tokens that can be revoked at once, at some 300 bytes each when their ids are long. As many as a service that
-/// signs off its whole day of users needs, and no memory worth naming.
+/// Users and tokens that can be revoked at once, at some 300 bytes each when their ids are long. As many as a service
+/// that signs off its whole day of users needs, and no memory worth naming.
 pub const ENTRIES_MAX: usize = 65_536;
 
 /// One part is walked through at each entry, to let go of those that have ended: some microseconds.

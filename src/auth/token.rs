@@ -1,7 +1,7 @@
 //! JSON Web Tokens in, identities out. The lobby calls it at each upgrade, the floor for each `auth` message.
 //!
-//! Invariant: nothing of a token is believed before its signature holds, and `now` comes from the caller. An error never
-//! carries a part of the token, so it can be logged and sent.
+//! Invariant: nothing of a token is believed before its signature holds, and `now` comes from the caller. An error
+//! never carries a part of the token, so it can be logged and sent.
 
 use std::{fmt, str::FromStr};
 
@@ -14,7 +14,8 @@ use super::{
     keys::{KeyError, Keys},
 };
 
-/// Longest token looked at. Well above what any issuer sends in a header, and a bound on the work a stranger can ask for.
+/// Longest token looked at. Well above what any issuer sends in a header, and a bound on
+/// the work a stranger can ask for.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// What is accepted as a token.
@@ -201,7 +202,8 @@ fn algorithm_of(header: &str) -> Result<Algorithm, TokenError> {
     Algorithm::from_str(&name).map_err(|_| TokenError::AlgorithmNotAllowed)
 }
 
-/// Base64url and JSON of one part. `wrong_shape` is the error when it is JSON and its fields are not of the right types.
+/// Base64url and JSON of one part. `wrong_shape` is the error when it is JSON and its
+/// fields are not of the right types.
 ///
 /// The library decodes the middle of three parts without looking at the others, and without another copy of the header
 /// as `decode_header` makes it. The signature is checked by `Keys`, on its own.

@@ -6,9 +6,9 @@
 //!  admin port, drain ────► commands: at most 256, 64 kept for drains ┘
 //! ```
 //!
-//! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind publications. Who posts
-//! and when is told apart by [`super::Posting`]; the shard only takes, and never waits for anybody. A lane is *stuck* from the
-//! moment that a source has waited in vain until the shard takes something again.
+//! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind publications.
+//! Who posts and when is told apart by [`super::Posting`]; the shard only takes, and never waits for anybody. A lane is
+//! *stuck* from the moment that a source has waited in vain until the shard takes something again.
 
 use std::io;
 use std::sync::Arc;
@@ -22,11 +22,13 @@ use crate::shard::bell::Bell;
 
 use super::{Command, Posted};
 
-/// Publications that may wait in one lane: some milliseconds of work for a shard, so that a burst does not hold up its source.
+/// Publications that may wait in one lane: some milliseconds of work for a shard, so that a
+/// burst does not hold up its source.
 pub(super) const PUBLICATIONS_MAX: usize = 4096;
 
-/// Bytes of their frames. Small messages reach the count first, at 16 KiB each both are reached together; so this is what
-/// large messages may hold in memory behind a shard that stands still. Lanes share the frames, so it is not this once for each.
+/// Bytes of their frames. Small messages reach the count first, at 16 KiB each both are reached together; so
+/// this is what large messages may hold in memory behind a shard that stands still. Lanes share the frames,
+/// so it is not this once for each.
 pub(super) const BYTES_MAX: usize = 64 << 20;
 
 /// Commands that may wait: the admin port has at most 64 questions under way, and asks again after three seconds.
@@ -134,8 +136,8 @@ impl Lane {
 
     /// Announces that somebody will wait for room, unless a further [`Lane::offer`] finds it.
     ///
-    /// Either that offer sees what the shard has taken away, or the shard sees this announcement: both sides first write
-    /// (`awaited` here, `bytes` there) and then read what the other one writes, sequentially consistent.
+    /// Either that offer sees what the shard has taken away, or the shard sees this announcement: both sides first
+    /// write (`awaited` here, `bytes` there) and then read what the other one writes, sequentially consistent.
     pub(super) fn await_room(&self) {
         self.state.awaited.store(true, Ordering::SeqCst);
     }

@@ -1,9 +1,10 @@
 //! Which shards have subscribers of a channel, so that a message visits only those.
 //!
 //! Shared by all shards (they write when a channel gets its first or loses its last local subscriber) and by everything
-//! that publishes (one look-up per message). A million users mean a million `user:` channels, so an entry is 12 bytes and
-//! holds no name: the key is the 64-bit hash of the name, seeded per process. Two names with one hash would at worst send a
-//! message to a shard that then finds nobody; nothing is delivered wrongly, because the shard compares names.
+//! that publishes (one look-up per message). A million users mean a million `user:` channels, so an entry is
+//! 12 bytes and holds no name: the key is the 64-bit hash of the name, seeded per process. Two names with one
+//! hash would at worst send a message to a shard that then finds nobody; nothing is delivered wrongly,
+//! because the shard compares names.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};

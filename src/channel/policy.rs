@@ -1,6 +1,7 @@
 //! How the messages of a channel are delivered, where its name matches one of the configured patterns.
 //!
-//! The bus asks once per message, whatever the number of shards and recipients. Of several patterns that match, the first holds.
+//! The bus asks once per message, whatever the number of shards and recipients. Of several
+//! patterns that match, the first holds.
 
 use crate::auth::{GrantError, Grants};
 

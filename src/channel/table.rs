@@ -1,8 +1,9 @@
 //! The subscription table of one shard: which of its connections are in which channel.
 //!
-//! Owned by the shard's floor; a member is a connection's slot. Joining and leaving are O(1): a channel knows its members, a
-//! member its channels, and each entry knows where its counterpart stands. The first two of either kind are stored in
-//! place, so that a session in its own `user:` channel and one shared channel allocates nothing but the channel's name.
+//! Owned by the shard's floor; a member is a connection's slot. Joining and leaving are O(1): a channel knows its
+//! members, a member its channels, and each entry knows where its counterpart stands. The first two of either
+//! kind are stored in place, so that a session in its own `user:` channel and one shared channel allocates
+//! nothing but the channel's name.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -45,8 +46,8 @@ pub struct Table {
     users: i64,
 }
 
-/// A walk over the members of a channel that goes on while members join and leave: who stays is visited exactly once, who
-/// joins meanwhile is not.
+/// A walk over the members of a channel that goes on while members join and leave: who stays is visited exactly
+/// once, who joins meanwhile is not.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Walk {
     channel: ChannelId,
@@ -277,8 +278,8 @@ impl Table {
         }
     }
 
-    /// Makes the member at `position` one that a walk has passed, if there is a walk, and says where it stands now. The last
-    /// member, which has been passed, may then take its place.
+    /// Makes the member at `position` one that a walk has passed, if there is a walk, and says where it stands now. The
+    /// last member, which has been passed, may then take its place.
     fn behind_the_walk(&mut self, channel: ChannelId, position: u32) -> u32 {
         if self.walks.is_empty() {
             return position;

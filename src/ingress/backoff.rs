@@ -1,7 +1,7 @@
 //! How long a source waits before it tries to reach its broker again. Sans-IO: the caller sleeps.
 //!
-//! Exponential, so that a broker that is down for long costs nothing; jittered, so that the nodes of a cluster do not all
-//! come back in the same instant.
+//! Exponential, so that a broker that is down for long costs nothing; jittered, so that the nodes of a cluster do not
+//! all come back in the same instant.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

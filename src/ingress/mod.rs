@@ -1,8 +1,8 @@
-//! Sources: brokers from which messages reach the shards. Each has a thread of its own, decodes nothing but the broker's
-//! envelope, and posts through the [`Bus`].
+//! Sources: brokers from which messages reach the shards. Each has a thread of its own, decodes nothing but the
+//! broker's envelope, and posts through the [`Bus`].
 //!
-//! [`start`] is called once, by [`crate::gateway`], when the shards run. A source that cannot reach its broker is no reason to stop:
-//! it tries again for ever, and its [`SourceStatus`] says so to `/readyz` and `/metrics`.
+//! [`start`] is called once, by [`crate::gateway`], when the shards run. A source that cannot reach its broker is no
+//! reason to stop: it tries again for ever, and its [`SourceStatus`] says so to `/readyz` and `/metrics`.
 //!
 //! What may not live here: anything that looks into a payload.
 
@@ -25,7 +25,8 @@ use crate::config::Config;
 
 pub use status::{SourceState, SourceStatus};
 
-/// How long [`Source::stop`] waits. A source that waits in a full lane for longer (`server.lane_patience`) is left behind.
+/// How long [`Source::stop`] waits. A source that waits in a full lane for longer
+/// (`server.lane_patience`) is left behind.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A running source.

@@ -1,11 +1,12 @@
-//! The Redis source: `PSUBSCRIBE {prefix}:*`, and every message goes to the channel that its name has behind the prefix.
+//! The Redis source: `PSUBSCRIBE {prefix}:*`, and every message goes to the channel that
+//! its name has behind the prefix.
 //!
-//! Started by [`super::start`]. Per message: take the prefix off, check that the payload can be a text message, publish.
-//! The payload is neither parsed nor copied on its way into the frame.
+//! Started by [`super::start`]. Per message: take the prefix off, check that the payload can be a text message,
+//! publish. The payload is neither parsed nor copied on its way into the frame.
 //!
-//! Publishing waits while a lane is full, within the bus's patience, and with it the whole thread, so that what Redis sends
-//! stays in its own buffers and the socket's. Redis gives up on a subscriber that lags too far (`client-output-buffer-limit pubsub`); that is a lost
-//! connection like any other.
+//! Publishing waits while a lane is full, within the bus's patience, and with it the whole thread, so that what Redis
+//! sends stays in its own buffers and the socket's. Redis gives up on a subscriber that lags too far
+//! (`client-output-buffer-limit pubsub`); that is a lost connection like any other.
 //!
 //! Invariant: the source is `connected` exactly while Redis has confirmed the subscription and answers.
 
@@ -125,8 +126,8 @@ async fn pass_on(mut messages: PubSubStream, desk: &Desk, heard: &Cell<bool>) ->
     Lost::Closed
 }
 
-/// Returns when Redis is silent. Messages are a sign of life too: while they wait behind a full lane, so does the answer
-/// to a PING.
+/// Returns when Redis is silent. Messages are a sign of life too: while they wait behind a full
+/// lane, so does the answer to a PING.
 async fn watch(mut sink: PubSubSink, heard: &Cell<bool>) -> Lost {
     loop {
         sleep(PULSE).await;

@@ -1,7 +1,7 @@
 //! What a source says of itself: whether it reaches its broker, and what it has passed on.
 //!
-//! Written by the source's thread alone, read by the admin port at any time. The counters are touched per message and are
-//! plain stores; the link changes seldom and is behind a lock, so that its parts always fit together.
+//! Written by the source's thread alone, read by the admin port at any time. The counters are touched per message and
+//! are plain stores; the link changes seldom and is behind a lock, so that its parts always fit together.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

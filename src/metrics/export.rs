@@ -1,7 +1,7 @@
 //! The counters as a Prometheus page (OpenMetrics text). Called by the admin port for each scrape.
 //!
-//! A scrape reads what is there at that moment; nothing is kept or computed between two of them. What is exported beside
-//! the counters comes as a further [`Collector`].
+//! A scrape reads what is there at that moment; nothing is kept or computed between two of them. What is exported
+//! beside the counters comes as a further [`Collector`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// First part of the name of every metric that is ours.
 pub const PREFIX: &str = "ringway";
 
-/// Upper bounds of the histograms' buckets in microseconds, up to ten seconds; what is longer is in the last, unbounded one.
+/// Upper bounds of the histograms' buckets in microseconds, up to ten seconds; what is longer
+/// is in the last, unbounded one.
 const BUCKETS_US: [u64; 17] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000,

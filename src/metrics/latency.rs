@@ -1,8 +1,9 @@
 //! How long things take: one set of histograms per shard, recorded by its thread alone and copied when somebody asks.
 //!
-//! The floor and its backend record; the admin port asks through the lane, merges the shards' sets and subtracts earlier ones.
-//! Recording is a plain increment: no lock, no atomic, and no allocation but where a histogram meets a value larger than any
-//! before. What is measured here decides nothing, so [`Stopwatch`] may read the clock where else `now` is an argument.
+//! The floor and its backend record; the admin port asks through the lane, merges the shards' sets and subtracts
+//! earlier ones. Recording is a plain increment: no lock, no atomic, and no allocation but where a histogram meets
+//! a value larger than any before. What is measured here decides nothing, so [`Stopwatch`] may read the clock
+//! where else `now` is an argument.
 
 use std::rc::Rc;
 
@@ -144,8 +145,8 @@ impl Deliveries {
     }
 }
 
-/// Frames that left together. Those of one fan-out arrived together too and are recorded as one: a frame costs a comparison
-/// and an increment.
+/// Frames that left together. Those of one fan-out arrived together too and are recorded as one: a frame costs
+/// a comparison and an increment.
 pub struct Departures<'a> {
     histogram: &'a mut Histogram<u64>,
     now_us: u64,

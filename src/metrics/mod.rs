@@ -1,6 +1,6 @@
-//! What is counted and timed, and how it is read. A shard writes its own [`Counters`] and nobody else does, so counting is a
-//! plain load and store; the admin port reads them from outside at any time. Its [`Latency`] it keeps to itself, and copies it
-//! for whoever asks through the lane.
+//! What is counted and timed, and how it is read. A shard writes its own [`Counters`] and nobody else does, so counting
+//! is a plain load and store; the admin port reads them from outside at any time. Its [`Latency`] it keeps to itself,
+//! and copies it for whoever asks through the lane.
 
 pub mod counters;
 pub mod export;

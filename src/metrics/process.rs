@@ -1,4 +1,5 @@
-//! What the kernel says of this process, under the names that Prometheus' own libraries use. Linux only, like the gateway.
+//! What the kernel says of this process, under the names that Prometheus' own libraries
+//! use. Linux only, like the gateway.
 //!
 //! What cannot be read is left out: a number is never made up.
 

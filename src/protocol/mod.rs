@@ -1,7 +1,7 @@
 //! The JSON messages of the wire: what clients ask (`request`) and what they are answered (`reply`).
 //!
-//! Bytes in, bytes out: no I/O, no clock, no session. Which `type` leads to what is not known here; the shard decides it
-//! from the words of a request. What backends publish never comes through here: it is delivered byte for byte.
+//! Bytes in, bytes out: no I/O, no clock, no session. Which `type` leads to what is not known here; the shard decides
+//! it from the words of a request. What backends publish never comes through here: it is delivered byte for byte.
 
 pub mod reply;
 pub mod request;

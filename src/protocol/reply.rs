@@ -1,8 +1,8 @@
 //! What Ringway itself says to a client, as JSON bytes ready for a frame. Called by the shard.
 //!
 //! Each function writes its message in one pass into one buffer. `id` is the JSON text of the request's `id`, returned
-//! as it came, after the last field beside `type`. Invariant: whatever the user ids, channels and texts are made of, the
-//! result is one valid JSON object.
+//! as it came, after the last field beside `type`. Invariant: whatever the user ids, channels and texts are made of,
+//! the result is one valid JSON object.
 
 use std::{
     fmt::Display,

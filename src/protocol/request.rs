@@ -1,9 +1,9 @@
 //! A client's message, read lazily: its `type`, its `id`, and the fields a route names. The shard parses each text
 //! message with it, once.
 //!
-//! Invariant: a `Request` borrows from a message that is one complete, valid JSON object. Values stay the text that came
-//! in, so that they can be passed on without being parsed. A field may stand in `payload` or beside `type`; the one in
-//! `payload` wins. Where an object names a field twice, the last one wins, as in the JSON of browsers.
+//! Invariant: a `Request` borrows from a message that is one complete, valid JSON object. Values stay the text that
+//! came in, so that they can be passed on without being parsed. A field may stand in `payload` or beside `type`; the
+//! one in `payload` wins. Where an object names a field twice, the last one wins, as in the JSON of browsers.
 
 use std::{borrow::Cow, fmt};
 

@@ -2,8 +2,9 @@
 //! making anything of the values. `request` calls it on what clients send.
 //!
 //! A scanner of our own, because the JSON library's lazy iterators took three times as long on messages of this size,
-//! skip nested values by recursion without a limit, and do not look at the digits of `\u` escapes. Invariant: `at` never passes the end and stays on a character boundary; what is handed out is
-//! the text of one complete value by RFC 8259. The one thing not asked for is that surrogate escapes come in pairs.
+//! skip nested values by recursion without a limit, and do not look at the digits of `\u` escapes. Invariant: `at`
+//! never passes the end and stays on a character boundary; what is handed out is the text of one complete value by RFC
+//! 8259. The one thing not asked for is that surrogate escapes come in pairs.
 
 /// Deepest nesting, the outermost value counted: a bound on the stack, far above what a message needs.
 pub(super) const DEPTH_MAX: usize = 64;
@@ -26,8 +27,8 @@ pub(super) enum Field<'a> {
     Inner(&'a str, &'a str),
 }
 
-/// Calls `each` with every field of the object that `json` consists of, and, where `look_into` says so for a name and the
-/// value is an object, with the fields of that.
+/// Calls `each` with every field of the object that `json` consists of, and, where `look_into` says so for a name and
+/// the value is an object, with the fields of that.
 pub(super) fn object<'a>(
     json: &'a str,
     look_into: impl Fn(&str) -> bool,

@@ -1,8 +1,8 @@
 //! How often each address has connected lately: the limit that is answered with 429.
 //!
-//! Shared by the lobbies of all shards and off by default. A fixed window per address (per /64 for IPv6, which one customer
-//! usually has whole), kept in a striped map that is emptied when its window ends, so its size is bounded by the connects
-//! of one window.
+//! Shared by the lobbies of all shards and off by default. A fixed window per address (per /64 for IPv6, which one
+//! customer usually has whole), kept in a striped map that is emptied when its window ends, so its size is bounded
+//! by the connects of one window.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

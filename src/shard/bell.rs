@@ -1,7 +1,7 @@
 //! What wakes a sleeping shard: one eventfd, rung by the lanes of other threads and by the floor's ring.
 //!
-//! A busy shard is never rung: the bell knows the core that the shard sleeps on exactly while the shard waits for it, and the
-//! first who finds a core there takes it away and rings.
+//! A busy shard is never rung: the bell knows the core that the shard sleeps on exactly while the shard waits for it,
+//! and the first who finds a core there takes it away and rings.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -45,8 +45,8 @@ impl Bell {
         self.0.sleeps_on.load(Ordering::Relaxed) != AWAKE
     }
 
-    /// Wakes several shards. Those that sleep on the core of the caller come last: they may take it away from the caller at
-    /// once, and all others would wait for as long as that lasts.
+    /// Wakes several shards. Those that sleep on the core of the caller come last: they may take it away from the
+    /// caller at once, and all others would wait for as long as that lasts.
     pub fn wake_all<'a>(bells: impl Iterator<Item = &'a Self> + Clone) {
         let here = sched_getcpu();
         bells.clone().filter(|bell| bell.0.sleeps_on.load(Ordering::Relaxed) != here).for_each(Self::wake);

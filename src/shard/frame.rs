@@ -1,8 +1,8 @@
 //! A frame on its way to clients: encoded once, shared by every recipient.
 //!
-//! Between shards it travels as [`Frame`], whose bytes carry one atomic count (one clone per shard visited). Inside a shard
-//! it is a [`LocalFrame`] with a plain count, which is all that a recipient costs. Frames that wait for the same recipients
-//! are joined there into one run of bytes.
+//! Between shards it travels as [`Frame`], whose bytes carry one atomic count (one clone per shard visited). Inside a
+//! shard it is a [`LocalFrame`] with a plain count, which is all that a recipient costs. Frames that wait for the same
+//! recipients are joined there into one run of bytes.
 
 use std::rc::Rc;
 

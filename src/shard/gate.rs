@@ -1,5 +1,5 @@
-//! How many clients a lobby lets in: budgets per turn of the shard's loop, so that neither a storm of connects nor one of
-//! complete requests can starve those who are connected, and a bound on the handshakes under way at once.
+//! How many clients a lobby lets in: budgets per turn of the shard's loop, so that neither a storm of connects nor one
+//! of complete requests can starve those who are connected, and a bound on the handshakes under way at once.
 //!
 //! ```text
 //!   backlog ──► accept ──► its head is awaited ──► head complete: waits for a ticket ──► answered
@@ -117,8 +117,8 @@ impl Gate {
         Pass { gate: self.clone(), stage: Cell::new(Stage::HeadAwaited(heads.enter(address, rank))) }
     }
 
-    /// Waits for this turn's or a later turn's permission to decide on a complete request. To be awaited to its end: whoever
-    /// gave up would keep those behind waiting for ever.
+    /// Waits for this turn's or a later turn's permission to decide on a complete request. To be awaited to its end:
+    /// whoever gave up would keep those behind waiting for ever.
     pub async fn admit(&self) -> Ticket<'_> {
         let mut number = None;
         poll_fn(|context| {

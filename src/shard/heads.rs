@@ -1,9 +1,9 @@
 //! The handshakes of a lobby whose request head is still awaited, and which of them goes when another client needs the
 //! place. Sans-IO; owned by the gate.
 //!
-//! Whoever cannot be let in anyway goes first, then the one that has been silent for longest, then the one that has been
-//! at its head for longest. An honest client sends its head right behind the connect, so it is gone from here before its
-//! turn comes, unless everybody is faster than it.
+//! Whoever cannot be let in anyway goes first, then the one that has been silent for longest, then the one that has
+//! been at its head for longest. An honest client sends its head right behind the connect, so it is gone from here
+//! before its turn comes, unless everybody is faster than it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! Names for one connection: by shard, slot and generation. A slot is reused, a generation is not, so an id that outlives
-//! its connection finds nobody instead of somebody else.
+//! Names for one connection: by shard, slot and generation. A slot is reused, a generation is not, so an id that
+//! outlives its connection finds nobody instead of somebody else.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -14,16 +14,16 @@ pub struct ConnectionId {
     pub generation: u32,
 }
 
-/// The id as clients and operators see it: a UUID of version 8 (RFC 9562 section 5.8) that says nothing of shard, slot or
-/// how many came before. Computed when it is shown, so it costs an idle connection nothing.
+/// The id as clients and operators see it: a UUID of version 8 (RFC 9562 section 5.8) that says nothing of shard, slot
+/// or how many came before. Computed when it is shown, so it costs an idle connection nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(u128);
 
 /// Makes session ids of connection ids: a permutation of the 122 bits that are free in a UUID, under a key of the
-/// process. So two connections never share one, and who has many of them cannot tell what the next one will be. It is a Feistel
-/// network, whose rounds need not be invertible: they are the keyed hash of the standard library, SipHash with a key from the
-/// system's randomness. Four rounds of a pseudorandom function make a strong pseudorandom permutation (Luby and
-/// Rackoff); there are twice as many, and all of them together take less than half a microsecond.
+/// process. So two connections never share one, and who has many of them cannot tell what the next one will be. It is a
+/// Feistel network, whose rounds need not be invertible: they are the keyed hash of the standard library, SipHash with
+/// a key from the system's randomness. Four rounds of a pseudorandom function make a strong pseudorandom permutation
+/// (Luby and Rackoff); there are twice as many, and all of them together take less than half a microsecond.
 #[derive(Clone, Default)]
 pub struct SessionKey(RandomState);
 

@@ -1,6 +1,6 @@
 //! Questions whose answer needs a look at every channel, or at many connections: a piece in each turn, so that a shard
-//! with a million channels serves its clients meanwhile. One question after the other; they are asked by the admin port, which
-//! bounds how many there are.
+//! with a million channels serves its clients meanwhile. One question after the other; they are asked by the admin
+//! port, which bounds how many there are.
 //!
 //! What is listed is what was there when it was looked at: no moment of the whole.
 

@@ -1,7 +1,7 @@
 //! The slow half of a shard: accepting, reading the HTTP request, deciding, and handing the socket over to the floor.
 //!
-//! Async code on monoio, ordinary descriptors. One handshake is one short task with a deadline; what becomes of a request is
-//! decided in [`super::admission`]. An accepted upgrade leaves nothing behind here: the floor sends the 101.
+//! Async code on monoio, ordinary descriptors. One handshake is one short task with a deadline; what becomes of a
+//! request is decided in [`super::admission`]. An accepted upgrade leaves nothing behind here: the floor sends the 101.
 
 use std::cell::RefCell;
 use std::io;
@@ -134,7 +134,8 @@ impl Lobby {
         let mut deadline = accepted + self.rules.lobby.first_byte_deadline;
         let mut head = HeadReader::new(peer.is_proxy() && self.rules.lobby.proxies.proxy_protocol);
         loop {
-            // A read that is given up keeps its buffer, and the socket is closed behind it: nothing is lost that matters.
+            // A read that is given up keeps its buffer, and the socket is closed behind it:
+            // nothing is lost that matters.
             let reading = pass.unless_displaced(read_more(stream, buffer));
             match monoio::time::timeout_at(deadline, reading).await {
                 Err(_) => return Err(Refusal::DeadlineExceeded.into()),

@@ -1,11 +1,11 @@
-//! One core: a thread that owns everything about its connections. For messages nothing in it is shared, locked or atomic but
-//! the lane at its door, the interest and its counters; for clients that come there are also the limits of the whole process
-//! ([`addresses`], [`quotas`]) and the ways to the other shards ([`transfer`]).
+//! One core: a thread that owns everything about its connections. For messages nothing in it is shared, locked or
+//! atomic but the lane at its door, the interest and its counters; for clients that come there are also the limits of
+//! the whole process ([`addresses`], [`quotas`]) and the ways to the other shards ([`transfer`]).
 //!
 //! The [`lobby`] accepts and upgrades (async, on monoio, ordinary descriptors); the [`floor`] serves what is open (a
-//! completion loop on an io_uring of its own). [`run`] joins them. What may change where: bytes and sockets in [`io`], life
-//! and death of a connection in [`connection`] and [`closing`], what a client may ask for in [`session`], how a message
-//! reaches its subscribers in [`delivery`], who is let in and when in [`gate`] and [`admission`].
+//! completion loop on an io_uring of its own). [`run`] joins them. What may change where: bytes and sockets in [`io`],
+//! life and death of a connection in [`connection`] and [`closing`], what a client may ask for in [`session`], how a
+//! message reaches its subscribers in [`delivery`], who is let in and when in [`gate`] and [`admission`].
 
 pub mod addresses;
 mod admission;

@@ -1,4 +1,5 @@
-//! What a shard does with the commands from its lane. Small questions are answered here, large ones by [`super::inspection`].
+//! What a shard does with the commands from its lane. Small questions are answered here, large
+//! ones by [`super::inspection`].
 
 use crate::bus::Command;
 

@@ -1,8 +1,8 @@
 //! What sessions have in common: user type and platform, interned so that a connection holds two bytes of them.
 //!
-//! Counted per session and freed with the last one: clients may name their own type and platform, and must not be able to fill
-//! the table with names that nobody bears any more. What they can fill is bounded apart from what tokens name: beyond
-//! [`CLAIMED_MAX`] a client's own words count as [`OTHER`].
+//! Counted per session and freed with the last one: clients may name their own type and platform, and must not be able
+//! to fill the table with names that nobody bears any more. What they can fill is bounded apart from what tokens name:
+//! beyond [`CLAIMED_MAX`] a client's own words count as [`OTHER`].
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -19,8 +19,8 @@ pub const NONE: ProfileId = ProfileId::MAX;
 /// What a type or a platform that is not told apart is called.
 pub const OTHER: &str = "other";
 
-/// Profiles of a shard that hold a client's own words. Real applications have some dozens; with all shards of a large node
-/// together they still merge within a millisecond or two.
+/// Profiles of a shard that hold a client's own words. Real applications have some dozens; with all shards of a large
+/// node together they still merge within a millisecond or two.
 const CLAIMED_MAX: usize = 256;
 
 /// Profiles of a shard: as many are copied for one question within the turn's budget.

@@ -1,9 +1,9 @@
 //! How many connections one address and one user have open in the whole process, where that is limited.
 //!
-//! A [`Quota`] is shared by all shards: a striped map from a keyed 64-bit hash to a count, with an entry for each that has a
-//! connection, so it is never larger than the connections are many. Two names with the same hash would share one quota. A
-//! [`Share`] gives itself back when dropped; what a connection holds lies beside the slab, in [`Shares`], and only while a
-//! limit is on: without one an idle connection pays nothing.
+//! A [`Quota`] is shared by all shards: a striped map from a keyed 64-bit hash to a count, with an entry for each that
+//! has a connection, so it is never larger than the connections are many. Two names with the same hash would share one
+//! quota. A [`Share`] gives itself back when dropped; what a connection holds lies beside the slab, in [`Shares`], and
+//! only while a limit is on: without one an idle connection pays nothing.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};

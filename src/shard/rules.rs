@@ -25,8 +25,8 @@ pub struct Rules {
     /// New at every start.
     pub session_key: SessionKey,
 
-    /// Connections of the whole process. Shards count for themselves, so that all of them together may be one each above
-    /// it for a moment.
+    /// Connections of the whole process. Shards count for themselves, so that all of them together may be
+    /// one each above it for a moment.
     pub connections_max: usize,
     pub message_bytes_max: usize,
     pub outbox_bytes_max: usize,

@@ -1,7 +1,7 @@
 //! What a session may ask for: authentication, ping, subscribing and unsubscribing. Sans-IO: a message in, effects out.
 //!
-//! Called by the floor with the connection and a [`Desk`]: the shard's [`Room`], the slot, and [`Effects`], in which is left
-//! what the floor has to send and close.
+//! Called by the floor with the connection and a [`Desk`]: the shard's [`Room`], the slot, and [`Effects`], in which is
+//! left what the floor has to send and close.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -336,8 +336,8 @@ impl Desk<'_> {
         })
     }
 
-    /// A pong has come. If it has the payload of one of our pings, which is the time at which it was sent, it tells how long
-    /// that took; of what a client makes up only what could be true counts.
+    /// A pong has come. If it has the payload of one of our pings, which is the time at which it was sent, it tells how
+    /// long that took; of what a client makes up only what could be true counts.
     pub fn time_ping(&mut self, payload: &[u8]) {
         let Ok(sent_us) = payload.try_into().map(u64::from_be_bytes) else { return };
         let longest_us = u64::from(self.room.rules.idle_ticks) * u64::from(TICK_MS) * 1000;

@@ -1,8 +1,8 @@
-//! Clients on their way from a shard that is full to one that has room. The kernel spreads connects by a hash, so one shard
-//! is full before the others are.
+//! Clients on their way from a shard that is full to one that has room. The kernel spreads connects by a hash, so one
+//! shard is full before the others are.
 //!
-//! The first shard's lobby has read, checked and decided; the other one's only adopts. The queues are short: whoever finds
-//! them full is told 503, as if every shard were.
+//! The first shard's lobby has read, checked and decided; the other one's only adopts. The queues are short: whoever
+//! finds them full is told 503, as if every shard were.
 
 use std::os::fd::OwnedFd;
 

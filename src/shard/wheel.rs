@@ -1,12 +1,13 @@
 //! The shard's timer wheel: one deadline per connection, in ticks.
 //!
 //! A hashed wheel whose buckets are doubly linked lists through one array indexed by slot, so that setting, moving and
-//! cancelling are O(1) and allocate nothing per timer. A deadline further away than one turn of the wheel is looked at once
-//! per turn. The kernel sees a single timeout per shard, whatever the number of connections.
+//! cancelling are O(1) and allocate nothing per timer. A deadline further away than one turn of the wheel is looked at
+//! once per turn. The kernel sees a single timeout per shard, whatever the number of connections.
 
 use super::io::Slot;
 
-/// One turn: 51.2 s at 100 ms a tick, so that a heartbeat of 30 s and an idle close of 60 s are looked at once or twice.
+/// One turn: 51.2 s at 100 ms a tick, so that a heartbeat of 30 s and an idle close of 60
+/// s are looked at once or twice.
 const BUCKETS: usize = 512;
 
 const NONE: u32 = u32::MAX;

@@ -101,8 +101,8 @@ impl Decoder {
     /// Takes the next event from the front of `input` and advances `input` past it; `None` when all of it is consumed.
     /// The bytes of `input` are unmasked in place.
     ///
-    /// The policy is checked as soon as a header is known, before anything of its frame is stored; it may change between
-    /// two frames. After a [`Violation`] the connection is closed and the decoder not used again.
+    /// The policy is checked as soon as a header is known, before anything of its frame is stored; it may change
+    /// between two frames. After a [`Violation`] the connection is closed and the decoder not used again.
     ///
     /// ```
     /// use ringway::ws::decoder::{Decoder, Incoming, Policy};

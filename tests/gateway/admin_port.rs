@@ -9,7 +9,8 @@ use crate::support::gateway::Gateway;
 use crate::support::http::{self, read_response};
 use crate::support::wait::eventually;
 
-/// Short enough to be waited for, and long enough for a test that waits for its core to send what it wants to send in time.
+/// Short enough to be waited for, and long enough for a test that waits for its core to send
+/// what it wants to send in time.
 const SHORT: &str = "1s";
 
 #[test]

@@ -1,7 +1,9 @@
-//! Promise: RFC 6455 to the letter, case by case, as third-party suites ask for it: bytes in, cut in several ways, and the
-//! exact frames out, the close code, and the end of the gateway's side of the TCP connection without the client's help.
+//! Promise: RFC 6455 to the letter, case by case, as third-party suites ask for it: bytes in, cut in
+//! several ways, and the exact frames out, the close code, and the end of the gateway's side of the TCP
+//! connection without the client's help.
 //!
-//! The groups follow the order that such suites have: framing, pings, reserved bits, opcodes, fragments, UTF-8, closing.
+//! The groups follow the order that such suites have: framing, pings, reserved bits,
+//! opcodes, fragments, UTF-8, closing.
 
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;

@@ -1,4 +1,5 @@
-//! Promise: a session subscribes to what its token allows and to nothing else; what is refused is named, the rest holds.
+//! Promise: a session subscribes to what its token allows and to nothing else; what is
+//! refused is named, the rest holds.
 
 use crate::support::client::Client;
 use crate::support::config::Config;

@@ -1,4 +1,5 @@
-//! Promise: what a client does not read waits in the gateway, once for all of them, and not in kernel memory, once for each.
+//! Promise: what a client does not read waits in the gateway, once for all of them, and not
+//! in kernel memory, once for each.
 
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;

@@ -1,4 +1,5 @@
-//! Promise: whatever clients send, and however much, a shard goes on serving everybody else, and its memory stays bounded.
+//! Promise: whatever clients send, and however much, a shard goes on serving everybody
+//! else, and its memory stays bounded.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Promise: the limits per address count clients and not the proxy in front, and only a proxy that is known is believed.
+//! Promise: the limits per address count clients and not the proxy in front, and only a
+//! proxy that is known is believed.
 
 use std::io::Write;
 

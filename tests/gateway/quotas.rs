@@ -1,5 +1,5 @@
-//! Promise: one address and one user have only so many connections open, over all shards, and those without a token do not
-//! keep out those who have one.
+//! Promise: one address and one user have only so many connections open, over all shards, and those without a token do
+//! not keep out those who have one.
 
 use crate::support::client::Client;
 use crate::support::config::Config;

@@ -24,7 +24,8 @@ fn ten_restarts_after_a_crash_find_the_port_free() {
     restart(Process::kill);
 }
 
-/// Starts gateways one after the other on the same ports, each as soon as `end` has ended the one before, which has a client.
+/// Starts gateways one after the other on the same ports, each as soon as `end` has ended the
+/// one before, which has a client.
 #[track_caller]
 fn restart(end: impl Fn(&mut Process)) {
     let folder = tempfile::tempdir().expect("a temp dir");

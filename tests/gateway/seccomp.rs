@@ -1,5 +1,5 @@
-//! Promise: under the profile of tuning/seccomp.json, applied to the process as a container engine does it, everything works;
-//! where io_uring is refused, the gateway says so and what to do.
+//! Promise: under the profile of tuning/seccomp.json, applied to the process as a container engine does it, everything
+//! works; where io_uring is refused, the gateway says so and what to do.
 
 use std::fs;
 use std::path::Path;
@@ -52,7 +52,8 @@ fn where_io_uring_is_refused_start_and_doctor_name_the_cause() {
     assert!(said.contains("io_uring is refused here") && said.contains("ringway doctor"), "{said}");
 }
 
-/// Runs `action` on a thread that, with every process it starts, may call only what the profile allows and `keep` keeps.
+/// Runs `action` on a thread that, with every process it starts, may call only what the
+/// profile allows and `keep` keeps.
 fn confined<T: Send>(keep: impl Fn(&str) -> bool + Send, action: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let confined = scope.spawn(|| {

@@ -1,4 +1,5 @@
-//! Promise: SIGTERM drains: no new connections, not ready, everybody closed with 1001, exit 0. A second one ends at once.
+//! Promise: SIGTERM drains: no new connections, not ready, everybody closed with 1001,
+//! exit 0. A second one ends at once.
 
 use crate::support::config::Config;
 use crate::support::crowd::Crowd;

@@ -1,5 +1,5 @@
-//! Promise: a role is what the token says. What a client says of itself makes a user type only where that is allowed, and
-//! however many types clients make up, the admin port stays quick and small.
+//! Promise: a role is what the token says. What a client says of itself makes a user type only where that is allowed,
+//! and however many types clients make up, the admin port stays quick and small.
 
 use crate::support::client::Client;
 use crate::support::config::Config;

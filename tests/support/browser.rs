@@ -13,8 +13,8 @@ use super::process::Process;
 use super::wait::{DEADLINE, eventually, eventually_some};
 use super::wire;
 
-/// No sandbox, as tests may run as root; no shared memory, of which containers have little; nothing that would reach out of
-/// this machine.
+/// No sandbox, as tests may run as root; no shared memory, of which containers have little; nothing that
+/// would reach out of this machine.
 const FLAGS: [&str; 10] = [
     "--headless",
     "--no-sandbox",

@@ -1,7 +1,7 @@
 //! One thread of a process that stands still while the others go on: what a shard that hangs looks like from outside.
 //!
-//! A signal stops whole processes, a tracer a single thread. The gateway is a child of the test, so that it may trace it.
-//! Invariant: everything is done by the thread that has stopped it, as the kernel asks for.
+//! A signal stops whole processes, a tracer a single thread. The gateway is a child of the test, so that it may trace
+//! it. Invariant: everything is done by the thread that has stopped it, as the kernel asks for.
 
 use std::fs;
 use std::io;

@@ -1,7 +1,8 @@
 //! What every integration test stands on: the real binary, a private Redis, and clients of three kinds.
 //!
-//! Owned by the tests, and used by the benchmark of kernel memory. The invariant: whatever is started here listens on a free port of 127.0.0.1, is stopped
-//! by its pid when its value is dropped, and nothing waits without a condition and a deadline.
+//! Owned by the tests, and used by the benchmark of kernel memory. The invariant: whatever is started here
+//! listens on a free port of 127.0.0.1, is stopped by its pid when its value is dropped, and nothing waits
+//! without a condition and a deadline.
 //!
 //! `gateway` starts the binary, `redis` a Redis; `client` is tungstenite, `crowd` many of those at once, `raw` writes
 //! bytes that no library would, `non_readers` are clients that read nothing; `frozen` is a thread that stands still;

@@ -230,8 +230,8 @@ impl Scene {
     }
 }
 
-/// What a client has heard, but for its session id, which is made of its slot: which of two closed slots is free first is
-/// up to chance.
+/// What a client has heard, but for its session id, which is made of its slot: which of two closed slots
+/// is free first is up to chance.
 fn transcript(shard: &Shard, client: &mut Client) -> (Vec<Said>, bool) {
     let session = shard.session_id(client.id);
     let without_session = |said| match said {

@@ -1,4 +1,5 @@
-//! The far end as a client sees it: masked frames out, and what came in read with an independent parser (tungstenite's).
+//! The far end as a client sees it: masked frames out, and what came in read with an
+//! independent parser (tungstenite's).
 
 use std::io::Cursor;
 

@@ -37,8 +37,8 @@ fn a_violation_closes_with_its_code_and_lingers() {
             assert_eq!(ann.heard(), [Said::close(code)], "{input:x?}");
             assert_eq!((shard.counters().violations.total(), shard.closed(code.name())), (1, 1));
             assert!(!shard.is_of_interest("user:ann"));
-            // Our side of the stream has ended, but the socket stays for a moment, so that the close frame is not overtaken
-            // by a reset; what comes is dropped.
+            // Our side of the stream has ended, but the socket stays for a moment, so that the close frame is not
+            // overtaken by a reset; what comes is dropped.
             assert!(ann.peer.is_shut());
             ann.say(r#"{"type":"ping"}"#);
             shard.pass(400);

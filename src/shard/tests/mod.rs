@@ -1,7 +1,7 @@
 //! The promises of the floor, kept on a backend in memory, on a clock that the test moves: one file per topic.
 //!
-//! Every promise is tried under several seeds, that is with several ways in which input is cut, sends are late and events
-//! change places. After each run [`Shard::settle`] the floor has done all it can do at that moment.
+//! Every promise is tried under several seeds, that is with several ways in which input is cut, sends are late and
+//! events change places. After each run [`Shard::settle`] the floor has done all it can do at that moment.
 
 mod arriving;
 mod authenticating;

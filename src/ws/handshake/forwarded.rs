@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::request::Request;
 
-/// The header that the proxies in front write. One of them, and not whichever is there: a proxy that writes the one passes on
-/// the other as its client sent it.
+/// The header that the proxies in front write. One of them, and not whichever is there: a proxy that writes the one
+/// passes on the other as its client sent it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {

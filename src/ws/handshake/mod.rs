@@ -1,7 +1,8 @@
 //! The opening handshake (RFC 6455 section 4.2): from a request head to an upgrade, or to a refusal that says why.
 //!
-//! The lobby reads bytes until [`HeadReader`] sees a whole head, calls [`read_request`], looks at path, origin and token, and answers
-//! with [`accept_response`] or [`refusal_response`]. Sans-IO: the lobby owns the socket, the buffer and the deadline.
+//! The lobby reads bytes until [`HeadReader`] sees a whole head, calls [`read_request`], looks at path, origin
+//! and token, and answers with [`accept_response`] or [`refusal_response`]. Sans-IO: the lobby owns the
+//! socket, the buffer and the deadline.
 
 mod forwarded;
 mod head;

@@ -1,7 +1,7 @@
 //! Cores of their own for server and tool.
 //!
-//! A thread hands its set on to what it starts, threads and processes, so the sets are entered in turn: first the server's
-//! until that has been started, then the tool's. Who asks for the number of cores is told that of its set.
+//! A thread hands its set on to what it starts, threads and processes, so the sets are entered in turn: first the
+//! server's until that has been started, then the tool's. Who asks for the number of cores is told that of its set.
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;

@@ -1,7 +1,7 @@
 //! When things are meant to happen: pure arithmetic on microseconds, no clock.
 //!
-//! Latency counts from these times and not from when something really happened, so that whoever is late, server or tool,
-//! does not hide the messages that should have been sent meanwhile.
+//! Latency counts from these times and not from when something really happened, so that whoever is late, server or
+//! tool, does not hide the messages that should have been sent meanwhile.
 
 /// Events at even distances.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,8 +23,8 @@ impl Schedule {
     }
 }
 
-/// Messages of all connections of a worker, evenly spread: connection 0's first, connection 1's first, …, connection 0's
-/// second, …
+/// Messages of all connections of a worker, evenly spread: connection 0's first, connection 1's
+/// first, …, connection 0's second, …
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RoundRobin {
     pub schedule: Schedule,

@@ -1,7 +1,7 @@
 //! The quick form of the benchmarks: counts and losses, never times.
 //!
-//! Runs the real tool against the real gateway. `cargo test --workspace` builds both; `cargo test -p ringway-flood` alone
-//! uses the gateway that was built last, and builds one only where there is none.
+//! Runs the real tool against the real gateway. `cargo test --workspace` builds both; `cargo test -p ringway-flood`
+//! alone uses the gateway that was built last, and builds one only where there is none.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,7 +1,7 @@
 //! Who the clients are: user, token, subscription and behaviour of connection number `i`.
 //!
-//! Shared by all workers and read only. A template may contain `{i}` (number of the connection) and `{group}`, that of a
-//! subscription `{channels}` as well (the names of all its channels, as they stand in a JSON list).
+//! Shared by all workers and read only. A template may contain `{i}` (number of the connection) and `{group}`, that of
+//! a subscription `{channels}` as well (the names of all its channels, as they stand in a JSON list).
 
 use ringway::auth::mint::mint;
 

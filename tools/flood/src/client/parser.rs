@@ -1,7 +1,7 @@
 //! Reads what a server sends: the answer to the upgrade, and unmasked frames.
 //!
-//! Called by the workers on whole chunks. Invariant: nothing is taken from a frame that is not complete; the caller keeps
-//! the rest and comes again with more.
+//! Called by the workers on whole chunks. Invariant: nothing is taken from a frame that is not complete; the caller
+//! keeps the rest and comes again with more.
 
 use ringway::ws::frame::Opcode;
 

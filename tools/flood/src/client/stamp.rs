@@ -81,8 +81,8 @@ fn part<const N: usize>(message: &[u8; BYTES_MIN], at: usize) -> &Digits<N> {
     message[at..].first_chunk().expect("places and lengths are constants")
 }
 
-/// The number that eight ASCII digits write, the first of them in the lowest byte: neighbours are joined to pairs, pairs
-/// to fours, fours to the whole, all of them at once.
+/// The number that eight ASCII digits write, the first of them in the lowest byte: neighbours are joined to pairs,
+/// pairs to fours, fours to the whole, all of them at once.
 #[inline(always)]
 fn eight(ascii: u64) -> Option<u64> {
     const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;

@@ -27,7 +27,8 @@ fn answer(mut stream: TcpStream, lanes: &[Lane]) -> io::Result<()> {
     loop {
         // All whole requests at once: their broadcasts are sent in one turn.
         let (mut taken, mut answers) = (0, Vec::new());
-        // As the gateway does, answers when everything is queued: a publisher that is woken earlier takes part of a core.
+        // As the gateway does, answers when everything is queued: a publisher that is
+        // woken earlier takes part of a core.
         let (done, all_done) = bounded(0);
         while let Some((is_post, head_bytes, body_bytes)) = head(&input[taken..])? {
             let Some(body) = input.get(taken + head_bytes..taken + head_bytes + body_bytes) else { break };

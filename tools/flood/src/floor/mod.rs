@@ -1,8 +1,8 @@
-//! The floor: a bare server that sends the same bytes over the same number of sockets through the same io_uring backend as
-//! the gateway and does nothing else. No token, no JSON, no channel, no timer. What it costs is the lower bound.
+//! The floor: a bare server that sends the same bytes over the same number of sockets through the same io_uring backend
+//! as the gateway and does nothing else. No token, no JSON, no channel, no timer. What it costs is the lower bound.
 //!
-//! Started as a child process by the scenarios `floor-fanout` and `floor-echo`. Per shard a `door` thread accepts and reads
-//! the request, and a `ring` thread serves; the `control` port takes what is to be sent to everybody.
+//! Started as a child process by the scenarios `floor-fanout` and `floor-echo`. Per shard a `door` thread accepts and
+//! reads the request, and a `ring` thread serves; the `control` port takes what is to be sent to everybody.
 
 mod control;
 mod door;

@@ -1,4 +1,5 @@
-//! One ring and its thread: sends every broadcast to every slot (those of one turn joined), or every payload back to where it came from.
+//! One ring and its thread: sends every broadcast to every slot (those of one turn joined), or every
+//! payload back to where it came from.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;

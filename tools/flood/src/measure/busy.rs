@@ -76,14 +76,14 @@ impl Snapshot {
 
 impl Busy {
     /// Why the tool and not the server was the bottleneck; `None` when it was not. `lag_p99_us` is how late scheduled
-    /// sends started; in a closed loop there is no schedule and none to slip. With cores of its own, what it waits for is
-    /// itself.
+    /// sends started; in a closed loop there is no schedule and none to slip. With cores of its
+    /// own, what it waits for is itself.
     pub fn limits(self, lag_p99_us: Option<u64>, has_own_cores: bool) -> Option<String> {
         let is_limited = match lag_p99_us {
             Some(lag_us) => self.busiest >= SATURATED && lag_us >= LAG_US_MAX,
             None if has_own_cores => self.busiest >= SATURATED,
-            // There the tool is busy by design, and shares the cores: only one that has a core for itself and uses it up
-            // holds the server back.
+            // There the tool is busy by design, and shares the cores: only one that has a core for itself and
+            // uses it up holds the server back.
             None => self.running >= SATURATED,
         };
         if !is_limited {

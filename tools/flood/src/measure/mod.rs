@@ -1,4 +1,5 @@
-//! What processes and the kernel use: CPU time by perf's clock, memory by /proc. What cannot be read is absent, not zero.
+//! What processes and the kernel use: CPU time by perf's clock, memory by /proc. What
+//! cannot be read is absent, not zero.
 
 pub mod busy;
 pub mod host;

@@ -1,8 +1,8 @@
 //! How long threads were on a core, by perf's task clock (perf_event_open(2), `PERF_COUNT_SW_TASK_CLOCK`).
 //!
-//! The scheduler's own account (`/proc/PID/stat`, `schedstat`, `getrusage`) charges a server's time to its clients where both
-//! share cores and the kernel does not preempt itself: docs/BENCHMARKS.md, "How CPU time is measured". Perf reads the clock
-//! at the switch itself.
+//! The scheduler's own account (`/proc/PID/stat`, `schedstat`, `getrusage`) charges a server's time to its clients
+//! where both share cores and the kernel does not preempt itself: docs/BENCHMARKS.md, "How CPU time is measured". Perf
+//! reads the clock at the switch itself.
 
 use std::fs;
 use std::io;
@@ -43,7 +43,8 @@ impl OnCpu {
 }
 
 fn counter(thread_id: i32, with_children: bool) -> io::Result<Counter> {
-    // A builder leaves the kernel out, as unprivileged users must ask; the task clock knows no modes and counts it even so.
+    // A builder leaves the kernel out, as unprivileged users must ask; the task clock knows
+    // no modes and counts it even so.
     let mut builder = Builder::new().kind(Software::TASK_CLOCK).observe_pid(thread_id);
     builder.inherit(with_children);
     let mut counter = builder.build()?;

@@ -89,8 +89,8 @@ fn folder(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }
 
-/// User and system time of all threads, as charged. The scheduler's nanoseconds where they can be read; the ticks of `stat`
-/// also know threads that have ended, so the larger of both is the better one.
+/// User and system time of all threads, as charged. The scheduler's nanoseconds where they can be read; the ticks of
+/// `stat` also know threads that have ended, so the larger of both is the better one.
 fn charged_s(pid: u32) -> Option<f64> {
     let ticks = fs::read_to_string(folder(pid).join("stat")).ok().and_then(|stat| ticks(&stat));
     let ticks_per_s = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);

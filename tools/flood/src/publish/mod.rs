@@ -1,5 +1,5 @@
-//! The backend's side: publishes stamped messages on a schedule, over HTTP or through Redis; or, in [`steady`], so that a
-//! given number is always under way.
+//! The backend's side: publishes stamped messages on a schedule, over HTTP or through Redis; or, in [`steady`], so that
+//! a given number is always under way.
 //!
 //! One thread and one connection per publisher. Latency counts from the intended time of each message, so a server that
 //! is slow to take messages is charged for it.

@@ -1,5 +1,5 @@
-//! Publishing in batches: many messages in one write, and no wait for their answers. Redis is told not to answer; what an
-//! HTTP server answers is read behind the next batch.
+//! Publishing in batches: many messages in one write, and no wait for their answers. Redis is told not to answer; what
+//! an HTTP server answers is read behind the next batch.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -66,8 +66,8 @@ impl Sink {
 
 /// An HTTP client that keeps its connection.
 pub fn agent() -> ureq::Agent {
-    // Every step has its deadline, but not the name look-up or the whole: for those ureq starts a thread per request, and
-    // the scheduler's work with it changes what a delivery costs on the same cores (measured: a tenth).
+    // Every step has its deadline, but not the name look-up or the whole: for those ureq starts a thread per request,
+    // and the scheduler's work with it changes what a delivery costs on the same cores (measured: a tenth).
     ureq::Agent::config_builder()
         .timeout_connect(Some(DEADLINE))
         .timeout_send_request(Some(DEADLINE))

@@ -1,8 +1,8 @@
-//! Which messages are under way in a closed loop: the publisher puts them there, the workers take them off when everybody
-//! who should have them has them.
+//! Which messages are under way in a closed loop: the publisher puts them there, the workers take them off when
+//! everybody who should have them has them.
 //!
-//! Message `k` has the place `k % PLACES`. While it is under way, its place holds the number of workers that still miss a
-//! receipt; the worker that brings it to zero counts the message as complete. So each worker counts its own receipts
+//! Message `k` has the place `k % PLACES`. While it is under way, its place holds the number of workers that still miss
+//! a receipt; the worker that brings it to zero counts the message as complete. So each worker counts its own receipts
 //! without anybody else, and the shared memory is touched once per message and worker.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,8 +13,8 @@ use ringway::shard::bell::Bell;
 
 use crate::limits::Trouble;
 
-/// Messages from the oldest that is incomplete to the newest. A power of two, far more than are ever under way: one that
-/// is lost leaves room for so many others before the publisher stands still.
+/// Messages from the oldest that is incomplete to the newest. A power of two, far more than are ever under way: one
+/// that is lost leaves room for so many others before the publisher stands still.
 pub const PLACES: usize = 1 << 16;
 
 pub struct UnderWay {

@@ -33,7 +33,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// The server that the arguments name. Where it is to have cores of its own, the calling thread is left on the others.
+    /// The server that the arguments name. Where it is to have cores of its own, the
+    /// calling thread is left on the others.
     pub fn find(common: &Common) -> Result<Self, Trouble> {
         let cores = common.server_cores.map(Cores::split).transpose()?;
         if let Some(program) = &common.spawn {

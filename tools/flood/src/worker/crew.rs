@@ -1,5 +1,5 @@
-//! One thread and its rings. A ring's table takes only so many connections; the rest is in further rings of the same thread,
-//! so that a million connections are not a hundred threads on a few cores. All of them ring one bell.
+//! One thread and its rings. A ring's table takes only so many connections; the rest is in further rings of the same
+//! thread, so that a million connections are not a hundred threads on a few cores. All of them ring one bell.
 
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -1,5 +1,5 @@
-//! The books of a closed loop: which message each member of each channel has, and which of them all members of this worker
-//! have.
+//! The books of a closed loop: which message each member of each channel has, and which of them
+//! all members of this worker have.
 
 use std::sync::Arc;
 
@@ -47,7 +47,8 @@ impl Ledger {
         }
     }
 
-    /// A message has reached the connection in `slot`, whose first channel is `first`. `None` when it is in no such channel.
+    /// A message has reached the connection in `slot`, whose first channel is `first`. `None`
+    /// when it is in no such channel.
     #[inline]
     pub fn receive(&mut self, slot: u32, first: u32, stamp: Stamp) -> Option<Receipt> {
         let channel = u32::from(stamp.stream);

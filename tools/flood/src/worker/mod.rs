@@ -1,7 +1,8 @@
 //! One ring: opens its share of the connections, keeps them, sends and receives through them.
 //!
-//! The coordinator (`fleet`) gives [`Order`]s and reads [`tally::Gauges`]; a worker shares nothing else. A [`crew`] is a
-//! thread with one or more of them; what a worker does in a turn is in [`turn`], opening in [`opening`], what a client says in [`talk`], scheduled messages in [`traffic`].
+//! The coordinator (`fleet`) gives [`Order`]s and reads [`tally::Gauges`]; a worker shares nothing else. A [`crew`] is
+//! a thread with one or more of them; what a worker does in a turn is in [`turn`], opening in [`opening`], what a
+//! client says in [`talk`], scheduled messages in [`traffic`].
 
 pub mod crew;
 mod ledger;

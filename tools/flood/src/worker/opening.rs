@@ -1,6 +1,7 @@
 //! Opens connections at the ordered pace, and again what ended before it was held.
 //!
-//! connect(2) does not wait; the request is handed to the ring at once, which sends it as soon as the connection stands.
+//! connect(2) does not wait; the request is handed to the ring at once, which sends it as
+//! soon as the connection stands.
 
 use std::collections::VecDeque;
 use std::io;

@@ -29,8 +29,8 @@ struct Alike {
 }
 
 impl Receipts<'_> {
-    /// Reads stamped messages from the front of the input. Returns the bytes of those; what is next is something else, or
-    /// incomplete.
+    /// Reads stamped messages from the front of the input. Returns the bytes of those; what is next is
+    /// something else, or incomplete.
     pub fn take_all(mut self, input: &[u8]) -> usize {
         let mut taken = 0;
         let mut alike = Alike::default();

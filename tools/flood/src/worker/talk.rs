@@ -1,4 +1,5 @@
-//! What a client says and what it makes of what it hears: upgrade, greeting, subscription, heartbeats, receipts, answers.
+//! What a client says and what it makes of what it hears: upgrade, greeting, subscription,
+//! heartbeats, receipts, answers.
 
 use ringway::clock::now_us;
 use ringway::shard::frame::{Frame, LocalFrame};
@@ -195,7 +196,8 @@ impl Worker {
     }
 }
 
-/// The stamped messages of the connection in `slot`; none are expected before it is held, nor by one that has fallen silent.
+/// The stamped messages of the connection in `slot`; none are expected before it is held, nor
+/// by one that has fallen silent.
 fn receipts<'a>(
     seat: &Seat,
     connections: &'a mut [Connection],
