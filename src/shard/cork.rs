@@ -47,6 +47,11 @@ pub enum Urgency {
 }
 
 impl Cork {
+    /// Reserves address space for so many slots, so that growing leaves nothing behind; memory is used as they come.
+    pub fn new(slots: usize) -> Self {
+        Self { lasts: Vec::with_capacity(slots), ..Self::default() }
+    }
+
     /// Puts a frame behind what waits for this connection already.
     pub fn push(&mut self, slot: Slot, frame: LocalFrame, urgency: Urgency) {
         if self.lasts.len() <= slot as usize {

@@ -73,8 +73,8 @@ impl<I: Io> Wire<I> {
     pub fn new(io: I, connections: Slab<Connection>, outbox_bytes_max: usize, counters: Arc<Counters>) -> Self {
         Self {
             io,
+            cork: Cork::new(connections.capacity()),
             connections,
-            cork: Cork::default(),
             outbox_bytes: 0,
             outbox_bytes_max,
             counters,

@@ -77,8 +77,8 @@ pub struct Floor<I: Io> {
     /// Questions under way.
     pub(super) inspections: Inspections,
     beat: Option<Beat>,
-    /// Runs since the kernel was last asked for what has arrived.
-    since_arrival: Stopwatch,
+    /// Runs since the kernel was asked for what has arrived and is not handled yet.
+    since_arrival: Option<Stopwatch>,
     // Kept to be filled anew, so that nothing is allocated per turn.
     effects: Effects,
     /// Slots whose deadline has come, to be attended to.
@@ -126,7 +126,7 @@ impl<I: Io> Floor<I> {
             is_alarm_set: false,
             inspections: Inspections::default(),
             beat: None,
-            since_arrival: Stopwatch::start(),
+            since_arrival: None,
             effects: Effects::default(),
             expired: VecDeque::new(),
         }
@@ -243,13 +243,15 @@ impl<I: Io> Floor<I> {
     }
 
     fn take_events(&mut self, until_us: u64) -> bool {
-        self.since_arrival = Stopwatch::start();
         for handled in 0..PER_TURN {
             let late = handled > 0 && handled % BETWEEN_LOOKS == 0 && self.wire.io.now_us() >= until_us;
             if late || self.wire.cork.answers() >= ANSWERS_MAX {
                 return true;
             }
-            let Some(event) = self.wire.io.next() else { return handled > 0 };
+            let Some(event) = self.wire.io.next() else {
+                self.since_arrival = None;
+                return handled > 0;
+            };
             self.handle(event);
         }
         true
@@ -258,6 +260,7 @@ impl<I: Io> Floor<I> {
     /// Hands what is queued to the kernel and fetches what has completed.
     pub(super) fn enter(&mut self) {
         self.wire.io.enter().expect("the ring accepts submissions as long as it lives");
+        self.since_arrival.get_or_insert_with(Stopwatch::start);
     }
 
     /// Whether the next turn has something to do, without a look at the lane.
@@ -295,7 +298,7 @@ impl<I: Io> Floor<I> {
         let desk = Desk { room: &mut self.room, slot, effects: &mut self.effects };
         read(connection, self.wire.io.bytes(&chunk), desk);
         self.carry_out(slot);
-        self.time_messages(before, self.since_arrival);
+        self.time_messages(before, self.since_arrival.unwrap_or_else(Stopwatch::start));
         let connection = &mut self.wire.connections[slot as usize];
         let watch =
             connection.goes_on_reading(chunk.len as usize) && !connection.is_ahead(self.room.rules.echo.as_ref());
