@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::auth::TokenError;
+use crate::auth::{Identity, TokenError};
 use crate::clock::Now;
 use crate::metrics::{Latency, Timed};
 use crate::ws::handshake::{Refusal, Request, Upgrade, accept_response, json_response, query_param};
@@ -65,9 +65,29 @@ pub struct House<'a> {
     pub now: Now,
 }
 
+/// Why a client is not let in.
+enum Refused {
+    Request(Refusal),
+    Token(TokenError),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::Request(refusal)
+    }
+}
+
+impl From<Refused> for Decision {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Request(refusal) => Self::Refuse(refusal),
+            Refused::Token(error) => Self::TokenRefused(error),
+        }
+    }
+}
+
 pub fn decide(request: &Request<'_>, caller: &Caller, house: &House<'_>, latency: &mut Latency) -> Decision {
-    let House { rules, quotas, now, .. } = *house;
-    if !rules.upgrades(request.path) {
+    if !house.rules.upgrades(request.path) {
         return match (request.method, request.path) {
             ("GET", "/") => Decision::Tell(Page::Root),
             ("GET", "/health") => Decision::Tell(Page::Health),
@@ -75,60 +95,58 @@ pub fn decide(request: &Request<'_>, caller: &Caller, house: &House<'_>, latency
             _ => Decision::Refuse(Refusal::PathNotFound),
         };
     }
-    let upgrade = match Upgrade::check(request) {
-        Ok(upgrade) => upgrade,
-        Err(refusal) => return Decision::Refuse(refusal),
-    };
-    if let Err(retry_after_s) = caller.admitted {
-        return Decision::Refuse(Refusal::TooManyFromAddress { retry_after_s });
-    }
+    arrival(request, caller, house, latency).map_or_else(Decision::from, Decision::Upgrade)
+}
+
+fn arrival(
+    request: &Request<'_>,
+    caller: &Caller,
+    house: &House<'_>,
+    latency: &mut Latency,
+) -> Result<Arrival, Refused> {
+    let House { rules, quotas, .. } = *house;
     let retry_after_s = FULL_RETRY_AFTER_S;
-    let Ok(address) = quotas.of_address.take(customer(caller.address)) else {
-        return Decision::Refuse(Refusal::AddressFull { retry_after_s });
-    };
+    let upgrade = Upgrade::check(request)?;
+    caller.admitted.map_err(|retry_after_s| Refusal::TooManyFromAddress { retry_after_s })?;
+    let share = quotas.of_address.take(customer(caller.address));
+    let address = share.map_err(|_| Refusal::AddressFull { retry_after_s })?;
     if house.is_full {
-        return Decision::Refuse(Refusal::Full { retry_after_s });
+        return Err(Refusal::Full { retry_after_s }.into());
     }
     if !rules.origins.allows(request.header("Origin")) {
-        return Decision::Refuse(Refusal::OriginNotAllowed);
+        return Err(Refusal::OriginNotAllowed.into());
     }
-    if rules.is_echo(request.path) {
-        return Decision::Upgrade(Arrival {
-            response: accept_response(&upgrade, None),
-            rest: Vec::new(),
-            identity: None,
-            details: None,
-            held: Held { address, user: None },
-            echo: true,
-        });
-    }
-    let details = details(request, rules);
-    let token = token(request);
-    let verify = |token| latency.time(Timed::Authentication, || rules.verifier.verify(token, now.unix_s()));
-    let identity = match token.as_deref().map(verify).transpose() {
-        Ok(identity) => identity,
-        Err(TokenError::UserSentAway) => return Decision::Refuse(Refusal::UserSentAway),
-        Err(error) => return Decision::TokenRefused(error),
-    };
-    if identity.as_ref().is_some_and(|identity| !rules.may_connect(identity)) {
-        return Decision::Refuse(Refusal::RoleNotAllowed);
-    }
-    if identity.is_none() && house.is_full_of_strangers {
-        return Decision::Refuse(Refusal::UnauthenticatedFull { retry_after_s });
-    }
-    let Ok(user) = identity.as_ref().map_or(Ok(None), |identity| quotas.of_user.take(&identity.user_id)) else {
-        return Decision::Refuse(Refusal::UserFull { retry_after_s });
-    };
-    let subprotocol = request.subprotocols().find(|offer| *offer == SUBPROTOCOL);
-    let response = accept_response(&upgrade, subprotocol);
-    Decision::Upgrade(Arrival {
-        response,
+    let echo = rules.is_echo(request.path);
+    // The echo asks for no token and is nobody's.
+    let identity = if echo { None } else { identity(request, house, latency)? };
+    let share = identity.as_ref().map_or(Ok(None), |identity| quotas.of_user.take(&identity.user_id));
+    let user = share.map_err(|_| Refusal::UserFull { retry_after_s })?;
+    let subprotocol = request.subprotocols().find(|offer| *offer == SUBPROTOCOL && !echo);
+    Ok(Arrival {
+        response: accept_response(&upgrade, subprotocol),
         rest: Vec::new(),
         identity,
-        details,
+        details: if echo { None } else { details(request, rules) },
         held: Held { address, user },
-        echo: false,
+        echo,
     })
+}
+
+/// Who the token says it is. None where there is no token, and room for one more who has yet to send it.
+fn identity(request: &Request<'_>, house: &House<'_>, latency: &mut Latency) -> Result<Option<Identity>, Refused> {
+    let House { rules, now, .. } = *house;
+    let Some(token) = token(request) else {
+        if house.is_full_of_strangers {
+            return Err(Refusal::UnauthenticatedFull { retry_after_s: FULL_RETRY_AFTER_S }.into());
+        }
+        return Ok(None);
+    };
+    let verified = latency.time(Timed::Authentication, || rules.verifier.verify(&token, now.unix_s()));
+    let identity = verified.map_err(|error| match error {
+        TokenError::UserSentAway => Refused::Request(Refusal::UserSentAway),
+        error => Refused::Token(error),
+    })?;
+    if rules.may_connect(&identity) { Ok(Some(identity)) } else { Err(Refusal::RoleNotAllowed.into()) }
 }
 
 /// The token, from the first of the places where it may stand.

@@ -20,7 +20,7 @@ use monoio::time::Instant;
 use crate::clock::{Now, ticks};
 use crate::metrics::latency::Stopwatch;
 use crate::metrics::{Counters, Timed};
-use crate::ws::handshake::{HeadReader, Refusal, read_request, refusal_response};
+use crate::ws::handshake::{HeadReader, Refusal, Request, read_request, refusal_response};
 
 use super::addresses::{Addresses, customer};
 use super::admission::{Caller, Decision, FULL_RETRY_AFTER_S, House, decide};
@@ -160,27 +160,8 @@ impl Lobby {
             Ok(None) => return Some((stream, Refusal::Malformed.into())),
             Err(bad) => return Some((stream, Refusal::from(bad).into())),
         };
-        let client = self.rules.lobby.proxies.client(peer.address, &request);
-        let admitted = peer.verdict.unwrap_or_else(|| self.addresses.admit(client, now));
-        let caller = Caller { address: client, admitted };
         let mut floor = self.floor.borrow_mut();
-        // Each shard has its own few places for the echo, and hands nobody over to it.
-        let is_echo = self.rules.is_echo(request.path);
-        let house = House {
-            rules: &self.rules,
-            quotas: &self.quotas,
-            is_full: floor.is_full() && (is_echo || self.roomiest_other().is_none())
-                || self.open_connections() >= self.rules.connections_max as u64
-                || is_echo && floor.echo_is_full(),
-            is_full_of_strangers: self.is_full_of_strangers(),
-            now,
-        };
-        let decision = if floor.is_draining() && self.rules.upgrades(request.path) {
-            Decision::Refuse(Refusal::Draining { retry_after_s: 1 })
-        } else {
-            decide(&request, &caller, &house, floor.latency())
-        };
-        match decision {
+        match self.decide(&mut floor, &request, peer, now) {
             Decision::Refuse(refusal) => Some((stream, refusal.into())),
             Decision::TokenRefused(error) => {
                 self.own_counters.tokens_refused.count(error.name());
@@ -202,6 +183,27 @@ impl Lobby {
                 None
             }
         }
+    }
+
+    /// What becomes of a request, by the rules and by how full this shard and the process are.
+    fn decide(&self, floor: &mut Floor<Uring>, request: &Request<'_>, peer: Peer, now: Now) -> Decision {
+        let client = self.rules.lobby.proxies.client(peer.address, request);
+        let admitted = peer.verdict.unwrap_or_else(|| self.addresses.admit(client, now));
+        if floor.is_draining() && self.rules.upgrades(request.path) {
+            return Decision::Refuse(Refusal::Draining { retry_after_s: 1 });
+        }
+        // Each shard has its own few places for the echo, and hands nobody over to it.
+        let is_echo = self.rules.is_echo(request.path);
+        let house = House {
+            rules: &self.rules,
+            quotas: &self.quotas,
+            is_full: floor.is_full() && (is_echo || self.roomiest_other().is_none())
+                || self.open_connections() >= self.rules.connections_max as u64
+                || is_echo && floor.echo_is_full(),
+            is_full_of_strangers: self.is_full_of_strangers(),
+            now,
+        };
+        decide(request, &Caller { address: client, admitted }, &house, floor.latency())
     }
 
     /// Gives a client to the shard with the most room. What is returned is still to be sent.
