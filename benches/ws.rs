@@ -3,7 +3,7 @@
 //!
 //! - `decode/*`: client frames that lie in memory become text messages, checked to be UTF-8. Each round first copies
 //!   the received bytes into a buffer (`copy` is that alone, since decoding unmasks in place): for Ringway into one
-//!   chunk, as the ring of provided buffers would; for the others through `read` of an in-memory stream into their own
+//!   chunk, as the shard's receive would; for the others through `read` of an in-memory stream into their own
 //!   buffer.
 //!   tungstenite's read buffer holds two rounds, at least 4 KiB, since it clears the buffer before each read and the
 //!   default of 128 KiB would be most of what is measured. fastwebsockets runs with `FragmentCollector`, the part of it

@@ -13,6 +13,7 @@ pub fn run(wish: &Doctor, config: &Config) -> ExitCode {
     limits::raise_open_files();
     let report = examine(&Wish {
         connections: wish.connections,
+        connections_max: config.server.max_connections,
         shards: limits::shards(config.server.shards),
         listen: config.server.listen,
     });

@@ -29,6 +29,7 @@ use crate::pinning::{Cores, Pinning};
 use crate::shard::addresses::Addresses;
 use crate::shard::echo::Echo;
 use crate::shard::id::SessionKey;
+use crate::shard::io::Capacity;
 use crate::shard::proxies::Proxies;
 use crate::shard::quotas::Quotas;
 use crate::shard::rules::{LobbyRules, Rules};
@@ -43,11 +44,16 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 pub fn serve(config: &Config) -> io::Result<()> {
     let open_files = limits::raise_open_files();
     let shard_count = limits::shards(config.server.shards);
-    let capacity = limits::slots_per_shard(open_files, shard_count, config.server.max_connections);
+    let capacity = limits::capacity(open_files, shard_count, config.server.max_connections);
     tell_what_the_host_lacks(config, shard_count);
 
-    let handshakes_max =
-        limits::handshakes_per_shard(open_files, shard_count, config.admin.connections, config.limits.handshakes);
+    let handshakes_max = limits::handshakes_per_shard(
+        open_files,
+        shard_count,
+        capacity,
+        config.admin.connections,
+        config.limits.handshakes,
+    );
     let policies = policies(&config.channels).map_err(io::Error::other)?;
     let rules = rules(config, handshakes_max, policies.batch_delay_min_us()).map_err(io::Error::other)?;
     let rules = Arc::new(rules);
@@ -71,7 +77,7 @@ pub fn serve(config: &Config) -> io::Result<()> {
             draining: draining.clone(),
         },
     )?;
-    tracing::info!(%public, admin = %admin.address, shards = shard_count, capacity = shard_count * capacity, "serving");
+    tracing::info!(%public, admin = %admin.address, shards = shard_count, capacity = shard_count * capacity.slots, "serving");
     if config.development {
         welcome::print(config, public, admin.address);
     }
@@ -135,7 +141,12 @@ fn inherited(server: &Server) -> Inherited {
 
 fn tell_what_the_host_lacks(config: &Config, shards: usize) {
     let connections = Some(config.server.max_connections as u64).filter(|n| *n > 0);
-    let report = doctor::examine(&Wish { connections, shards, listen: config.server.listen });
+    let report = doctor::examine(&Wish {
+        connections,
+        connections_max: config.server.max_connections,
+        shards,
+        listen: config.server.listen,
+    });
     report.short().iter().for_each(|line| tracing::info!("{line}"));
 }
 
@@ -200,7 +211,7 @@ fn echo(config: &Config) -> Option<Echo> {
 
 fn start_shards(
     config: &Config,
-    capacity: usize,
+    capacity: Capacity,
     listeners: Vec<TcpListener>,
     lane_ends: Vec<LaneEnd>,
     rules: &Arc<Rules>,

@@ -42,8 +42,7 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The path that upgrades; `/` and `/health` are taken.
     pub path: String,
-    /// Threads that hold connections; 0: one per core. More than cores where the limit of open files, which is also
-    /// the limit of one ring's file table, is lower than the connections a core could hold.
+    /// Threads that hold connections; 0: one per core. Fewer leave cores to others; more than cores gain nothing.
     pub shards: usize,
     /// Cores that shards are pinned to: `auto`, `off`, or a list such as `0-3,8`. Automatically not under a CPU quota without a
     /// cpuset: such a process owns no core, and all of them on a host would choose the same ones.

@@ -83,6 +83,17 @@ impl Host {
         Some(value.trim().to_owned())
     }
 
+    /// Whether this process has the capability with this bit of `CapEff`.
+    pub fn has_capability(&self, bit: u32) -> bool {
+        let set = self.field("proc/self/status", "CapEff").and_then(|hex| u64::from_str_radix(&hex, 16).ok());
+        set.is_some_and(|set| set & 1 << bit != 0)
+    }
+
+    /// Whether this process is in the user namespace of the host, where alone some capabilities count.
+    pub fn is_outermost(&self) -> bool {
+        self.numbers("proc/self/uid_map") == [0, 0, u64::from(u32::MAX)]
+    }
+
     /// A row of `/proc/meminfo`, in bytes.
     pub fn memory_bytes(&self, key: &str) -> Option<u64> {
         let value = self.field("proc/meminfo", key)?;
@@ -144,7 +155,7 @@ pub mod made_up {
     }
 
     pub fn wish(connections: Option<u64>, shards: usize) -> Wish {
-        Wish { connections, shards, listen: SocketAddr::from(([127, 0, 0, 1], 4000)) }
+        Wish { connections, connections_max: 0, shards, listen: SocketAddr::from(([127, 0, 0, 1], 4000)) }
     }
 
     impl MadeUp {

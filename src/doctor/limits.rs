@@ -1,23 +1,37 @@
-//! Limits of open files: of a ring, of the process, of the host.
+//! What is counted: slots of the gateway, open files of the process and of the host.
 //!
-//! A connection stands in its ring's table of files, not in the process's. That table may not be larger than the soft
-//! limit of open files (the kernel compares it in `io_sqe_files_register`), so it is shards × limit that counts, and
-//! more shards than cores get past a limit that cannot be raised.
+//! A connection stands in the file table of a ring, not in the process's. A table may not be larger than the soft limit of
+//! open files (the kernel compares it in `io_sqe_files_register`), but a shard makes as many rings as it needs: the limit
+//! decides how many rings that are, and each of them is a descriptor.
 
 use super::report::{Verdict, grouped};
 use super::{Host, Notes, Wish};
+use crate::limits;
 
-/// The largest table a ring may register (IORING_MAX_FIXED_FILES).
-const RING_FILES_MAX: u64 = 1 << 20;
 /// Descriptors of the process besides its connections: log, configuration, admin port, brokers.
 const DESCRIPTORS_PER_PROCESS: u64 = 128;
-/// Descriptors of a shard: listener, two rings, eventfds, and sockets that are still in their handshake.
+/// Descriptors of a shard: listener, lobby's ring, eventfds, and sockets that are still in their handshake.
 const DESCRIPTORS_PER_SHARD: u64 = 64;
+/// The bit of CAP_SYS_ADMIN in `CapEff`.
+const SYS_ADMIN: u32 = 21;
 
 pub fn check(host: &Host, wish: &Wish, notes: &mut Notes) {
+    slots(wish, notes);
     open_files(host, wish, notes);
     files_of_the_host(host, wish, notes);
     locked_memory(host, notes);
+}
+
+/// What the gateway makes room for.
+fn slots(wish: &Wish, notes: &mut Notes) {
+    let (slots, stopped_by) = match wish.connections_max {
+        0 => (limits::SLOTS_DEFAULT as u64, "slots of the shards (server.max_connections asks for more)".to_owned()),
+        max => (max as u64, format!("server.max_connections = {max}")),
+    };
+    notes.judge(wish.holds(slots), "slots", grouped(slots), grouped(wish.yardstick()), || {
+        format!("server.max_connections = {}", wish.yardstick())
+    });
+    notes.bound(slots, stopped_by);
 }
 
 fn open_files(host: &Host, wish: &Wish, notes: &mut Notes) {
@@ -26,48 +40,48 @@ fn open_files(host: &Host, wish: &Wish, notes: &mut Notes) {
         return notes.judge(Verdict::Warning, "open files", "unknown", needed, || "look at ulimit -n".into());
     };
     let shards = wish.shards();
-    let table = limit.soft.min(RING_FILES_MAX);
-    let per_shard = wish.yardstick().div_ceil(shards);
     let descriptors = DESCRIPTORS_PER_PROCESS + DESCRIPTORS_PER_SHARD * shards;
+    let most = in_rings(limit.soft, shards);
 
-    let verdict = if limit.soft < descriptors { Verdict::Missing } else { wish.holds(shards.saturating_mul(table)) };
+    let verdict = if limit.soft < descriptors { Verdict::Missing } else { wish.holds(most) };
     let found = format!("{} (hard {})", shown(limit.soft), shown(limit.hard));
-    let needed = format!("{} a shard, {} shards", grouped(per_shard.max(descriptors)), shards);
-    notes.judge(verdict, "open files", found, needed, || way_out(host, wish, per_shard.max(descriptors), limit.hard));
-
-    let stopped_by = format!("open files, {} a shard (ulimit -n) on {} shards", grouped(table), shards);
-    notes.bound(shards.saturating_mul(table), stopped_by);
+    let enough = enough_open_files(wish.yardstick(), shards).max(descriptors);
+    let needed = format!("{} for {} connections", grouped(enough), grouped(wish.yardstick()));
+    notes.judge(verdict, "open files", found, needed, || way_out(host, enough, limit.hard));
+    notes.bound(most, format!("open files, {} (ulimit -n) on {} shards", grouped(limit.soft), shards));
 }
 
-fn way_out(host: &Host, wish: &Wish, per_shard: u64, hard: u64) -> String {
-    if per_shard > RING_FILES_MAX {
-        return format!("--shards {}", wish.yardstick().div_ceil(RING_FILES_MAX));
-    }
-    if per_shard <= hard {
-        return format!("ulimit -n {per_shard} before the start, or LimitNOFILE={per_shard} in the unit");
-    }
-    let ceiling = host.setting("fs.nr_open").filter(|nr_open| *nr_open < per_shard);
-    let first = ceiling.map(|_| format!("sysctl -w fs.nr_open={per_shard}, then ")).unwrap_or_default();
-    let mut way = format!("{first}LimitNOFILE={per_shard} (systemd), ulimits.nofile (containers) or limits.conf (PAM)");
-    if let Some(shards) = shards_within(wish.yardstick(), hard) {
-        way.push_str(&format!("; where that cannot be had: ulimit -n {hard} and --shards {shards}"));
-    }
-    way
+/// What all rings together hold that may be made under a limit of open files.
+fn in_rings(open_files: u64, shards: u64) -> u64 {
+    limits::connections_max(open_files as usize, shards as usize) as u64
 }
 
-/// Shards that hold so many connections under a limit of open files, if their own descriptors leave room.
-fn shards_within(connections: u64, limit: u64) -> Option<u64> {
-    let shards = connections.div_ceil(limit.clamp(1, RING_FILES_MAX));
-    (DESCRIPTORS_PER_PROCESS + DESCRIPTORS_PER_SHARD * shards <= limit).then_some(shards)
+/// A limit under which so many connections fit.
+fn enough_open_files(connections: u64, shards: u64) -> u64 {
+    let mut limits = (10..=20).map(|bits| 1 << bits);
+    limits.find(|&open_files| in_rings(open_files, shards) >= connections).unwrap_or(1 << 20)
+}
+
+fn way_out(host: &Host, enough: u64, hard: u64) -> String {
+    if enough <= hard {
+        return format!("ulimit -n {enough} before the start, or LimitNOFILE={enough} in the unit");
+    }
+    let ceiling = host.setting("fs.nr_open").filter(|nr_open| *nr_open < enough);
+    let first = ceiling.map(|_| format!("sysctl -w fs.nr_open={enough}, then ")).unwrap_or_default();
+    format!("{first}LimitNOFILE={enough} (systemd), ulimits.nofile (containers) or limits.conf (PAM)")
 }
 
 /// Direct descriptors are open files of the host like any other.
 fn files_of_the_host(host: &Host, wish: &Wish, notes: &mut Notes) {
     let Some(max) = host.setting("fs.file-max") else { return };
     let free = max.saturating_sub(host.setting("fs.file-nr").unwrap_or(0));
-    let needed = format!("{} free", grouped(wish.yardstick()));
-    notes.judge(wish.holds(free), "files of the host", format!("{} free", shown(free)), needed, || {
-        "tuning/apply, or sysctl -w fs.file-max=4194304".into()
+    let (found, needed) = (format!("{} free", shown(free)), format!("{} free", grouped(wish.yardstick())));
+    if host.has_capability(SYS_ADMIN) && host.is_outermost() {
+        // Asked in `alloc_empty_file` in place of the limit.
+        return notes.good("files of the host", format!("{found}, and CAP_SYS_ADMIN"), "either");
+    }
+    notes.judge(wish.holds(free), "files of the host", found, needed, || {
+        format!("tuning/apply, or sysctl -w fs.file-max={}", (2 * wish.yardstick()).max(4_194_304))
     });
     notes.bound(free, format!("open files of the host (fs.file-max = {max})"));
 }
@@ -92,53 +106,61 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_1024_open_files_is_told() {
-        let host = MadeUp::tuned().open_files(1_024, 1_048_576);
-        let report = host.examine(&wish(Some(100_000), 4));
+    fn a_host_with_1024_open_files_holds_as_many_rings_as_they_allow() {
+        let host = MadeUp::tuned().open_files(1_024, 4_096);
+        let report = host.examine(&wish(Some(1_000_000), 2));
         let finding = open_files_of(&report);
         assert_eq!(finding.verdict, Verdict::Missing);
-        assert_eq!(finding.found, "1,024 (hard 1,048,576)");
-        assert!(finding.fix.as_deref().is_some_and(|fix| fix.contains("ulimit -n 25000")), "{finding:?}");
-        assert_eq!(report.capacity.connections, 4 * 1_024);
+        assert_eq!(finding.found, "1,024 (hard 4,096)");
+        assert!(finding.fix.as_deref().is_some_and(|fix| fix.contains("ulimit -n 4096")), "{finding:?}");
+        assert_eq!(report.capacity.connections, 131_072);
         assert!(report.capacity.stopped_by.starts_with("open files"), "{}", report.capacity.stopped_by);
 
-        let report = host.examine(&wish(None, 4));
-        assert_eq!(open_files_of(&report).verdict, Verdict::Warning);
-    }
-
-    #[test]
-    fn a_limit_that_cannot_be_raised_is_answered_with_more_shards() {
-        let report = MadeUp::tuned().open_files(20_000, 20_000).examine(&wish(Some(1_000_000), 2));
-        let fix = open_files_of(&report).fix.clone().expect("a fix");
-        assert!(fix.contains("LimitNOFILE=500000"), "{fix}");
-        assert!(fix.ends_with("ulimit -n 20000 and --shards 50"), "{fix}");
-
-        let report = MadeUp::tuned().open_files(20_000, 20_000).examine(&wish(Some(1_000_000), 50));
+        let report = host.examine(&wish(None, 2));
         assert_eq!(open_files_of(&report).verdict, Verdict::Good);
-        assert_eq!(report.capacity.connections, 1_000_000);
     }
 
     #[test]
-    fn more_shards_are_not_offered_where_their_own_descriptors_do_not_fit() {
-        assert_eq!(shards_within(1_000_000, 20_000), Some(50));
-        assert_eq!(shards_within(1_000_000, 1_024), None);
-        assert_eq!(shards_within(1_000_000, 0), None);
+    fn a_limit_too_low_for_the_process_itself_is_told() {
+        let report = MadeUp::tuned().open_files(200, 200).examine(&wish(Some(10), 2));
+        assert_eq!(open_files_of(&report).verdict, Verdict::Missing);
     }
 
     #[test]
-    fn a_ring_takes_no_more_than_its_maximum_whatever_the_limit() {
-        let host = MadeUp::tuned().open_files(u64::MAX, u64::MAX).file("proc/sys/fs/file-max", "9000000000");
-        let report = host.examine(&wish(Some(3_000_000), 2));
-        let finding = open_files_of(&report);
-        assert_eq!((finding.verdict, finding.fix.as_deref()), (Verdict::Missing, Some("--shards 3")));
+    fn more_shards_are_not_needed_for_more_connections() {
+        let host = MadeUp::tuned().open_files(20_000, 20_000);
+        assert_eq!(open_files_of(&host.examine(&wish(Some(4_000_000), 2))).verdict, Verdict::Good);
     }
 
     #[test]
     fn a_limit_above_nr_open_names_both() {
-        let host = MadeUp::tuned().open_files(1_024, 1_024).file("proc/sys/fs/nr_open", "65536");
+        let host = MadeUp::tuned().open_files(1_024, 1_024).file("proc/sys/fs/nr_open", "2047");
         let report = host.examine(&wish(Some(500_000), 1));
         let fix = open_files_of(&report).fix.clone().expect("a fix");
-        assert!(fix.starts_with("sysctl -w fs.nr_open=500000, then LimitNOFILE=500000"), "{fix}");
+        assert!(fix.starts_with("sysctl -w fs.nr_open=2048, then LimitNOFILE=2048"), "{fix}");
+    }
+
+    #[test]
+    fn the_gateways_own_limit_of_connections_is_named() {
+        let mut wish = wish(Some(5_000_000), 2);
+        let stopped_by = |wish: &Wish| MadeUp::tuned().examine(wish).capacity;
+        let plain =
+            MadeUp::tuned().file("proc/sys/fs/file-max", "9000000").file("proc/meminfo", "MemAvailable: 99000000 kB\n");
+        assert_eq!(plain.examine(&wish).capacity.connections, limits::SLOTS_DEFAULT as u64);
+        wish.connections_max = 10_000;
+        assert_eq!(stopped_by(&wish).connections, 10_000);
+        assert_eq!(stopped_by(&wish).stopped_by, "server.max_connections = 10000");
+    }
+
+    #[test]
+    fn whoever_may_pass_the_limit_of_the_host_is_not_bounded_by_it() {
+        let host = MadeUp::tuned()
+            .file("proc/sys/fs/file-max", "200000")
+            .file("proc/self/status", "CapEff:\t0000000000200000\n")
+            .file("proc/self/uid_map", "0 0 4294967295\n");
+        assert!(host.examine(&wish(Some(1_000_000), 4)).capacity.connections > 1_000_000);
+        let contained = host.file("proc/self/uid_map", "0 100000 65536\n");
+        assert!(contained.examine(&wish(Some(1_000_000), 4)).capacity.connections < 200_000);
     }
 
     #[test]

@@ -29,7 +29,9 @@ const PROMISED_CONNECTIONS: u64 = 100_000;
 pub struct Wish {
     /// Connections to hold at once. Without it the host is measured against 100,000, and falling short is a warning.
     pub connections: Option<u64>,
-    /// Shards, each a thread with a ring and a table of connections of its own. At least 1.
+    /// `server.max_connections`: what the gateway makes room for; 0: its default.
+    pub connections_max: usize,
+    /// Shards, each a thread with rings and a table of connections of its own. At least 1.
     pub shards: usize,
     /// Where clients connect.
     pub listen: SocketAddr,
@@ -134,24 +136,24 @@ mod tests {
 
     #[test]
     fn capacity_is_the_least_of_all_bounds_and_names_it() {
-        // 4 shards of 1,048,576 and plenty of files, but 2 GB of memory at 4,000 bytes each.
+        // Plenty of files, but 2 GB of memory at 4,000 bytes each.
         let host = MadeUp::tuned().file("proc/meminfo", "MemTotal: 4000000 kB\nMemAvailable: 2000000 kB\n");
         let capacity = host.examine(&wish(None, 4)).capacity;
         assert_eq!(capacity.connections, 2_000_000 * 1024 / 4_000);
         assert!(capacity.stopped_by.starts_with("memory"), "{}", capacity.stopped_by);
 
-        let host = MadeUp::tuned().open_files(20_000, 20_000);
+        let host = MadeUp::tuned().open_files(1_024, 1_024);
         let capacity = host.examine(&wish(None, 4)).capacity;
-        assert_eq!(capacity.connections, 80_000);
+        assert_eq!(capacity.connections, 131_072);
         assert!(capacity.stopped_by.starts_with("open files"), "{}", capacity.stopped_by);
     }
 
     #[test]
     fn falling_short_fails_only_who_asked_for_a_number() {
-        let host = MadeUp::tuned().open_files(20_000, 20_000);
+        let host = MadeUp::tuned().open_files(1_024, 1_024);
         assert_eq!(host.examine(&wish(None, 2)).exit_code(), 0);
-        assert_eq!(host.examine(&wish(Some(40_000), 2)).exit_code(), 0);
-        assert_eq!(host.examine(&wish(Some(40_001), 2)).exit_code(), 1);
+        assert_eq!(host.examine(&wish(Some(131_072), 2)).exit_code(), 0);
+        assert_eq!(host.examine(&wish(Some(131_073), 2)).exit_code(), 1);
     }
 
     #[test]

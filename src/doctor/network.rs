@@ -14,7 +14,7 @@ const HALF_OPEN_MIN: u64 = 1_024;
 /// A range this narrow makes even a small local test awkward.
 const PORTS_MIN: u64 = 16_384;
 /// The bit of CAP_NET_BIND_SERVICE in `CapEff`.
-const NET_BIND_SERVICE: u64 = 1 << 10;
+const NET_BIND_SERVICE: u32 = 10;
 
 pub fn check(host: &Host, wish: &Wish, shared_port: Option<&io::Error>, notes: &mut Notes) {
     queues(host, notes);
@@ -98,8 +98,7 @@ fn privileged_port(host: &Host, wish: &Wish, notes: &mut Notes) {
     if port == 0 || port >= first_free {
         return;
     }
-    let capabilities = host.field("proc/self/status", "CapEff").and_then(|hex| u64::from_str_radix(&hex, 16).ok());
-    let allowed = capabilities.is_some_and(|set| set & NET_BIND_SERVICE != 0);
+    let allowed = host.has_capability(NET_BIND_SERVICE);
     let verdict = if allowed { Verdict::Good } else { Verdict::Missing };
     let found = if allowed { "CAP_NET_BIND_SERVICE" } else { "no capability" };
     notes.judge(verdict, "port below 1024", found, format!("to listen on {port}"), || {

@@ -1,13 +1,13 @@
 //! Whether this kernel gives a shard the ring it needs, and who refused when it does not.
 //!
-//! The trial makes such a ring in small and uses it: the setup flags, a sparse table of files, a provided-buffer ring,
-//! one multishot poll of a direct descriptor, and the list of opcodes. It leaves nothing behind.
+//! The trial makes such a ring in small and uses it: the setup flags, a sparse table of files, one poll of a direct
+//! descriptor, and the list of opcodes. It leaves nothing behind.
 
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 
 use io_uring::types::{Fixed, SubmitArgs, Timespec};
-use io_uring::{IoUring, Probe, cqueue, opcode};
+use io_uring::{IoUring, Probe, opcode};
 
 use super::report::Verdict;
 use super::{Host, Notes};
@@ -18,17 +18,15 @@ const OPCODES: [(u8, &str); 8] = [
     (opcode::Send::CODE, "SEND"),
     (opcode::SendMsg::CODE, "SENDMSG"),
     (opcode::PollAdd::CODE, "POLL_ADD"),
-    (opcode::PollRemove::CODE, "POLL_REMOVE"),
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
+    (opcode::Shutdown::CODE, "SHUTDOWN"),
     (opcode::Close::CODE, "CLOSE"),
     (opcode::Timeout::CODE, "TIMEOUT"),
 ];
 
 const FILES: u32 = 16;
-const BUFFERS: u16 = 16;
-const BUFFER_GROUP: u16 = 0;
 
-const SHOWN: &str = "setup, file table, buffers, poll, opcodes";
+const SHOWN: &str = "setup, file table, poll, opcodes";
 
 /// The outcome of making a shard's ring in small.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,11 +102,8 @@ pub fn try_out() -> Trial {
     lacking.extend(missing_opcodes(&ring));
     if ring.submitter().register_files_sparse(FILES).is_err() {
         lacking.push("sparse file table".to_owned());
-    } else if !multishot_poll_works(&mut ring).unwrap_or(false) {
-        lacking.push("multishot poll of a direct descriptor".to_owned());
-    }
-    if !buffer_ring_works(&ring) {
-        lacking.push("provided-buffer ring".to_owned());
+    } else if !poll_works(&mut ring).unwrap_or(false) {
+        lacking.push("poll of a direct descriptor".to_owned());
     }
     Trial::Made { lacking }
 }
@@ -131,32 +126,18 @@ fn missing_opcodes(ring: &IoUring) -> Vec<String> {
     missing.map(|(_, name)| format!("opcode {name}")).collect()
 }
 
-/// Arms a multishot poll on one end of a pipe in the file table and sees it fire once and stay armed.
-fn multishot_poll_works(ring: &mut IoUring) -> io::Result<bool> {
+/// Polls one end of a pipe in the file table and sees that it can be read.
+fn poll_works(ring: &mut IoUring) -> io::Result<bool> {
     let (reader, mut writer) = io::pipe()?;
     writer.write_all(b"x")?;
     ring.submitter().register_files_update(0, &[reader.as_raw_fd()])?;
-    let poll = opcode::PollAdd::new(Fixed(0), libc::POLLIN as u32).multi(true).build();
+    let poll = opcode::PollAdd::new(Fixed(0), libc::POLLIN as u32).build();
     // SAFETY: the request refers to no memory of ours, only to slot 0 of the file table, which lives in the ring.
     unsafe { ring.submission().push(&poll) }.map_err(|_| io::Error::from(io::ErrorKind::StorageFull))?;
     let patience = Timespec::new().sec(1);
     ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&patience))?;
     let fired = ring.completion().next();
-    Ok(fired.is_some_and(|completion| completion.result() > 0 && cqueue::more(completion.flags())))
-}
-
-/// Memory for a small buffer ring: 16 bytes per entry, page-aligned as the kernel demands.
-#[repr(C, align(4096))]
-struct Page([u8; 4096]);
-
-fn buffer_ring_works(ring: &IoUring) -> bool {
-    let mut page = Box::new(Page([0; 4096]));
-    let submitter = ring.submitter();
-    // SAFETY: `page` holds BUFFERS entries of 16 bytes, is page-aligned, and is freed only at the end of this function,
-    // after the group is unregistered below. No request names the group, so the kernel never reads an entry.
-    let registered =
-        unsafe { submitter.register_buf_ring_with_flags(page.0.as_mut_ptr() as u64, BUFFERS, BUFFER_GROUP, 0) };
-    registered.is_ok() && submitter.unregister_buf_ring(BUFFER_GROUP).is_ok()
+    Ok(fired.is_some_and(|completion| completion.result() > 0))
 }
 
 #[cfg(test)]
@@ -203,9 +184,9 @@ mod tests {
 
     #[test]
     fn lacking_features_are_listed() {
-        let lacking = vec!["provided-buffer ring".to_owned(), "opcode SENDMSG".to_owned()];
+        let lacking = vec!["sparse file table".to_owned(), "opcode SENDMSG".to_owned()];
         let (found, _) = finding_of(MadeUp::tuned().ring(Trial::Made { lacking }));
-        assert_eq!(found, "lacks provided-buffer ring, opcode SENDMSG");
+        assert_eq!(found, "lacks sparse file table, opcode SENDMSG");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::fd::{FromRawFd, IntoRawFd};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -24,6 +24,7 @@ use super::addresses::Addresses;
 use super::bell::Bell;
 use super::floor::Floor;
 use super::gate::Gate;
+use super::io::Capacity;
 use super::io::uring::Uring;
 use super::lobby::Lobby;
 use super::profiles::Profiles;
@@ -44,8 +45,7 @@ pub struct Seat {
     /// The core to be pinned to; none: wherever the scheduler likes.
     pub core: Option<CoreId>,
     pub listener: TcpListener,
-    /// Connections that the ring's file table takes.
-    pub capacity: usize,
+    pub capacity: Capacity,
     pub lane: LaneEnd,
     pub rules: Arc<Rules>,
     /// Of all shards; this one writes to its own.
@@ -108,7 +108,8 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
         shard, listener, capacity, lane, rules, counters, interest, addresses, quotas, transfers, arriving, ..
     } = seat;
     let bell = lane.bell.clone();
-    let uring = Uring::new(capacity, bell.as_raw_fd())?;
+    let uring = Uring::new(capacity, &bell)?;
+    let capacity = capacity.slots;
     let room = Room {
         shard,
         now: Now::read(),

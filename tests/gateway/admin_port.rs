@@ -111,7 +111,7 @@ fn a_flood_of_clients_leaves_descriptors_for_probes() {
         .set("admin.connections", ADMIN_CONNECTIONS as i64);
     let mut gateway = Gateway::start_with_open_files(config, OPEN_FILES);
     let _flood: Vec<_> = (0..2 * OPEN_FILES).map(|_| http::open(gateway.public)).collect();
-    eventually("the flood is let in", || gateway.process().descriptors() > OPEN_FILES / 3);
+    eventually("the flood is let in", || gateway.process().descriptors() > OPEN_FILES / 4);
     let _probes: Vec<_> = (0..ADMIN_CONNECTIONS / 2)
         .map(|_| {
             let mut stream = http::open(gateway.admin().address);

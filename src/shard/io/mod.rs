@@ -23,8 +23,16 @@ pub use buffers::Shape;
 use super::frame::LocalFrame;
 use crate::metrics::latency::Deliveries;
 
-/// A connection's place: in the floor's slab, in the backend's tables and in the ring's registered file table.
+/// A connection's place: in the floor's slab, in the backend's tables and in the registered file tables of the rings.
 pub type Slot = u32;
+
+/// How many slots a backend has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    pub slots: usize,
+    /// The file table of each ring.
+    pub per_ring: usize,
+}
 
 /// Frames in one vectored send: the kernel's `UIO_FASTIOV` is 8 and `IOV_MAX` 1024; beyond some dozens nothing is won.
 pub const VECTOR_MAX: usize = 64;

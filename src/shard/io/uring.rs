@@ -1,23 +1,29 @@
-//! The production backend: one io_uring with direct descriptors, a provided-buffer ring and one eventfd.
+//! The production backend: io_urings with direct descriptors, receive buffers and one eventfd.
 //!
-//! Needs Linux 6.1 (`IORING_SETUP_DEFER_TASKRUN`). A socket lives only in the ring's registered file table (its descriptor is
+//! Needs Linux 6.1 (`IORING_SETUP_DEFER_TASKRUN`). A socket lives only in a ring's registered file table (its descriptor is
 //! closed on arrival). An idle one is armed by a one-shot poll, the cheapest in kernel memory; when something is there, one
-//! receive takes a buffer from the ring, and when that is handled the poll is armed anew. Sends ask for `MSG_WAITALL`, so that the kernel itself resumes a short one and a
-//! completion means sent whole or failed. Tried: 6.18.
+//! receive is lent a buffer, and when that is handled the poll is armed anew. Sends ask for `MSG_WAITALL`, so that the kernel
+//! itself resumes a short one and a completion means sent whole or failed. Tried: 6.18.
+//!
+//! A file table is bounded by the limit of open files and by what a cancellation may cost, a shard is not: it has as many rings
+//! as its highest slot asks for, each made when the first of its slots is opened. All of them ring one bell, share the buffers,
+//! and their completions stand in one queue in the order in which they were fetched. What a turn pays for a ring where nothing
+//! happens is a look at one cache line.
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 
 use io_uring::types::{Fixed, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 
-use super::buffers::{self, Buffers};
-use super::{Chunk, Event, InFlight, Io, Sending, Shape, Slot};
+use super::buffers::Buffers;
+use super::{Capacity, Chunk, Event, InFlight, Io, Sending, Shape, Slot};
 use crate::clock;
 use crate::metrics::latency::{Deliveries, Departures};
+use crate::shard::bell::Bell;
 use crate::shard::frame::LocalFrame;
 
 /// Requests handed to the kernel in one go. A fan-out enters the kernel once for so many recipients.
@@ -36,19 +42,24 @@ static NOBODY: libc::sockaddr = libc::sockaddr { sa_family: libc::AF_UNSPEC as u
 const SPARE_VECTORS: usize = 512;
 
 pub struct Uring {
-    ring: IoUring,
-    /// Declared after `ring`: the memory that the kernel writes to is freed after the ring is gone.
+    /// Each for `capacity.per_ring` slots. Never empty.
+    rings: Vec<IoUring>,
+    capacity: Capacity,
+    bell: Bell,
+    /// Requests that wait in the rings for being handed to the kernel.
+    queued: usize,
+    /// Completions ring the bell.
+    dozing: bool,
+    /// Declared after `rings`: the memory that the kernel writes to is freed after the rings are gone.
     buffers: Buffers,
     slots: Vec<State>,
     sends: Slab<Load>,
     #[expect(clippy::vec_box, reason = "moved in and out as boxes, which is what a load holds")]
     spare: Vec<Box<Many>>,
-    /// Completions fetched from the ring and not handled yet.
+    /// Completions fetched from the rings and not handled yet.
     completed: VecDeque<cqueue::Entry>,
-    /// Slots that have something to read while all buffers are out.
+    /// Slots that have something to read while all buffers are lent.
     waiting_for_buffer: VecDeque<Slot>,
-    /// Receives handed to the kernel and not completed.
-    receiving: usize,
     tick: Box<Timespec>,
     alarm: Box<Timespec>,
     /// Exactly while an alarm is with the kernel.
@@ -132,7 +143,7 @@ impl Load {
     }
 }
 
-/// What a completion is about: kind, key of the send, slot.
+/// What a completion is about: kind, key of the send or number of the buffer, slot.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Kind {
@@ -152,41 +163,67 @@ fn user_data(kind: Kind, key: usize, slot: Slot) -> u64 {
 }
 
 impl Uring {
-    /// A ring for slots 0 to `slots` - 1 that writes to the eventfd `bell` when something completes while it dozes.
-    pub fn new(slots: usize, bell: RawFd) -> io::Result<Self> {
-        Self::with_buffers(slots, bell, Shape::SHARD)
+    /// A backend for slots 0 to `capacity.slots` - 1 that rings the bell when something completes while it dozes.
+    pub fn new(capacity: Capacity, bell: &Bell) -> io::Result<Self> {
+        Self::with_buffers(capacity, bell, Shape::SHARD)
     }
 
     /// The same with other receive buffers than a shard's.
-    pub fn with_buffers(slots: usize, bell: RawFd, shape: Shape) -> io::Result<Self> {
-        let ring = IoUring::builder()
+    pub fn with_buffers(capacity: Capacity, bell: &Bell, shape: Shape) -> io::Result<Self> {
+        assert!(capacity.per_ring > 0);
+        let mut uring = Self {
+            rings: Vec::new(),
+            capacity,
+            bell: bell.clone(),
+            queued: 0,
+            dozing: false,
+            buffers: Buffers::new(shape),
+            slots: Vec::with_capacity(capacity.slots),
+            sends: Slab::new(),
+            spare: Vec::new(),
+            completed: VecDeque::new(),
+            waiting_for_buffer: VecDeque::new(),
+            tick: Box::new(Timespec::new()),
+            alarm: Box::new(Timespec::new()),
+            is_alarm_set: false,
+            deliveries: Deliveries::default(),
+        };
+        uring.add_ring()?;
+        Ok(uring)
+    }
+
+    fn add_ring(&mut self) -> io::Result<()> {
+        let first = self.rings.len() * self.capacity.per_ring;
+        let files = self.capacity.per_ring.min(self.capacity.slots.saturating_sub(first)).max(1);
+        let mut ring = IoUring::builder()
             .setup_cqsize(COMPLETION_ENTRIES)
             .setup_single_issuer()
             .setup_coop_taskrun()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .build(SUBMISSION_ENTRIES)?;
-        ring.submitter().register_files_sparse(slots as u32)?;
-        ring.submitter().register_eventfd(bell)?;
-        // The kernel does a shutdown on a thread beside the ring. One is enough, however many peers fail at once.
+        ring.submitter().register_files_sparse(files as u32)?;
+        ring.submitter().register_eventfd(self.bell.as_raw_fd())?;
+        // The kernel does a shutdown on a thread beside the rings, which all rings of a thread share. One is enough, however
+        // many peers fail at once.
         ring.submitter().register_iowq_max_workers(&mut [1, 0])?;
-        let buffers = Buffers::register(&ring.submitter(), shape)?;
-        let mut uring = Self {
-            ring,
-            buffers,
-            slots: Vec::with_capacity(slots),
-            sends: Slab::new(),
-            spare: Vec::new(),
-            completed: VecDeque::new(),
-            waiting_for_buffer: VecDeque::new(),
-            receiving: 0,
-            tick: Box::new(Timespec::new()),
-            alarm: Box::new(Timespec::new()),
-            is_alarm_set: false,
-            deliveries: Deliveries::default(),
-        };
-        uring.rouse();
-        Ok(uring)
+        ring.completion().disable_eventfd();
+        self.rings.push(ring);
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub fn ring_count(&self) -> usize {
+        self.rings.len()
+    }
+
+    fn ring_of(&self, slot: Slot) -> usize {
+        slot as usize / self.capacity.per_ring
+    }
+
+    /// The slot's direct descriptor: its place in the file table of its ring.
+    fn file(&self, slot: Slot) -> Fixed {
+        Fixed(slot % self.capacity.per_ring as u32)
     }
 
     fn state(&mut self, slot: Slot) -> &mut State {
@@ -195,37 +232,43 @@ impl Uring {
 
     fn push(&mut self, entry: squeue::Entry, kind: Kind, key: usize, slot: Slot) {
         let entry = entry.user_data(user_data(kind, key, slot));
+        let ring = self.ring_of(slot);
         loop {
-            // SAFETY: every operand of an entry outlives the operation: an address is static, frames are kept in `sends` until the completion,
-            // the timespecs and the vectors of `Many` are boxed, and receives use registered buffers.
-            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+            // SAFETY: every operand of an entry outlives the operation: an address is static, frames are kept in `sends` until
+            // the completion, the timespecs and the vectors of `Many` are boxed, and a receive's buffer is lent to it until
+            // the completion.
+            if unsafe { self.rings[ring].submission().push(&entry) }.is_ok() {
+                self.queued += 1;
                 return;
             }
-            self.submit().expect("the ring accepts submissions as long as it lives");
+            self.submit(ring).expect("a ring accepts submissions as long as it lives");
         }
     }
 
-    /// Enters the kernel: submits, runs deferred work, fetches completions.
-    fn submit(&mut self) -> io::Result<()> {
+    /// Enters the kernel with one ring: submits, runs deferred work, fetches completions.
+    fn submit(&mut self, ring: usize) -> io::Result<()> {
         loop {
-            match self.ring.submit() {
-                Ok(_) => break,
+            match self.rings[ring].submit() {
+                Ok(submitted) => {
+                    self.queued -= submitted;
+                    break;
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 // Too many completions are kept back: make room first.
-                Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => self.fetch(),
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => self.fetch(ring),
                 Err(e) => return Err(e),
             }
         }
-        if !self.ring.completion().is_empty() {
-            self.fetch();
+        if !self.rings[ring].completion().is_empty() {
+            self.fetch(ring);
         }
         Ok(())
     }
 
-    fn fetch(&mut self) {
-        let Self { ring, slots, sends, spare, completed, deliveries, .. } = self;
+    fn fetch(&mut self, ring: usize) {
+        let Self { rings, slots, sends, spare, completed, deliveries, .. } = self;
         let mut departures = deliveries.at(clock::now_us());
-        for entry in ring.completion() {
+        for entry in rings[ring].completion() {
             let (kind, key, slot) = parts(&entry);
             // A send that nobody waits for is finished on the spot: in a fan-out they are all there is. The others keep
             // their slot busy until the floor hears of them, or a later frame would overtake the queued ones.
@@ -246,7 +289,7 @@ impl Uring {
         let (kind, key, slot) = parts(entry);
         match kind {
             k if k == Kind::Poll as u8 => self.polled(slot, entry),
-            k if k == Kind::Receive as u8 => self.received(slot, entry),
+            k if k == Kind::Receive as u8 => self.received(slot, key as u16, entry.result()),
             k if k == Kind::Send as u8 => self.sent(slot, key, entry.result()),
             k if k == Kind::Shutdown as u8 => self.shut_down(slot),
             // What was cancelled says so itself.
@@ -275,35 +318,24 @@ impl Uring {
         None
     }
 
-    fn received(&mut self, slot: Slot, entry: &cqueue::Entry) -> Option<Event> {
-        self.receiving -= 1;
+    fn received(&mut self, slot: Slot, buffer: u16, result: i32) -> Option<Event> {
         self.state(slot).clear(State::RECEIVING);
-        let buffer = cqueue::buffer_select(entry.flags());
-        buffer.inspect(|_| self.buffers.taken());
-        if self.state(slot).has(State::CLOSING) {
-            buffer.inspect(|&id| self.buffers.provide(id));
+        let closing = self.state(slot).has(State::CLOSING);
+        if result > 0 && !closing {
+            return Some(Event::Received { slot, chunk: Chunk { slot, buffer, len: result as u32 } });
+        }
+        self.buffers.give_back(buffer);
+        let mut event = None;
+        if closing {
             self.close_when_quiet(slot);
-            self.serve_waiting();
-            return None;
+        } else if result == -libc::EAGAIN {
+            // Nothing there after all: the poll tells when there is.
+            self.watch(slot);
+        } else {
+            event = Some(Event::Ended { slot });
         }
-        match (entry.result(), buffer) {
-            (len, Some(buffer)) if len > 0 => {
-                Some(Event::Received { slot, chunk: Chunk { slot, buffer, len: len as u32 } })
-            }
-            (result, buffer) => {
-                buffer.inspect(|&id| self.buffers.provide(id));
-                let event = match -result {
-                    // Nothing there after all, or no buffer: the poll tells when there is.
-                    libc::EAGAIN | libc::ENOBUFS => {
-                        self.watch(slot);
-                        None
-                    }
-                    _ => Some(Event::Ended { slot }),
-                };
-                self.serve_waiting();
-                event
-            }
-        }
+        self.serve_waiting();
+        event
     }
 
     fn sent(&mut self, slot: Slot, key: usize, result: i32) -> Option<Event> {
@@ -335,50 +367,45 @@ impl Uring {
     /// Arms the poll. It fires at once when there is more to read, or the peer has closed.
     fn watch(&mut self, slot: Slot) {
         self.state(slot).set(State::POLLING);
-        let poll = opcode::PollAdd::new(Fixed(slot), (libc::POLLIN | libc::POLLRDHUP) as u32).build();
+        let poll = opcode::PollAdd::new(self.file(slot), (libc::POLLIN | libc::POLLRDHUP) as u32).build();
         self.push(poll, Kind::Poll, 0, slot);
     }
 
     fn receive(&mut self, slot: Slot) {
         self.state(slot).set(State::RECEIVING);
-        if self.receiving >= self.buffers.provided() {
-            self.waiting_for_buffer.push_back(slot);
-        } else {
-            self.submit_receive(slot);
-        }
+        self.waiting_for_buffer.push_back(slot);
+        self.serve_waiting();
     }
 
-    fn submit_receive(&mut self, slot: Slot) {
-        self.receiving += 1;
-        let receive = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), 0)
-            .flags(libc::MSG_DONTWAIT)
-            .buf_group(buffers::GROUP)
-            .build()
-            .flags(squeue::Flags::BUFFER_SELECT);
-        self.push(receive, Kind::Receive, 0, slot);
-    }
-
-    /// A buffer has come back, or was not needed after all: the slot that has waited longest receives.
+    /// While there are buffers, the slot that has waited longest receives.
     fn serve_waiting(&mut self) {
-        while self.receiving < self.buffers.provided()
+        while !self.waiting_for_buffer.is_empty()
+            && let Some(buffer) = self.buffers.lend()
             && let Some(slot) = self.waiting_for_buffer.pop_front()
         {
             if self.state(slot).has(State::CLOSING) {
+                self.buffers.give_back(buffer);
                 self.state(slot).clear(State::RECEIVING);
                 self.close_when_quiet(slot);
             } else {
-                self.submit_receive(slot);
+                self.submit_receive(slot, buffer);
             }
         }
+    }
+
+    fn submit_receive(&mut self, slot: Slot, buffer: u16) {
+        let (memory, bytes) = self.buffers.for_kernel(buffer);
+        let receive = opcode::Recv::new(self.file(slot), memory, bytes as u32).flags(libc::MSG_DONTWAIT).build();
+        self.push(receive, Kind::Receive, usize::from(buffer), slot);
     }
 
     fn start_send(&mut self, slot: Slot, load: Load) {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let entry = match &load {
             Load::One(frame) => {
-                opcode::Send::new(Fixed(slot), frame.bytes.as_ptr(), frame.len() as u32).flags(flags).build()
+                opcode::Send::new(self.file(slot), frame.bytes.as_ptr(), frame.len() as u32).flags(flags).build()
             }
-            Load::Many(many) => opcode::SendMsg::new(Fixed(slot), &many.header).flags(flags as u32).build(),
+            Load::Many(many) => opcode::SendMsg::new(self.file(slot), &many.header).flags(flags as u32).build(),
         };
         let key = self.sends.insert(load);
         self.state(slot).sends(key);
@@ -399,10 +426,10 @@ impl Uring {
             self.state(slot).set(State::SHUTTING);
             // To connect to no address is to break the connection off (connect(2)), with what is queued in it.
             let nobody = (&raw const NOBODY).cast();
-            let reset = opcode::Connect::new(Fixed(slot), nobody, size_of::<libc::sockaddr>() as u32).build();
+            let reset = opcode::Connect::new(self.file(slot), nobody, size_of::<libc::sockaddr>() as u32).build();
             self.push(reset, Kind::Shutdown, 0, slot);
         } else {
-            self.push(opcode::Close::new(Fixed(slot)).build(), Kind::Close, 0, slot);
+            self.push(opcode::Close::new(self.file(slot)).build(), Kind::Close, 0, slot);
         }
     }
 }
@@ -440,7 +467,11 @@ impl Io for Uring {
     type Socket = OwnedFd;
 
     fn open(&mut self, slot: Slot, socket: OwnedFd) -> io::Result<()> {
-        self.ring.submitter().register_files_update(slot, &[socket.as_raw_fd()])?;
+        let ring = self.ring_of(slot);
+        while self.rings.len() <= ring {
+            self.add_ring()?;
+        }
+        self.rings[ring].submitter().register_files_update(self.file(slot).0, &[socket.as_raw_fd()])?;
         if self.slots.len() <= slot as usize {
             self.slots.resize(slot as usize + 1, State::default());
         }
@@ -486,7 +517,7 @@ impl Io for Uring {
     fn shut(&mut self, slot: Slot) {
         debug_assert!(!self.state(slot).has(State::SENDING | State::SHUTTING | State::CLOSING));
         self.state(slot).set(State::SHUTTING);
-        self.push(opcode::Shutdown::new(Fixed(slot), libc::SHUT_WR).build(), Kind::Shutdown, 0, slot);
+        self.push(opcode::Shutdown::new(self.file(slot), libc::SHUT_WR).build(), Kind::Shutdown, 0, slot);
     }
 
     fn close(&mut self, slot: Slot) {
@@ -539,7 +570,7 @@ impl Io for Uring {
     }
 
     fn release(&mut self, chunk: Chunk, watch: bool) {
-        self.buffers.provide(chunk.buffer);
+        self.buffers.give_back(chunk.buffer);
         if watch && !self.state(chunk.slot).has(State::CLOSING) {
             self.watch(chunk.slot);
         }
@@ -553,20 +584,16 @@ impl Io for Uring {
     }
 
     fn enter(&mut self) -> io::Result<()> {
-        let submission = self.ring.submission();
-        let idle = submission.is_empty() && !submission.taskrun() && !submission.cq_overflow();
-        drop(submission);
-        if idle {
-            if !self.ring.completion().is_empty() {
-                self.fetch();
+        for ring in 0..self.rings.len() {
+            if !self.rings[ring].submission().is_empty() || has_completed(&mut self.rings[ring]) {
+                self.submit(ring)?;
             }
-            return Ok(());
         }
-        self.submit()
+        Ok(())
     }
 
     fn has_queued(&mut self) -> bool {
-        !self.ring.submission().is_empty() || !self.completed.is_empty()
+        self.queued > 0 || !self.completed.is_empty()
     }
 
     fn now_us(&self) -> u64 {
@@ -577,24 +604,35 @@ impl Io for Uring {
         if self.has_queued() {
             return false;
         }
-        self.ring.completion().enable_eventfd();
+        self.dozing = true;
+        self.rings.iter_mut().for_each(|ring| ring.completion().enable_eventfd());
         // The kernel sets the task-run flag, then looks whether the bell is muted; we unmute, then look at the flag.
         fence(Ordering::SeqCst);
-        let pending = self.ring.submission().taskrun() || !self.ring.completion().is_empty();
-        !pending
+        !self.rings.iter_mut().any(has_completed)
     }
 
     fn rouse(&mut self) {
-        self.ring.completion().disable_eventfd();
+        if std::mem::take(&mut self.dozing) {
+            self.rings.iter_mut().for_each(|ring| ring.completion().disable_eventfd());
+        }
     }
 
     fn in_flight(&self) -> InFlight {
-        InFlight { sends: self.sends.len(), receive_buffers: self.buffers.out() }
+        InFlight { sends: self.sends.len(), receive_buffers: self.buffers.lent() }
     }
 
     fn deliveries(&self) -> &Deliveries {
         &self.deliveries
     }
+}
+
+/// Whether the kernel has finished something that was not fetched yet. What it has finished waits as a rule until the ring is
+/// entered: then it is only a flag.
+fn has_completed(ring: &mut IoUring) -> bool {
+    let submission = ring.submission();
+    let waits = submission.taskrun() || submission.cq_overflow();
+    drop(submission);
+    waits || !ring.completion().is_empty()
 }
 
 /// Kind, key and slot of a completion.

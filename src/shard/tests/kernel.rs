@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,22 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::shard::bell::Bell;
 use crate::shard::frame::Frame;
 use crate::shard::io::uring::Uring;
-use crate::shard::io::{Event, InFlight, Io, Slot};
+use crate::shard::io::{Capacity, Event, InFlight, Io, Slot};
 
-/// More than there are receive buffers, so that most slots have to wait for one.
+/// More than there are receive buffers, so that most slots have to wait for one, and more than two rings take.
 const SLOTS: usize = 300;
 
-/// A ring with [`SLOTS`] open sockets, and their far ends.
+const CAPACITY: Capacity = Capacity { slots: SLOTS, per_ring: 110 };
+
+const ONE: Capacity = Capacity { slots: 1, per_ring: 1 };
+
+/// Three rings with [`SLOTS`] open sockets, and their far ends.
 fn opened() -> (Uring, Vec<UnixStream>) {
-    let bell = Bell::new().unwrap();
-    let mut uring = Uring::new(SLOTS, bell.as_raw_fd()).unwrap();
+    opened_with(&Bell::new().unwrap())
+}
+
+fn opened_with(bell: &Bell) -> (Uring, Vec<UnixStream>) {
+    let mut uring = Uring::new(CAPACITY, bell).unwrap();
     let far_ends = (0..SLOTS).map(|slot| {
         let (near, far) = UnixStream::pair().unwrap();
         uring.open(slot as Slot, OwnedFd::from(near)).unwrap();
@@ -152,7 +159,7 @@ fn more_input_than_buffers_is_all_received() {
 #[test]
 fn a_peer_that_does_not_take_what_it_was_sent_is_told_by_a_reset() {
     let bell = Bell::new().unwrap();
-    let mut uring = Uring::new(1, bell.as_raw_fd()).unwrap();
+    let mut uring = Uring::new(ONE, &bell).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     uring.open(0, OwnedFd::from(listener.accept().unwrap().0)).unwrap();
@@ -170,7 +177,7 @@ fn a_peer_that_does_not_take_what_it_was_sent_is_told_by_a_reset() {
 #[test]
 fn an_alarm_wakes_whoever_dozes_and_not_before_its_time() {
     let bell = Bell::new().unwrap();
-    let mut uring = Uring::new(1, bell.as_raw_fd()).unwrap();
+    let mut uring = Uring::new(ONE, &bell).unwrap();
     for ms in [3, 1] {
         let asked = Instant::now();
         uring.alarm(ms * 1000);
@@ -185,5 +192,47 @@ fn an_alarm_wakes_whoever_dozes_and_not_before_its_time() {
         uring.enter().unwrap();
         assert!(matches!(uring.next(), Some(Event::Alarm)) && uring.next().is_none());
         assert!(asked.elapsed() >= Duration::from_millis(ms));
+    }
+}
+
+#[test]
+fn a_ring_is_made_when_the_first_of_its_slots_is_opened() {
+    let mut uring = Uring::new(CAPACITY, &Bell::new().unwrap()).unwrap();
+    let mut far_ends = Vec::new();
+    for (slot, rings) in [(0, 1), (109, 1), (110, 2), (299, 3), (111, 3)] {
+        let (near, far) = UnixStream::pair().unwrap();
+        uring.open(slot, OwnedFd::from(near)).unwrap();
+        far_ends.push(far);
+        assert_eq!(uring.ring_count(), rings);
+    }
+}
+
+#[test]
+fn whoever_sleeps_is_woken_by_each_ring_and_whoever_is_awake_by_none() {
+    let bell = Bell::new().unwrap();
+    let (mut uring, mut far_ends) = opened_with(&bell);
+    let ear = bell.duplicate().unwrap();
+    let rings = |wait_ms: i64| {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: wait_ms * 1_000_000 };
+        poll(&mut [PollFd::new(&ear, PollFlags::IN)], Some(&timeout)).unwrap() > 0
+    };
+    for slot in [0, 110, 299] {
+        assert!(uring.doze());
+        far_ends[slot].write_all(b"wake up").unwrap();
+        assert!(rings(900), "slot {slot} wakes nobody");
+        uring.rouse();
+        bell.rouse();
+        let received = Cell::new(false);
+        let handle = |uring: &mut Uring, event| {
+            received.set(true);
+            drop_input(uring, event);
+        };
+        run(&mut uring, handle, |_| received.get());
+        far_ends[slot].write_all(b"heard without a bell").unwrap();
+        assert!(!rings(0));
+        received.set(false);
+        run(&mut uring, handle, |_| received.get());
+        // The poll that follows goes to the kernel.
+        uring.enter().unwrap();
     }
 }

@@ -58,7 +58,7 @@ pub struct Common {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["url", "admin", "server_pid"])]
     pub spawn: Option<PathBuf>,
 
-    /// Shards of the gateway that is started [default: as many as the limit of open files calls for]
+    /// Shards of the gateway that is started [default: one per core]
     #[arg(long)]
     pub shards: Option<usize>,
 

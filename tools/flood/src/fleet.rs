@@ -13,9 +13,8 @@ use crate::client::cast::Cast;
 use crate::limits::Trouble;
 use crate::publish::under_way::UnderWay;
 use crate::sources::Sources;
-use crate::worker::crew::Crew;
 use crate::worker::tally::{Gauge, Gauges, Tally};
-use crate::worker::{Order, Ramp, Seat, traffic};
+use crate::worker::{Order, Ramp, Seat, Worker, traffic};
 
 /// Handshakes under way at once in the whole fleet, when the ramp is not paced.
 const IN_PROGRESS_MAX: u32 = 2048;
@@ -29,7 +28,7 @@ pub struct Muster {
     pub workers: u32,
     /// So many of the first connections have a thread for themselves.
     pub apart: u32,
-    /// Connections that a ring takes.
+    /// Connections that one ring of a thread takes.
     pub per_ring: u32,
     pub sources: Option<Sources>,
     pub closes_by_reset: bool,
@@ -37,28 +36,23 @@ pub struct Muster {
 }
 
 pub struct Fleet {
-    threads: Vec<Thread>,
     members: Vec<Member>,
 }
 
-struct Thread {
-    handle: Option<JoinHandle<()>>,
-    /// The kernel's, for its CPU time.
-    id: i32,
-}
-
-/// One ring's end here.
 struct Member {
     orders: Sender<Order>,
     bell: Bell,
     gauges: Arc<Gauges>,
+    thread: Option<JoinHandle<()>>,
+    /// Kernel's id of the thread, for its CPU time.
+    thread_id: i32,
 }
 
 impl Fleet {
     pub fn start(muster: &Muster) -> Result<Self, Trouble> {
-        let mut fleet = Self { threads: Vec::new(), members: Vec::new() };
-        for (name, shares) in threads(muster).iter().enumerate() {
-            fleet.threads.push(Thread::start(muster, name, shares, &mut fleet.members)?);
+        let mut fleet = Self { members: Vec::new() };
+        for (name, share) in shares(muster).into_iter().enumerate() {
+            fleet.members.push(Member::start(muster, name, share)?);
         }
         Ok(fleet)
     }
@@ -132,7 +126,7 @@ impl Fleet {
     }
 
     pub fn thread_ids(&self) -> Vec<i32> {
-        self.threads.iter().map(|thread| thread.id).collect()
+        self.members.iter().map(|member| member.thread_id).collect()
     }
 
     fn connections_hint(&self) -> u64 {
@@ -151,48 +145,46 @@ impl Fleet {
 impl Drop for Fleet {
     fn drop(&mut self) {
         self.order(|_| Order::End);
-        for thread in &mut self.threads {
-            if let Some(handle) = thread.handle.take() {
-                let _ = handle.join();
+        for member in &mut self.members {
+            if let Some(thread) = member.thread.take() {
+                let _ = thread.join();
             }
         }
     }
 }
 
-impl Thread {
-    /// Starts a thread with rings for these connections.
-    fn start(muster: &Muster, name: usize, shares: &[Share], members: &mut Vec<Member>) -> Result<Self, Trouble> {
+impl Member {
+    /// Starts a thread for these connections.
+    fn start(muster: &Muster, name: usize, Share { first, count }: Share) -> Result<Self, Trouble> {
+        let (orders, taken) = unbounded();
         let bell = Bell::new()?;
-        let mut seats = Vec::new();
-        for &Share { first, count } in shares {
-            let (orders, taken) = unbounded();
-            let gauges = Arc::<Gauges>::default();
-            seats.push(Seat {
-                first,
-                count,
-                cast: muster.cast.clone(),
-                target: muster.target,
-                sources: muster.sources,
-                closes_by_reset: muster.closes_by_reset,
-                buffers: muster.buffers,
-                orders: taken,
-                gauges: gauges.clone(),
-            });
-            members.push(Member { orders, bell: bell.clone(), gauges });
-        }
+        let gauges = Arc::<Gauges>::default();
+        let seat = Seat {
+            first,
+            count,
+            per_ring: muster.per_ring,
+            cast: muster.cast.clone(),
+            target: muster.target,
+            sources: muster.sources,
+            closes_by_reset: muster.closes_by_reset,
+            buffers: muster.buffers,
+            orders: taken,
+            gauges: gauges.clone(),
+            bell: bell.clone(),
+        };
         let (tell, told) = mpsc::sync_channel(1);
-        let handle = std::thread::Builder::new().name(format!("flood-{name}")).spawn(move || {
-            let id = nix::unistd::gettid().as_raw();
-            match Crew::new(seats, bell) {
-                Ok(crew) => {
-                    let _ = tell.send(Ok(id));
-                    crew.run();
+        let thread = std::thread::Builder::new().name(format!("flood-{name}")).spawn(move || {
+            let thread_id = nix::unistd::gettid().as_raw();
+            match Worker::new(seat) {
+                Ok(worker) => {
+                    let _ = tell.send(Ok(thread_id));
+                    worker.run();
                 }
                 Err(trouble) => drop(tell.send(Err(trouble))),
             }
         })?;
-        let id = told.recv().unwrap_or_else(|_| Err(Trouble::new("a worker ended while it started")))?;
-        Ok(Self { handle: Some(handle), id })
+        let thread_id = told.recv().unwrap_or_else(|_| Err(Trouble::new("a worker ended while it started")))?;
+        Ok(Self { orders, bell, gauges, thread: Some(thread), thread_id })
     }
 }
 
@@ -203,31 +195,20 @@ struct Share {
     count: u32,
 }
 
-impl Share {
-    /// Cut in pieces that differ by one at most.
-    fn cut(self, parts: u32) -> Vec<Self> {
-        let mut first = self.first;
-        let piece = |part| {
-            let count = share(self.count, parts, part);
-            first += count;
-            Self { first: first - count, count }
-        };
-        (0..parts).map(piece).collect()
-    }
-}
-
-/// What each thread gets, ring by ring.
-fn threads(muster: &Muster) -> Vec<Vec<Share>> {
+/// What each thread gets.
+fn shares(muster: &Muster) -> Vec<Share> {
     let apart = muster.apart.min(muster.connections);
-    let mut threads = Vec::new();
-    if apart > 0 {
-        threads.push(Share { first: 0, count: apart });
+    let mut shares = vec![Share { first: 0, count: apart }];
+    let rest = muster.connections - apart;
+    let workers = muster.workers.clamp(1, rest.max(1));
+    let mut first = apart;
+    for worker in 0..workers {
+        let count = share(rest, workers, worker);
+        shares.push(Share { first, count });
+        first += count;
     }
-    let rest = Share { first: apart, count: muster.connections - apart };
-    if rest.count > 0 {
-        threads.extend(rest.cut(muster.workers.clamp(1, rest.count)));
-    }
-    threads.into_iter().map(|share| share.cut(share.count.div_ceil(muster.per_ring))).collect()
+    shares.retain(|share| share.count > 0);
+    shares
 }
 
 /// The share of part `index` of `parts` in `whole`: all shares together are the whole, and differ by one at most.
@@ -241,7 +222,7 @@ mod tests {
     use crate::client::cast::Troupe;
 
     #[test]
-    fn every_connection_is_in_one_ring_of_one_thread_and_no_ring_is_too_full() {
+    fn every_connection_is_on_one_thread_and_those_apart_have_their_own() {
         let alike = Troupe::Even { groups: 1 };
         for (connections, apart, workers) in [(1, 0, 4), (50_000, 0, 2), (101_000, 1_000, 2), (5, 9, 1), (7, 3, 1)] {
             let target = "127.0.0.1:1".parse().unwrap();
@@ -250,15 +231,13 @@ mod tests {
             let (sources, closes_by_reset, per_ring) = (None, false, 19_000);
             let muster =
                 Muster { cast, target, connections, workers, apart, per_ring, sources, closes_by_reset, buffers };
-            let threads = threads(&muster);
-            let rings: Vec<Share> = threads.concat();
-            assert!(rings.iter().all(|ring| (1..=per_ring).contains(&ring.count)), "{rings:?}");
+            let shares = shares(&muster);
             let ends =
-                rings.iter().scan(0, |end, ring| Some((std::mem::replace(end, ring.first + ring.count), ring.first)));
-            assert!(ends.into_iter().all(|(end, first)| end == first), "{rings:?}");
-            assert_eq!(rings.iter().map(|ring| ring.count).sum::<u32>(), connections);
-            assert!(threads.len() as u32 <= workers + u32::from(apart > 0));
-            assert!(apart == 0 || threads[0] == [Share { first: 0, count: apart.min(connections) }]);
+                shares.iter().scan(0, |end, part| Some((std::mem::replace(end, part.first + part.count), part.first)));
+            assert!(ends.into_iter().all(|(end, first)| end == first), "{shares:?}");
+            assert_eq!(shares.iter().map(|part| part.count).sum::<u32>(), connections);
+            assert!(shares.len() as u32 <= workers + u32::from(apart > 0));
+            assert!(apart == 0 || shares[0] == Share { first: 0, count: apart.min(connections) });
         }
     }
 

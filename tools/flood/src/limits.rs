@@ -5,9 +5,6 @@ use std::io;
 
 use nix::errno::Errno;
 
-/// Descriptors left for everything that is not in a ring's table.
-const DESCRIPTORS_RESERVED: u64 = 1000;
-
 /// Raises the soft limit of open files to the hard one. Returns the limit that holds now.
 pub fn raise_open_files() -> u64 {
     ringway::limits::raise_open_files() as u64
@@ -15,7 +12,7 @@ pub fn raise_open_files() -> u64 {
 
 /// Connections that one ring's table of registered files takes.
 pub fn connections_per_ring(open_files: u64) -> u32 {
-    open_files.saturating_sub(DESCRIPTORS_RESERVED).clamp(100, 1 << 20) as u32
+    ringway::limits::capacity(open_files as usize, 1, 0).per_ring as u32
 }
 
 /// Why a run cannot go on.
@@ -104,12 +101,5 @@ mod tests {
             let text = Trouble::connecting(&io::Error::from_raw_os_error(errno as i32)).to_string();
             assert!(text.contains(limit) && text.contains(command), "{text}");
         }
-    }
-
-    #[test]
-    fn a_ring_leaves_descriptors_for_the_rest() {
-        assert_eq!(connections_per_ring(20_000), 19_000);
-        assert_eq!(connections_per_ring(1_048_576), 1_047_576);
-        assert_eq!(connections_per_ring(1024), 100);
     }
 }

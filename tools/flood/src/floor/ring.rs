@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +15,7 @@ use ringway::clock::now_us;
 use ringway::shard::bell::Bell;
 use ringway::shard::frame::{Frame, LocalFrame};
 use ringway::shard::io::uring::Uring;
-use ringway::shard::io::{Chunk, Event, Io, Sending, Slot, VECTOR_MAX};
+use ringway::shard::io::{Capacity, Chunk, Event, Io, Sending, Slot, VECTOR_MAX};
 use ringway::ws::frame::{Opcode, encode_text};
 use ringway::ws::header::Header;
 use ringway::ws::mask;
@@ -77,7 +77,7 @@ struct Ring {
 }
 
 /// Starts a ring on a thread of its own and waits until it can serve.
-pub(super) fn start(mode: Mode, capacity: usize, core: Option<CoreId>) -> io::Result<Lane> {
+pub(super) fn start(mode: Mode, capacity: Capacity, core: Option<CoreId>) -> io::Result<Lane> {
     let bell = Bell::new()?;
     let (sender, commands) = unbounded();
     let lane = Lane { sender, bell: bell.clone() };
@@ -97,10 +97,10 @@ pub(super) fn start(mode: Mode, capacity: usize, core: Option<CoreId>) -> io::Re
 }
 
 impl Ring {
-    fn new(mode: Mode, capacity: usize, commands: Receiver<Command>, bell: Bell) -> io::Result<Self> {
+    fn new(mode: Mode, capacity: Capacity, commands: Receiver<Command>, bell: Bell) -> io::Result<Self> {
         Ok(Self {
             mode,
-            io: Uring::new(capacity, bell.as_raw_fd())?,
+            io: Uring::new(capacity, &bell)?,
             commands,
             ear: bell.duplicate()?,
             bell,

@@ -4,18 +4,18 @@ use std::process::Command;
 
 use crate::args::Common;
 use crate::floor::Mode;
-use crate::limits::{self, Trouble};
-use crate::measure::host::cores;
+use crate::limits::Trouble;
 use crate::measure::process::Processes;
 use crate::publish::sink;
 
 use super::child::Child;
 use super::url::Url;
-use super::{Server, free_port, shards_for};
+use super::{Server, free_port};
 
 pub(super) fn start(mode: Mode, common: &Common) -> Result<Server, Trouble> {
     let (listen, admin) = (free_port()?, free_port()?);
-    let shards = common.shards.unwrap_or_else(|| shards_for(common.connections, limits::raise_open_files(), cores()));
+    // 0: one per core.
+    let shards = common.shards.unwrap_or(0);
     let mode = match mode {
         Mode::Fanout => "fanout",
         Mode::Echo => "echo",

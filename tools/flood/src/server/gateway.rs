@@ -5,21 +5,21 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::args::Common;
-use crate::limits::{self, Trouble};
-use crate::measure::host::cores;
+use crate::limits::Trouble;
 use crate::measure::process::Processes;
 use crate::publish::sink;
 
 use super::child::Child;
 use super::url::Url;
-use super::{Server, free_port, shards_for};
+use super::{Server, free_port};
 
 /// What the environment may say to the gateway: its own settings, not those of other programs that it also understands.
 const ENVIRONMENT: &str = "RINGWAY_";
 
 pub(super) fn start(program: &Path, common: &Common, redis: Option<(Child, String)>) -> Result<Server, Trouble> {
     let (listen, admin) = (free_port()?, free_port()?);
-    let shards = common.shards.unwrap_or_else(|| shards_for(common.connections, limits::raise_open_files(), cores()));
+    // 0: one per core.
+    let shards = common.shards.unwrap_or(0);
     let (redis_child, redis) = match redis {
         Some((child, url)) => (Some(child), Some(url)),
         None => (None, common.redis.clone()),

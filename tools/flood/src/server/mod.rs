@@ -85,26 +85,7 @@ fn on_its_cores(cores: Option<Cores>, start: impl FnOnce() -> Result<Server, Tro
     server
 }
 
-/// Rings that so many connections need when the kernel spreads them by chance: each is filled to 85 % at the most.
-pub fn shards_for(connections: u32, open_files: u64, cores: usize) -> usize {
-    let per_shard = (open_files as f64 * 0.85).max(1.0);
-    ((f64::from(connections) / per_shard).ceil() as usize).max(cores)
-}
-
 /// A port of 127.0.0.1 that is free at this moment.
 fn free_port() -> Result<SocketAddr, Trouble> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_are_as_many_shards_as_the_limits_call_for() {
-        assert_eq!(shards_for(10_000, 20_000, 2), 2);
-        assert_eq!(shards_for(100_000, 20_000, 2), 6);
-        assert_eq!(shards_for(1_000_000, 20_000, 2), 59);
-        assert_eq!(shards_for(1_000_000, 1_048_576, 8), 8);
-    }
 }

@@ -1,10 +1,8 @@
-//! One ring: opens its share of the connections, keeps them, sends and receives through them.
+//! One thread: opens its share of the connections, keeps them, sends and receives through them.
 //!
-//! The coordinator (`fleet`) gives [`Order`]s and reads [`tally::Gauges`]; a worker shares nothing else. A [`crew`] is
-//! a thread with one or more of them; what a worker does in a turn is in [`turn`], opening in [`opening`], what a
-//! client says in [`talk`], scheduled messages in [`traffic`].
+//! The coordinator (`fleet`) gives [`Order`]s and reads [`tally::Gauges`]; a worker shares nothing else. The loop is in
+//! [`turn`], opening in [`opening`], what a client says in [`talk`], scheduled messages in [`traffic`].
 
-pub mod crew;
 mod ledger;
 mod opening;
 mod receipts;
@@ -16,14 +14,14 @@ mod turn;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use ringway::shard::bell::Bell;
 use ringway::shard::frame::LocalFrame;
 use ringway::shard::io::uring::Uring;
-use ringway::shard::io::{Shape, Slot};
+use ringway::shard::io::{Capacity, Shape, Slot};
 
 use crate::client::cast::Cast;
 use crate::client::connection::Connection;
@@ -74,6 +72,8 @@ pub struct Seat {
     /// Number of the first connection, and how many there are.
     pub first: u32,
     pub count: u32,
+    /// Connections that one ring takes.
+    pub per_ring: u32,
     pub cast: Arc<Cast>,
     pub target: SocketAddr,
     /// None: the kernel chooses.
@@ -83,10 +83,12 @@ pub struct Seat {
     pub buffers: Shape,
     pub orders: Receiver<Order>,
     pub gauges: Arc<Gauges>,
+    pub bell: Bell,
 }
 
 pub struct Worker {
     seat: Seat,
+    ear: OwnedFd,
     io: Uring,
     connections: Vec<Connection>,
     /// Beginnings of frames. Rare, so beside the connections.
@@ -107,10 +109,13 @@ pub struct Worker {
 }
 
 impl Worker {
-    fn new(seat: Seat, bell: &Bell) -> Result<Self, Trouble> {
-        let io = Uring::with_buffers(seat.count as usize, bell.as_raw_fd(), seat.buffers)
+    /// Makes the first ring. Runs on the worker's thread, because a ring belongs to the thread that made it.
+    pub fn new(seat: Seat) -> Result<Self, Trouble> {
+        let capacity = Capacity { slots: seat.count as usize, per_ring: seat.per_ring as usize };
+        let io = Uring::with_buffers(capacity, &seat.bell, seat.buffers)
             .map_err(|error| Trouble::ring(&error, seat.count))?;
         Ok(Self {
+            ear: seat.bell.duplicate()?,
             io,
             connections: vec![Connection::default(); seat.count as usize],
             partials: HashMap::new(),

@@ -1,8 +1,12 @@
-//! One turn of a worker: orders, connects, due messages, completions.
+//! The worker's loop: orders, connects, due messages, completions; then sleep until the bell rings or something is due.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::{TimeSpec, TimeValLike};
+use ringway::clock::now_us;
 use ringway::shard::io::{Event, Io, Slot, VECTOR_MAX};
 
 use super::ledger::Ledger;
@@ -10,9 +14,20 @@ use super::{Order, Worker};
 use crate::client::connection::{After, Phase, Sequence};
 use crate::publish::under_way::UnderWay;
 
+/// The longest sleep: after it the gauges are looked at in any case.
+const SLEEP_US_MAX: u64 = 1_000_000;
+
 impl Worker {
+    pub fn run(mut self) {
+        while !self.ended {
+            if !self.turn() {
+                self.sleep();
+            }
+        }
+    }
+
     /// Does what there is to do. False when that was nothing.
-    pub(super) fn turn(&mut self) -> bool {
+    fn turn(&mut self) -> bool {
         let mut worked = self.take_orders() | self.open_due() | self.send_due();
         self.io.enter().expect("the ring accepts submissions as long as it lives");
         while let Some(event) = self.io.next() {
@@ -28,22 +43,18 @@ impl Worker {
         worked
     }
 
-    /// When there is something to do again, if that is known.
-    pub(super) fn due(&self, now: u64) -> Option<u64> {
-        [self.opening_due(now), self.traffic.due_us()].into_iter().flatten().min()
-    }
-
-    /// Before the thread sleeps. False when there is something to do.
-    pub(super) fn doze(&mut self) -> bool {
-        self.seat.orders.is_empty() && self.io.doze()
-    }
-
-    pub(super) fn rouse(&mut self) {
+    fn sleep(&mut self) {
+        self.seat.bell.doze();
+        let now = now_us();
+        let due = [self.opening_due(now), self.traffic.due_us()].into_iter().flatten().min();
+        let sleep_us = due.map_or(SLEEP_US_MAX, |due| due.saturating_sub(now).min(SLEEP_US_MAX));
+        if sleep_us > 0 && self.seat.orders.is_empty() && self.io.doze() {
+            let mut ear = [PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)];
+            // An interrupted or failed wait is a short one.
+            let _ = ppoll(&mut ear, Some(TimeSpec::microseconds(sleep_us as i64)), None);
+        }
         self.io.rouse();
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
+        self.seat.bell.rouse();
     }
 
     fn handle(&mut self, event: Event) {
