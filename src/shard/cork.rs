@@ -16,13 +16,12 @@ const NONE: u32 = u32::MAX;
 /// One in so many connections is taken from those that a fan-out goes to, although others have answers to send.
 const ANSWERS_PER_BULK: u32 = 4;
 
-#[derive(Default)]
 pub struct Cork {
     /// By slot: its last entry.
     lasts: Vec<u32>,
     entries: Vec<Entry>,
-    /// Entries that are free, linked by `next`.
-    free: Option<u32>,
+    /// The first entry that is free, or `NONE`; the others are linked by `next`.
+    free: u32,
     used: usize,
     /// Connections with something to send. One that has been served already may stand here once more, and then has nothing.
     answers: VecDeque<Slot>,
@@ -49,7 +48,15 @@ pub enum Urgency {
 impl Cork {
     /// Reserves address space for so many slots, so that growing leaves nothing behind; memory is used as they come.
     pub fn new(slots: usize) -> Self {
-        Self { lasts: Vec::with_capacity(slots), ..Self::default() }
+        Self {
+            lasts: Vec::with_capacity(slots),
+            entries: Vec::new(),
+            free: NONE,
+            used: 0,
+            answers: VecDeque::new(),
+            bulk: VecDeque::new(),
+            since_bulk: 0,
+        }
     }
 
     /// Puts a frame behind what waits for this connection already.
@@ -105,8 +112,8 @@ impl Cork {
         loop {
             let entry = &mut self.entries[at as usize];
             frames.extend(entry.frame.take());
-            let next = std::mem::replace(&mut entry.next, self.free.unwrap_or(NONE));
-            self.free = Some(at);
+            let next = std::mem::replace(&mut entry.next, self.free);
+            self.free = at;
             self.used -= 1;
             if at == last {
                 return;
@@ -138,16 +145,13 @@ impl Cork {
     fn insert(&mut self, frame: LocalFrame) -> u32 {
         self.used += 1;
         let entry = Entry { frame: Some(frame), next: NONE };
-        match self.free.filter(|free| *free != NONE) {
-            Some(free) => {
-                self.free = Some(std::mem::replace(&mut self.entries[free as usize], entry).next);
-                free
-            }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() as u32 - 1
-            }
+        if self.free == NONE {
+            self.entries.push(entry);
+            return self.entries.len() as u32 - 1;
         }
+        let at = self.free;
+        self.free = std::mem::replace(&mut self.entries[at as usize], entry).next;
+        at
     }
 }
 
@@ -171,7 +175,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_frame_is_taken_once_and_in_order(steps in prop::collection::vec((0u32..6, 0u8..4), 1..200)) {
-            let mut cork = Cork::default();
+            let mut cork = Cork::new(0);
             let mut model = BTreeMap::<Slot, Vec<u8>>::new();
             for (n, (slot, step)) in steps.into_iter().enumerate() {
                 match step {
@@ -200,7 +204,7 @@ mod tests {
 
     #[test]
     fn answers_go_first_and_a_fan_out_gets_its_share() {
-        let mut cork = Cork::default();
+        let mut cork = Cork::new(0);
         (0..20).for_each(|slot| cork.push(slot, frame(0), Urgency::Bulk));
         (100..120).for_each(|slot| cork.push(slot, frame(0), Urgency::Answer));
         // A connection of the fan-out that gets an answer has both with its turn.
@@ -217,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_arena_is_used_again() {
-        let mut cork = Cork::default();
+        let mut cork = Cork::new(0);
         for _ in 0..1000 {
             (0..3).for_each(|n| cork.push(n, frame(0), Urgency::Bulk));
             (0..3).for_each(|n| assert_eq!(taken(&mut cork, n), [0]));

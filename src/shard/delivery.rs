@@ -40,7 +40,7 @@ const MEMBERS_AT_ONCE: usize = 256;
 const BULK_MAX: usize = 2048;
 
 /// Frames under the cork. Where connections are in many channels each has several of them.
-const FRAMES_MAX: usize = 16 * 1024;
+pub(super) const FRAMES_MAX: usize = 16 * 1024;
 
 /// What is handed to the kernel in one go, and then the clock is looked at: so many sends, one of many bytes counting as several.
 const SENDS_AT_ONCE: usize = 64;
