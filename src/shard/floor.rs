@@ -33,6 +33,7 @@ use super::frame::{Frame, LocalFrame};
 use super::id::ConnectionId;
 use super::inspection::Inspections;
 use super::io::{Chunk, Event, Io, Slot};
+use super::pace::{BETWEEN_LOOKS, Pace};
 use super::quotas::Held;
 use super::session::{Desk, Effects, End, Room};
 use super::wheel::Wheel;
@@ -42,9 +43,6 @@ const COMMANDS_UNTIL_US: u64 = 250;
 const DEADLINES_UNTIL_US: u64 = 400;
 const EVENTS_UNTIL_US: u64 = 700;
 const SENDS_UNTIL_US: u64 = 1000;
-
-/// So many commands, deadlines or events are served before the clock is looked at: each step gets on, however late it is.
-const BETWEEN_LOOKS: usize = 16;
 
 /// A tick that is so much late means that the shard stood still: it was stopped, or had no processor.
 const STALL_TICKS: u32 = 10;
@@ -243,15 +241,16 @@ impl<I: Io> Floor<I> {
     }
 
     fn take_events(&mut self, until_us: u64) -> bool {
+        let mut pace = Pace::until(until_us);
         for handled in 0..PER_TURN {
-            let late = handled > 0 && handled % BETWEEN_LOOKS == 0 && self.wire.io.now_us() >= until_us;
-            if late || self.wire.cork.answers() >= ANSWERS_MAX {
+            if pace.is_over(|| self.wire.io.now_us()) || self.wire.cork.answers() >= ANSWERS_MAX {
                 return true;
             }
             let Some(event) = self.wire.io.next() else {
                 self.since_arrival = None;
                 return handled > 0;
             };
+            pace.serves(if let Event::Received { chunk, .. } = &event { chunk.len as usize } else { 0 });
             self.handle(event);
         }
         true

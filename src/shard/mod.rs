@@ -26,6 +26,7 @@ pub mod io;
 mod lobby;
 mod orders;
 pub mod outbox;
+mod pace;
 pub mod profiles;
 pub mod proxies;
 pub mod quotas;
