@@ -91,7 +91,10 @@ impl<I: Io> Wire<I> {
         if frames_left.len() > 0 && !self.io.await_sent(slot) {
             self.sent_bytes += frames_left.as_slice().iter().take(VECTOR_MAX).map(|run| run.len()).sum::<usize>();
             self.io.send_all(slot, frames_left.by_ref().take(VECTOR_MAX));
-            if frames_left.len() > 0 {
+            if frames_left.len() > 0 && self.connections[slot as usize].is_alive() {
+                // Whether it is behind shows when the kernel has been entered: until then the rest waits where it was.
+                frames_left.by_ref().for_each(|frame| self.cork.push(slot, frame, Urgency::Bulk));
+            } else if frames_left.len() > 0 {
                 self.io.await_sent(slot);
             }
         }
@@ -174,7 +177,7 @@ impl<I: Io> Floor<I> {
             let before = self.wire.sent_bytes;
             self.flush(slot);
             at_once += 1 + (self.wire.sent_bytes - before) / BYTES_PER_SEND;
-            if at_once >= SENDS_AT_ONCE {
+            if at_once >= SENDS_AT_ONCE || self.wire.cork.has(slot) {
                 sends += std::mem::take(&mut at_once);
                 self.enter();
                 if sends >= SENDS_PER_TURN || self.wire.io.now_us() >= until_us {

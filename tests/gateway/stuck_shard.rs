@@ -4,8 +4,9 @@ use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::frozen::Frozen;
 use crate::support::gateway::Gateway;
-use crate::support::prometheus::LANE_LOST;
+use crate::support::prometheus::{LANE_LOST, SOURCE_MESSAGES};
 use crate::support::redis::Redis;
+use crate::support::tokens::token;
 use crate::support::wait::eventually;
 use crate::support::wire::CLOSE_GOING_AWAY;
 
@@ -114,4 +115,18 @@ fn a_second_signal_ends_the_process_although_a_shard_stands_still() {
     gateway.process().signal("TERM");
     frozen.bury();
     assert_eq!(gateway.process().wait().code(), Some(1), "{}", gateway.log());
+}
+
+#[test]
+fn what_waited_meanwhile_makes_nobody_too_slow_who_reads() {
+    const BURST: usize = 2_000;
+    let mut redis = Redis::start();
+    let mut gateway = Gateway::start(Config::new().set("redis.url", redis.url()).set("server.shards", 1));
+    let mut client = Client::connect(&gateway, &token("first"));
+    let frozen = Frozen::thread(gateway.process(), "shard-0");
+    redis.publish_all("ws:user:first", (0..BURST).map(|index| index.to_string()));
+    let passed_on = || gateway.admin().metrics().sum(SOURCE_MESSAGES) as usize;
+    eventually("all wait in the lane", || passed_on() == BURST);
+    frozen.thaw();
+    (0..BURST).for_each(|index| assert_eq!(client.next_text(), index.to_string()));
 }
