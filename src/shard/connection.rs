@@ -141,7 +141,7 @@ impl Connection {
     /// A token has been verified, for the first time or anew.
     pub fn authenticate(&mut self, expires_at: u64, grants: Option<Grants>, now: Now, rules: &Rules) {
         if self.phase == Phase::Arrived {
-            self.attention_at = self.next_heartbeat(now, rules);
+            self.attention_at = self.first_heartbeat(now, rules);
         }
         self.phase = Phase::Open;
         self.warned = false;
@@ -201,10 +201,16 @@ impl Connection {
         }
     }
 
-    /// Up to a tenth early, by chance: those who came together do not beat together for ever.
-    fn next_heartbeat(&self, now: Now, rules: &Rules) -> u32 {
+    /// Somewhere in the second half of the interval, by chance: those who came together do not beat together.
+    fn first_heartbeat(&self, now: Now, rules: &Rules) -> u32 {
         let chance = self.generation.wrapping_add(now.tick()).wrapping_mul(0x9e37_79b1) >> 16;
-        now.tick() + rules.heartbeat_ticks - chance % (rules.heartbeat_ticks / 10 + 1)
+        now.tick() + rules.heartbeat_ticks - chance % (rules.heartbeat_ticks / 2 + 1)
+    }
+
+    /// A whole number of intervals after the last: those whose beats were late together are not together from then on.
+    fn next_heartbeat(&self, now: Now, rules: &Rules) -> u32 {
+        let missed = (now.tick() - self.attention_at) / rules.heartbeat_ticks;
+        self.attention_at + (missed + 1) * rules.heartbeat_ticks
     }
 
     /// When a message that is half received is overdue.

@@ -12,9 +12,9 @@ fn a_session_with_a_user_type_gets_heartbeats_and_the_others_pings() {
     under_faults(|mut shard| {
         let mut driver = shard.client_with("ann", |identity, _| identity.user_type = Some("driver".into()));
         let mut other = shard.client("bob");
-        shard.pass(26_900);
+        shard.pass(14_900);
         assert_eq!((driver.heard(), other.heard()), (vec![], vec![]));
-        shard.pass(3_200);
+        shard.pass(15_200);
         let beat = driver.heard();
         let Said::Text(text) = &beat[0] else { panic!("{beat:?}") };
         assert!(text.starts_with(r#"{"type":"heartbeat","payload":{"timestamp":18000000"#), "{text}");
@@ -29,9 +29,9 @@ fn a_session_with_a_user_type_gets_heartbeats_and_the_others_pings() {
 
 #[test]
 fn the_heartbeats_of_one_tick_are_one_frame() {
-    // So short an interval that no tenth of it is left to chance.
+    // So short an interval that nothing of it is left to chance.
     under_faults_with(
-        |rules| rules.heartbeat_ticks = 9,
+        |rules| rules.heartbeat_ticks = 1,
         |mut shard| {
             let clients: Vec<_> = (0..5).map(|n| shard.client(&n.to_string())).collect();
             clients.iter().for_each(|client| client.peer.stall(true));
@@ -110,7 +110,7 @@ fn those_who_came_together_do_not_beat_together() {
         before = sent;
     }
     assert_eq!(beats.iter().sum::<u64>(), 60, "each had its first beat");
-    assert!(beats[..26].iter().all(|n| *n == 0) && beats.iter().all(|n| *n < 40), "{beats:?}");
+    assert!(beats[..14].iter().all(|n| *n == 0) && beats.iter().all(|n| *n < 15), "{beats:?}");
 }
 
 #[test]
