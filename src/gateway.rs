@@ -17,25 +17,27 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::{Grants, Origins, Verifier, VerifierSettings};
-use crate::bus::{Bus, Command, LaneEnd};
 use crate::channel::policy::Policy;
 use crate::channel::{Interest, Policies};
 use crate::clock::{Now, ticks};
+use crate::command::welcome;
 use crate::config::{ChannelRule, Config, Debug, Secret, Server, UserTypeFrom};
-use crate::doctor::{self, Wish};
-use crate::listeners::{Inherited, Listeners};
+use crate::host::doctor::{self, Wish};
+use crate::host::limits;
+use crate::host::listeners::{Inherited, Listeners};
+use crate::host::pinning::{Cores, Pinning};
+use crate::lane::{Bus, Command, LaneEnd};
 use crate::metrics::Counters;
-use crate::pinning::{Cores, Pinning};
-use crate::shard::addresses::Addresses;
-use crate::shard::echo::Echo;
 use crate::shard::id::SessionKey;
 use crate::shard::io::Capacity;
-use crate::shard::proxies::Proxies;
-use crate::shard::quotas::Quotas;
+use crate::shard::lobby::addresses::Addresses;
+use crate::shard::lobby::quotas::Quotas;
+use crate::shard::lobby::transfer::Transfers;
 use crate::shard::rules::{LobbyRules, Rules};
 use crate::shard::run::{self, Seat};
-use crate::shard::transfer::Transfers;
-use crate::{admin, ingress, limits, welcome};
+use crate::shard::session::echo::Echo;
+use crate::ws::handshake::proxies::Proxies;
+use crate::{admin, ingress};
 
 /// How long the end of the process waits for its last line in the log.
 const LAST_WORDS: Duration = Duration::from_millis(100);

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ringway::cli::{Cli, Command};
+use ringway::command::{doctor, token};
 use ringway::config::{self, EX_CONFIG, Loaded};
-use ringway::{doctor_command, gateway, limits, logging, token_command};
+use ringway::host::limits;
+use ringway::{gateway, logging};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,8 +30,8 @@ fn main() -> ExitCode {
             print("the configuration is valid\n")
         }
         Command::PrintConfig => print(&config::print(&loaded)),
-        Command::Token(wish) => token_command::run(wish, &loaded.config),
-        Command::Doctor(wish) => doctor_command::run(wish, &loaded.config),
+        Command::Token(wish) => token::run(wish, &loaded.config),
+        Command::Doctor(wish) => doctor::run(wish, &loaded.config),
     }
 }
 

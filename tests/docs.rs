@@ -168,7 +168,7 @@ fn request_errors() -> Vec<RequestError> {
 
 /// The codes that sessions answer with beside those of tokens and requests: the literals in the calls that send them.
 fn session_error_codes() -> Vec<String> {
-    let source = read("src/shard/session.rs");
+    let source = read("src/shard/session/mod.rs");
     let sent = source.lines().filter(|line| line.contains(".refuse(\"") || line.contains(".refuse_channels(\""));
     let denied = source.lines().skip_while(|line| !line.starts_with("impl Denied")).take_while(|line| *line != "}");
     let of_denied = denied.take_while(|line| !line.contains("fn sentence")).filter(|line| line.contains("=> \""));

@@ -8,8 +8,8 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::bus::Command;
 use crate::channel::name::KINDS;
+use crate::lane::Command;
 
 use super::State;
 use super::refusal::Refusal;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use crate::bus::Command;
 use crate::clock::Now;
+use crate::lane::Command;
+use crate::lane::report::TypeCount;
 use crate::metrics::{Counters, Latency, Timed, process};
-use crate::shard::report::TypeCount;
 
 use super::{State, aside, latency};
 

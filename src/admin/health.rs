@@ -9,9 +9,9 @@ use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::bus::Command;
 use crate::clock::now_us;
 use crate::ingress::status::{Link, SourceState, SourceStatus};
+use crate::lane::Command;
 
 use super::census::Subscriptions;
 use super::refusal::Refusal;

@@ -18,10 +18,10 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::Mutex;
 
-use crate::bus::Command;
 use crate::clock::Now;
+use crate::lane::Command;
+use crate::lane::report::ShardLatency;
 use crate::metrics::Latency;
-use crate::shard::report::ShardLatency;
 
 use super::refusal::Refusal;
 use super::shards::Answers;

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
-use crate::bus::Command;
-use crate::shard::report::{ChannelList, ConnectionInfo};
+use crate::lane::Command;
+use crate::lane::report::{ChannelList, ConnectionInfo};
 
 use super::refusal::Refusal;
 use super::{State, aside};
@@ -151,7 +151,7 @@ fn merge(shards: Vec<ChannelList>, limit: usize) -> (usize, Vec<ChannelLine>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::report::ChannelCount;
+    use crate::lane::report::ChannelCount;
 
     fn list(total: usize, channels: &[(&str, usize)]) -> ChannelList {
         let count = |&(name, subscribers): &(&str, usize)| ChannelCount { name: name.into(), subscribers };

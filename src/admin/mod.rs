@@ -45,10 +45,10 @@ use tokio::task::spawn_blocking;
 use tracing::error;
 
 use crate::auth::Revocations;
-use crate::bus::Bus;
 use crate::clock::Now;
 use crate::config::{self, Secret};
 use crate::ingress::SourceStatus;
+use crate::lane::Bus;
 use crate::metrics::{Counters, counters};
 
 use bodies::Bodies;

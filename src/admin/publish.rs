@@ -10,8 +10,8 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State as Shared};
 use serde::{Deserialize, Serialize};
 
-use crate::bus::Filter;
 use crate::channel::name;
+use crate::lane::Filter;
 
 use super::State;
 use super::refusal::Refusal;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::bus::Bus;
 use crate::clock::now_us;
+use crate::lane::Bus;
 use crate::metrics::Counters;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -73,8 +73,8 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::LaneEnd;
     use crate::channel::Policies;
+    use crate::lane::LaneEnd;
 
     const SECOND_US: u64 = 1_000_000;
 

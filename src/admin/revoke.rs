@@ -12,8 +12,8 @@ use axum::extract::{Path, Query, State as Shared};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::is_name;
-use crate::bus::Command;
 use crate::clock::Now;
+use crate::lane::Command;
 use crate::ws::close::CloseCode;
 
 use super::State;

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bus::{Answer, Bus, Outcome, Posting};
+use crate::lane::{Answer, Bus, Outcome, Posting};
 
 use super::refusal::Refusal;
 

@@ -8,11 +8,11 @@ use std::thread::JoinHandle;
 use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 
 use super::*;
-use crate::bus::{Command, LaneEnd, Posted};
 use crate::channel::{Interest, Policies};
 use crate::clock::now_us;
+use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
+use crate::lane::{Command, LaneEnd, Posted};
 use crate::metrics::{Latency, Timed};
-use crate::shard::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
 
 /// How long a message waits for room in a lane.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -40,7 +40,7 @@ struct Node {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
-    Publish { shard: usize, channel: String, message: Vec<u8>, filter: Option<crate::bus::Filter> },
+    Publish { shard: usize, channel: String, message: Vec<u8>, filter: Option<crate::lane::Filter> },
     Disconnect { shard: usize, user: String, code: u16 },
 }
 
@@ -327,7 +327,7 @@ fn names_in_paths_are_percent_decoded_and_may_hold_slashes() {
 fn filters_narrow_the_recipients_and_an_unknown_one_is_refused() {
     let node = Node::start(1, None);
     assert_eq!(node.post("/broadcast/all?userType=driver&platform=ios", b"x").status, 200);
-    let filter = crate::bus::Filter { user_type: Some("driver".into()), platform: Some("ios".into()) };
+    let filter = crate::lane::Filter { user_type: Some("driver".into()), platform: Some("ios".into()) };
     let told = Told::Publish { shard: 0, channel: "all".into(), message: b"x".into(), filter: Some(filter) };
     assert_eq!(node.told(1), [told]);
     assert_eq!(node.post("/broadcast/all?usertype=driver", b"x").refusal(), (400, "bad_query".into()));

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::auth::{Grants, Origins};
-use crate::shard::proxies::Proxies;
+use crate::ws::handshake::proxies::Proxies;
 
 use super::finding::Findings;
 use super::{Config, DEVELOPMENT_SECRET, Key, Secret, Sources, UserTypeFrom};

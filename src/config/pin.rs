@@ -11,7 +11,7 @@ const CORES_MAX: usize = 1024;
 /// Whether shards are pinned to cores.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Pin {
-    /// Where that helps: see [`crate::pinning`].
+    /// Where that helps: see [`crate::host::pinning`].
     #[default]
     Auto,
     Off,

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::bus::Bus;
 use crate::config::Config;
+use crate::lane::Bus;
 
 pub use status::{SourceState, SourceStatus};
 

@@ -22,8 +22,8 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, Msg, RedisConnectionInfo
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::bus::{Bus, Outcome};
 use crate::config::{Redis, RedisUrl};
+use crate::lane::{Bus, Outcome};
 
 use super::backoff::Backoff;
 use super::{Source, SourceStatus};
@@ -189,9 +189,9 @@ fn client(settings: &Redis, url: &RedisUrl) -> RedisResult<Client> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::{Command, LaneEnd, Posted};
     use crate::channel::{Interest, Policies};
     use crate::config::Secret;
+    use crate::lane::{Command, LaneEnd, Posted};
 
     fn desk(interested_in: &str) -> (Desk, LaneEnd) {
         let interest = Arc::new(Interest::default());

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-use super::io::Slot;
+use crate::shard::io::Slot;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionId {

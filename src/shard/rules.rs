@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::auth::{Grants, Origins, Verifier};
 
-use super::echo::Echo;
-use super::id::SessionKey;
-use super::proxies::Proxies;
+use crate::shard::id::SessionKey;
+use crate::shard::session::echo::Echo;
+use crate::ws::handshake::proxies::Proxies;
 
 pub struct Rules {
     pub verifier: Verifier,

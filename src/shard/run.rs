@@ -15,23 +15,23 @@ use core_affinity::CoreId;
 use crossbeam_channel::Receiver;
 use monoio::net::TcpStream;
 
-use crate::bus::LaneEnd;
 use crate::channel::{Interest, Table};
 use crate::clock::{Now, now_us};
+use crate::lane::LaneEnd;
 use crate::metrics::{Counters, Latency, Timed};
 
-use super::addresses::Addresses;
-use super::bell::Bell;
-use super::floor::Floor;
-use super::gate::Gate;
-use super::io::Capacity;
-use super::io::uring::Uring;
-use super::lobby::Lobby;
-use super::profiles::Profiles;
-use super::quotas::Quotas;
-use super::rules::Rules;
-use super::session::Room;
-use super::transfer::{Transfer, Transfers};
+use crate::lane::bell::Bell;
+use crate::shard::floor::Floor;
+use crate::shard::io::Capacity;
+use crate::shard::io::uring::Uring;
+use crate::shard::lobby::Lobby;
+use crate::shard::lobby::addresses::Addresses;
+use crate::shard::lobby::gate::Gate;
+use crate::shard::lobby::quotas::Quotas;
+use crate::shard::lobby::transfer::{Transfer, Transfers};
+use crate::shard::rules::Rules;
+use crate::shard::session::Room;
+use crate::shard::session::profiles::Profiles;
 
 /// After so long the lobby gets a turn although the floor is still busy. A turn of the floor lasts about a millisecond at most.
 const LOBBY_TURN_EVERY_US: u64 = 2000;

@@ -11,8 +11,8 @@ mod line;
 use std::io;
 
 use super::{Chunk, Event, InFlight, Io, Sending, Slot, VECTOR_MAX};
+use crate::lane::frame::LocalFrame;
 use crate::metrics::latency::Deliveries;
-use crate::shard::frame::LocalFrame;
 
 pub use chance::Chance;
 pub use line::{Clock, MemorySocket, Peer};

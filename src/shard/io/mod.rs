@@ -20,7 +20,7 @@ use std::io;
 
 pub use buffers::Shape;
 
-use super::frame::LocalFrame;
+use crate::lane::frame::LocalFrame;
 use crate::metrics::latency::Deliveries;
 
 /// A connection's place: in the floor's slab, in the backend's tables and in the registered file tables of the rings.

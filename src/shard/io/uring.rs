@@ -22,9 +22,9 @@ use slab::Slab;
 use super::buffers::Buffers;
 use super::{Capacity, Chunk, Event, InFlight, Io, Sending, Shape, Slot};
 use crate::clock;
+use crate::lane::bell::Bell;
+use crate::lane::frame::LocalFrame;
 use crate::metrics::latency::{Deliveries, Departures};
-use crate::shard::bell::Bell;
-use crate::shard::frame::LocalFrame;
 
 /// Requests handed to the kernel in one go. A fan-out enters the kernel once for so many recipients.
 const SUBMISSION_ENTRIES: u32 = 512;

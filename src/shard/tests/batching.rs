@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::bus::{Command, Filter};
 use crate::channel::Policies;
 use crate::channel::name;
 use crate::channel::policy::Policy;
+use crate::lane::{Command, Filter};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::encode_text;
 

@@ -5,7 +5,7 @@ use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment};
 
 use super::client::Said;
 use super::{Shard, token, under_faults, under_faults_with};
-use crate::shard::outbox::FRAME_COST_BYTES;
+use crate::shard::connection::outbox::FRAME_COST_BYTES;
 
 #[test]
 fn a_session_with_a_user_type_gets_heartbeats_and_the_others_pings() {

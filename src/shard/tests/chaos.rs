@@ -6,14 +6,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::auth::Grants;
-use crate::bus::Command;
+use crate::lane::Command;
 use crate::shard::io::memory::Chance;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment};
 
 use super::client::{Client, Said, text};
 use super::{Arrival, CAPACITY, Shard, arrival, counted, token};
-use crate::shard::outbox::FRAME_COST_BYTES;
+use crate::shard::connection::outbox::FRAME_COST_BYTES;
 
 /// So little that clients who stop reading are soon too slow.
 const OUTBOX_BYTES_MAX: usize = 3000;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::bus::Command;
+use crate::lane::Command;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment};
 

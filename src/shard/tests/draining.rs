@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bus::Command;
+use crate::lane::Command;
 use crate::ws::close::CloseCode;
 
 use super::client::{Client, Said};

@@ -163,7 +163,7 @@ fn an_echo_that_is_far_ahead_can_still_answer_our_goodbye() {
         let mut ann = shard.echo();
         ann.peer.stall(true);
         flood(&mut shard, &ann, &text(&"x".repeat(1000)), 100 * ECHO_MESSAGE_BYTES_MAX);
-        shard.command(crate::bus::Command::Drain { over: std::time::Duration::from_millis(100) });
+        shard.command(crate::lane::Command::Drain { over: std::time::Duration::from_millis(100) });
         shard.pass(300);
         ann.peer.stall(false);
         shard.settle();

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::bus::{Answer, Command};
-use crate::shard::report::ConnectionInfo;
+use crate::lane::report::ConnectionInfo;
+use crate::lane::{Answer, Command};
 use crate::ws::close::CloseCode;
 
 use super::{CAPACITY, SHARD, Shard, counted, under_faults};
-use crate::shard::outbox::FRAME_COST_BYTES;
+use crate::shard::connection::outbox::FRAME_COST_BYTES;
 
 /// An answer to a command, and where it arrives.
 pub(super) fn kept<T: Send + 'static>() -> (Answer<T>, Arc<Mutex<Option<T>>>) {

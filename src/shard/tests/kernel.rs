@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::shard::bell::Bell;
-use crate::shard::frame::Frame;
+use crate::lane::bell::Bell;
+use crate::lane::frame::Frame;
 use crate::shard::io::uring::Uring;
 use crate::shard::io::{Capacity, Event, InFlight, Io, Slot};
 

@@ -28,22 +28,22 @@ use bytes::Bytes;
 
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use crate::bus::{Answer, Channel, Command, Filter, Lane, Posted, Publication};
 use crate::channel::{Interest, Policies, Table};
+use crate::lane::{Answer, Channel, Command, Filter, Lane, Posted, Publication};
 use crate::metrics::{Counters, Latency, Timed};
 use crate::ws::frame::encode_text;
 
 use super::connection::Details;
-use super::echo::Echo;
 use super::floor::{Arrival, Floor};
-use super::frame::Frame;
 use super::id::{ConnectionId, SessionKey};
 use super::io::memory::{Clock, Memory, Peer};
 use super::io::{InFlight, Io};
-use super::profiles::Profiles;
-use super::quotas::{Held, Shares};
 use super::rules::{LobbyRules, Rules};
 use super::session::Room;
+use crate::lane::frame::Frame;
+use crate::shard::lobby::quotas::{Held, Shares};
+use crate::shard::session::echo::Echo;
+use crate::shard::session::profiles::Profiles;
 use client::{Client, HEAD};
 
 const SECRET: &str = "a secret for tests, long enough for its purpose";

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::bus::Filter;
+use crate::lane::Filter;
 use crate::ws::frame::encode_text;
 
 use super::client::Client;

@@ -5,7 +5,7 @@ use crate::ws::close::CloseCode;
 
 use super::client::Said;
 use super::{InFlight, Io, OUTBOX_BYTES_MAX, Shard, under_faults, under_faults_with};
-use crate::shard::outbox::FRAME_COST_BYTES;
+use crate::shard::connection::outbox::FRAME_COST_BYTES;
 
 /// What ten frames of 100 bytes cost while they wait.
 const TEN_FRAMES_BYTES: usize = 10 * (100 + FRAME_COST_BYTES);

@@ -1,8 +1,8 @@
 //! What a turn does, and when it ends.
 
 use crate::channel::name;
-use crate::shard::delivery::FRAMES_MAX;
-use crate::shard::frame::Frame;
+use crate::lane::frame::Frame;
+use crate::shard::floor::delivery::FRAMES_MAX;
 use crate::shard::io::Io;
 use crate::ws::frame::encode_text;
 

@@ -1,6 +1,6 @@
 //! For whom a proxy says that it asks: `X-Forwarded-For` and `Forwarded` (RFC 7239), from the nearest to the farthest.
 //!
-//! Only what is said is read here; who is believed is decided by [`crate::shard::proxies`].
+//! Only what is said is read here; who is believed is decided by [`crate::ws::handshake::proxies`].
 
 use std::net::{IpAddr, SocketAddr};
 

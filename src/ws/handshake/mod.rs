@@ -6,6 +6,7 @@
 
 mod forwarded;
 mod head;
+pub mod proxies;
 mod query;
 mod refusal;
 mod request;

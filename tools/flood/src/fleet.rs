@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use ringway::shard::bell::Bell;
+use ringway::lane::bell::Bell;
 use ringway::shard::io::Shape;
 
 use crate::client::cast::Cast;

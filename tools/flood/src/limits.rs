@@ -7,12 +7,12 @@ use nix::errno::Errno;
 
 /// Raises the soft limit of open files to the hard one. Returns the limit that holds now.
 pub fn raise_open_files() -> u64 {
-    ringway::limits::raise_open_files() as u64
+    ringway::host::limits::raise_open_files() as u64
 }
 
 /// Connections that one ring's table of registered files takes.
 pub fn connections_per_ring(open_files: u64) -> u32 {
-    ringway::limits::capacity(open_files as usize, 1, 0).per_ring as u32
+    ringway::host::limits::capacity(open_files as usize, 1, 0).per_ring as u32
 }
 
 /// Why a run cannot go on.

@@ -1,7 +1,7 @@
 //! The backend in memory behaves as its contract says, and notices who does not.
 
 use super::*;
-use crate::shard::frame::Frame;
+use crate::lane::frame::Frame;
 
 fn opened() -> (Memory, Peer) {
     let mut memory = Memory::new(1, Clock::default());

@@ -45,11 +45,11 @@ pub struct FloorArgs {
 /// Serves until the process is ended.
 pub fn serve(args: &FloorArgs) -> io::Result<()> {
     // As the gateway does: the memory of both is to be compared.
-    ringway::limits::keep_pages_small();
+    ringway::host::limits::keep_pages_small();
     let open_files = limits::raise_open_files() as usize;
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let shards = if args.shards == 0 { cores.len().max(1) } else { args.shards };
-    let capacity = ringway::limits::capacity(open_files, shards, 0);
+    let capacity = ringway::host::limits::capacity(open_files, shards, 0);
     let mut lanes = Vec::new();
     for shard in 0..shards {
         let core = cores.get(shard % cores.len().max(1)).copied();

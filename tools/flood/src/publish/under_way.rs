@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use ringway::shard::bell::Bell;
+use ringway::lane::bell::Bell;
 
 use crate::limits::Trouble;
 

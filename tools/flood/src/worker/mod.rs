@@ -18,8 +18,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use ringway::shard::bell::Bell;
-use ringway::shard::frame::LocalFrame;
+use ringway::lane::bell::Bell;
+use ringway::lane::frame::LocalFrame;
 use ringway::shard::io::uring::Uring;
 use ringway::shard::io::{Capacity, Shape, Slot};
 

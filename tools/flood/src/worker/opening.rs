@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use ringway::clock::now_us;
-use ringway::shard::frame::Frame;
+use ringway::lane::frame::Frame;
 use ringway::shard::io::{Io, Slot};
 use socket2::{Domain, Protocol, Socket, Type};
 

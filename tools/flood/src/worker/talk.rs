@@ -2,7 +2,7 @@
 //! heartbeats, receipts, answers.
 
 use ringway::clock::now_us;
-use ringway::shard::frame::{Frame, LocalFrame};
+use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::shard::io::{Chunk, Io, Sending, Slot};
 use ringway::ws::frame::{Opcode, encode_masked};
 use sonic_rs::JsonValueTrait;

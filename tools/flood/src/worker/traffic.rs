@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ringway::clock::now_us;
-use ringway::shard::frame::{Frame, LocalFrame};
+use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::shard::io::Slot;
 use ringway::ws::frame::{Opcode, encode_masked};
 

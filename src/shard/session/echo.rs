@@ -9,13 +9,13 @@
 use crate::ws::decoder::Incoming;
 use crate::ws::frame::{encode_binary, encode_pong, encode_text};
 
-use super::connection::{Connection, Phase};
-use super::delivery::Wire;
-use super::floor::Floor;
-use super::frame::Frame;
-use super::io::{Io, Slot};
-use super::rules::Rules;
-use super::session::Desk;
+use crate::lane::frame::Frame;
+use crate::shard::connection::{Connection, Phase};
+use crate::shard::floor::Floor;
+use crate::shard::floor::delivery::Wire;
+use crate::shard::io::{Io, Slot};
+use crate::shard::rules::Rules;
+use crate::shard::session::Desk;
 
 /// Echo connections of one shard. Each may hold some messages of the largest size.
 pub const CONNECTIONS_MAX: usize = 64;
@@ -71,7 +71,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// Some of what waited has left: a client that was too far ahead is read again.
-    pub(super) fn resume_reading(&mut self, slot: Slot) {
+    pub(in crate::shard) fn resume_reading(&mut self, slot: Slot) {
         let Wire { io, connections, .. } = &mut self.wire;
         let connection = &mut connections[slot as usize];
         match connection.phase {

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::{HashMap, HashTable};
 use slab::Slab;
 
-use crate::bus::Filter;
+use crate::lane::Filter;
 
 /// Index of a profile; [`NONE`] before authentication.
 pub type ProfileId = u16;

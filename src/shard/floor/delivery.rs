@@ -15,19 +15,19 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::bus::{Channel, Publication};
 use crate::channel::name;
+use crate::lane::{Channel, Publication};
 use crate::metrics::Counters;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::is_close;
 
-use super::connection::{Connection, Phase};
-use super::cork::{Cork, Urgency};
-use super::fan_out::{Batch, FanOutId, Reach};
-use super::floor::Floor;
-use super::frame::{Frame, LocalFrame};
-use super::io::{Io, Slot, VECTOR_MAX};
-use super::outbox::cost_bytes;
+use crate::lane::frame::{Frame, LocalFrame};
+use crate::shard::connection::outbox::cost_bytes;
+use crate::shard::connection::{Connection, Phase};
+use crate::shard::floor::Floor;
+use crate::shard::floor::cork::{Cork, Urgency};
+use crate::shard::floor::fan_out::{Batch, FanOutId, Reach};
+use crate::shard::io::{Io, Slot, VECTOR_MAX};
 
 /// Channels of so many members are served at once; for larger ones publications are worth joining.
 const SMALL_CHANNEL: usize = 64;
@@ -40,7 +40,7 @@ const MEMBERS_AT_ONCE: usize = 256;
 const BULK_MAX: usize = 2048;
 
 /// Frames under the cork. Where connections are in many channels each has several of them.
-pub(super) const FRAMES_MAX: usize = 16 * 1024;
+pub(in crate::shard) const FRAMES_MAX: usize = 16 * 1024;
 
 /// What is handed to the kernel in one go, and then the clock is looked at: so many sends, one of many bytes counting as several.
 const SENDS_AT_ONCE: usize = 64;
@@ -159,19 +159,19 @@ impl<I: Io> Wire<I> {
 
 impl<I: Io> Floor<I> {
     /// Has one frame sent to one connection within this turn or the next.
-    pub(super) fn send(&mut self, slot: Slot, frame: LocalFrame) {
+    pub(in crate::shard) fn send(&mut self, slot: Slot, frame: LocalFrame) {
         self.wire.cork.push(slot, frame, Urgency::Answer);
     }
 
     /// Sends what waits for a connection at once.
-    pub(super) fn flush(&mut self, slot: Slot) {
+    pub(in crate::shard) fn flush(&mut self, slot: Slot) {
         if self.wire.flush(slot) == TooSlow(true) {
             self.close(slot, CloseCode::TOO_SLOW);
         }
     }
 
     /// Sends what is under the cork until `until_us`. False when there was nothing.
-    pub(super) fn flush_all(&mut self, until_us: u64) -> bool {
+    pub(in crate::shard) fn flush_all(&mut self, until_us: u64) -> bool {
         let (mut sends, mut at_once) = (0, 0);
         while let Some(slot) = self.wire.cork.next() {
             let before = self.wire.sent_bytes;
@@ -189,7 +189,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// What was in flight has left, and the slot was waiting for it.
-    pub(super) fn sent(&mut self, slot: Slot) {
+    pub(in crate::shard) fn sent(&mut self, slot: Slot) {
         let ends = matches!(self.wire.connections[slot as usize].phase, Phase::Finishing | Phase::Failing);
         if !self.wire.send_waiting(slot) {
             self.all_sent(slot);
@@ -200,7 +200,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// Takes a publication: a few members get it in this turn, many as one fan-out, and those of a channel with a delay later.
-    pub(super) fn publish(&mut self, mut publication: Publication) {
+    pub(in crate::shard) fn publish(&mut self, mut publication: Publication) {
         self.room.counters.publications.add(1);
         if self.is_draining() {
             publication.batch_delay_us = 0;
@@ -215,7 +215,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// Whether more publications may be taken from the lane.
-    pub(super) fn has_room(&self) -> bool {
+    pub(in crate::shard) fn has_room(&self) -> bool {
         self.fan_outs.has_room() && self.wire.cork.frames() < FRAMES_MAX
     }
 
@@ -238,7 +238,7 @@ impl<I: Io> Floor<I> {
 
     /// Goes on with the fan-outs, each in its turn, as long as there is room under the cork. False when none has
     /// anything to do now.
-    pub(super) fn fan_out(&mut self) -> bool {
+    pub(in crate::shard) fn fan_out(&mut self) -> bool {
         self.fan_outs.start_due(self.room.now.us);
         let worked = !self.fan_outs.is_idle();
         while self.wire.cork.bulk() < BULK_MAX && self.wire.cork.frames() < FRAMES_MAX {

@@ -6,7 +6,7 @@
 //!        Gate::open        Pass, in Heads          Gate::admit, first come first served
 //! ```
 //!
-//! When all places are taken, one whose head is still awaited makes room ([`super::heads`] says which); accepting waits
+//! When all places are taken, one whose head is still awaited makes room ([`crate::shard::lobby::heads`] says which); accepting waits
 //! only while every place is held by somebody with a complete head, and those move on with every turn.
 
 use std::cell::{Cell, RefCell};
@@ -19,8 +19,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::metrics::latency::Stopwatch;
 
-use super::bell::Bell;
-use super::heads::{Heads, Rank, Turn};
+use crate::lane::bell::Bell;
+use crate::shard::lobby::heads::{Heads, Rank, Turn};
 
 /// Clients accepted between two looks at the open connections: some 10 µs each, with the first read.
 const ACCEPTS_PER_TURN: usize = 32;

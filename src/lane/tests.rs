@@ -1,11 +1,14 @@
 //! Promises of the lanes: bounded, nobody overtakes, and a shard that stands still keeps the others waiting once.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use super::lane::{BYTES_MAX, COMMANDS_MAX, PUBLICATIONS_MAX};
+use crate::channel::{Policies, name};
+
+use super::queue::{BYTES_MAX, COMMANDS_MAX, PUBLICATIONS_MAX};
+use super::report::TypeCount;
 use super::*;
-use crate::shard::report::TypeCount;
 
 /// Longer than any test: who waits for so long has not been woken.
 const FOREVER: Duration = Duration::from_secs(600);

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::frame::LocalFrame;
-use super::io::VECTOR_MAX;
+use crate::lane::frame::LocalFrame;
+use crate::shard::io::VECTOR_MAX;
 use crate::ws::frame::is_pong;
 
 /// What a waiting frame costs beside its bytes: its place here, its count and its bookkeeping on the heap. Counted, so that
@@ -63,7 +63,7 @@ pub fn cost_bytes(frame: &LocalFrame) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::frame::Frame;
+    use crate::lane::frame::Frame;
     use crate::ws::frame::{encode_ping, encode_pong};
 
     fn taken(outbox: &mut Outbox) -> Vec<LocalFrame> {

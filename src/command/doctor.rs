@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use crate::cli::Doctor;
 use crate::config::Config;
-use crate::doctor::{Wish, examine};
-use crate::limits;
+use crate::host::doctor::{Wish, examine};
+use crate::host::limits;
 
 pub fn run(wish: &Doctor, config: &Config) -> ExitCode {
     // As the gateway does at start: what counts is what it will have.

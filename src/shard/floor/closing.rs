@@ -12,18 +12,18 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::bus::Answer;
 use crate::channel::name;
 use crate::clock::ticks;
+use crate::lane::Answer;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{encode_close, encode_close_without_code};
 use crate::ws::violation::Violation;
 
-use super::connection::Phase;
-use super::floor::Floor;
-use super::frame::Frame;
-use super::io::{Io, Slot};
-use super::profiles;
+use crate::lane::frame::Frame;
+use crate::shard::connection::Phase;
+use crate::shard::floor::Floor;
+use crate::shard::io::{Io, Slot};
+use crate::shard::session::profiles;
 
 /// How long a peer that broke the protocol may take to end its side of the stream when ours has ended.
 const LINGER: Duration = Duration::from_millis(500);
@@ -65,13 +65,13 @@ struct Goodbye {
 
 impl<I: Io> Floor<I> {
     /// Says goodbye and waits for the answer.
-    pub(super) fn close(&mut self, slot: Slot, code: CloseCode) {
+    pub(in crate::shard) fn close(&mut self, slot: Slot, code: CloseCode) {
         let patience_ticks = self.room.rules.close_deadline_ticks;
         self.say_goodbye(slot, Goodbye { code: Some(code), reason: code.reason() }, code.name(), patience_ticks);
     }
 
     /// Says goodbye to a peer that cannot be read any more.
-    pub(super) fn fail(&mut self, slot: Slot, violation: Violation) {
+    pub(in crate::shard) fn fail(&mut self, slot: Slot, violation: Violation) {
         let code = violation.close_code();
         let goodbye = Goodbye { code: Some(code), reason: violation.reason() };
         self.say_goodbye(slot, goodbye, code.name(), self.room.rules.close_deadline_ticks);
@@ -80,7 +80,7 @@ impl<I: Io> Floor<I> {
 
     /// The peer has said goodbye: it gets its code back unless we spoke first. When it goes on sending, it is not believed
     /// to listen for the end either.
-    pub(super) fn answer_close(&mut self, slot: Slot, code: Option<CloseCode>, goes_on: bool) {
+    pub(in crate::shard) fn answer_close(&mut self, slot: Slot, code: Option<CloseCode>, goes_on: bool) {
         let goodbye = Goodbye { code, reason: code.map_or("", CloseCode::reason) };
         self.say_goodbye(slot, goodbye, BY_PEER, self.room.rules.close_deadline_ticks);
         self.end_behind_goodbye(slot, if goes_on { Phase::Failing } else { Phase::Finishing });
@@ -103,7 +103,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// Nothing of a connection is on its way any more: if that was all there will be, its stream ends.
-    pub(super) fn all_sent(&mut self, slot: Slot) {
+    pub(in crate::shard) fn all_sent(&mut self, slot: Slot) {
         let connection = &mut self.wire.connections[slot as usize];
         match connection.phase {
             Phase::Finishing => self.stop(slot),
@@ -118,7 +118,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// The peer is gone without a word.
-    pub(super) fn vanished(&mut self, slot: Slot) {
+    pub(in crate::shard) fn vanished(&mut self, slot: Slot) {
         if self.wire.connections[slot as usize].is_alive() {
             self.room.counters.closed.count(ABNORMAL);
             self.leave(slot);
@@ -127,7 +127,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// Has the backend close the socket. [`Floor::free`] follows.
-    pub(super) fn stop(&mut self, slot: Slot) {
+    pub(in crate::shard) fn stop(&mut self, slot: Slot) {
         if self.forget(slot) {
             self.wire.io.close(slot);
         }
@@ -135,7 +135,7 @@ impl<I: Io> Floor<I> {
 
     /// The peer has had its time: what it has not taken is dropped, and it is told by a reset. A lingering one has taken
     /// everything, and a reset could take that away from it again.
-    pub(super) fn give_up(&mut self, slot: Slot) {
+    pub(in crate::shard) fn give_up(&mut self, slot: Slot) {
         let has_all = self.wire.connections[slot as usize].phase == Phase::Lingering;
         if has_all {
             self.stop(slot);
@@ -159,21 +159,21 @@ impl<I: Io> Floor<I> {
     }
 
     /// Nothing of the connection is in flight any more.
-    pub(super) fn free(&mut self, slot: Slot) {
+    pub(in crate::shard) fn free(&mut self, slot: Slot) {
         let connection = self.wire.connections.remove(slot as usize);
         self.room.shares.leave(slot);
         debug_assert_eq!(connection.phase, Phase::Stopped);
     }
 
     /// Closes every connection of a user.
-    pub(super) fn disconnect(&mut self, user: &str, code: CloseCode, answer: Answer<usize>) {
+    pub(in crate::shard) fn disconnect(&mut self, user: &str, code: CloseCode, answer: Answer<usize>) {
         let channel = format!("{}{user}", name::USER_PREFIX);
         self.disconnects.push_back(Disconnect { channel, code, closed: 0, answer });
     }
 
     /// Begins to close everybody over this time, the first one when all has been brought to its recipients that was taken from
     /// the lane before. The shard is done when the last one is gone.
-    pub(super) fn start_draining(&mut self, over: Duration) {
+    pub(in crate::shard) fn start_draining(&mut self, over: Duration) {
         if self.drain.is_none() {
             self.fan_outs.owe_all();
             self.drain = Some(Drain { until: self.room.now.tick() + ticks(over), next: 0, due: 0 });
@@ -183,7 +183,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// Has this tick's share closed.
-    pub(super) fn go_on_draining(&mut self) {
+    pub(in crate::shard) fn go_on_draining(&mut self) {
         let Some(drain) = &mut self.drain else { return };
         let ticks_left = drain.until.saturating_sub(self.room.now.tick()).max(1);
         let next = drain.next.min(self.slots_used);
@@ -191,12 +191,12 @@ impl<I: Io> Floor<I> {
     }
 
     /// Whether closings are left for the next turn.
-    pub(super) fn is_closing(&self) -> bool {
+    pub(in crate::shard) fn is_closing(&self) -> bool {
         !self.disconnects.is_empty() || self.drain.as_ref().is_some_and(|drain| drain.next < drain.due)
     }
 
     /// Closes some of those that are to be closed.
-    pub(super) fn go_on_closing(&mut self) -> bool {
+    pub(in crate::shard) fn go_on_closing(&mut self) -> bool {
         let worked = self.is_closing();
         self.go_on_disconnecting();
         let Some(Drain { next, due, .. }) = self.drain else { return worked };

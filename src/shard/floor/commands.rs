@@ -1,14 +1,14 @@
 //! What a shard does with the commands from its lane. Small questions are answered here, large
-//! ones by [`super::inspection`].
+//! ones by [`crate::shard::floor::inspect`].
 
-use crate::bus::Command;
+use crate::lane::Command;
 
-use super::floor::Floor;
-use super::io::Io;
-use super::report::{ShardLatency, TypeCount};
+use crate::lane::report::{ShardLatency, TypeCount};
+use crate::shard::floor::Floor;
+use crate::shard::io::Io;
 
 impl<I: Io> Floor<I> {
-    pub(super) fn obey(&mut self, command: Command) {
+    pub(in crate::shard) fn obey(&mut self, command: Command) {
         match command {
             Command::Publish(publication) => self.publish(publication),
             Command::Disconnect { user, code, answer } => self.disconnect(&user, code, answer),

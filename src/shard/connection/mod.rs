@@ -16,14 +16,17 @@
 //!
 //! A million of these lie in the slabs, so every field answers for its bytes; the size is asserted below.
 
+pub mod outbox;
+pub mod wheel;
+
 use crate::auth::Grants;
 use crate::channel::table::ChannelId;
 use crate::clock::{Now, TICK_MS};
 use crate::ws::decoder::{Decoder, Policy};
 
-use super::outbox::Outbox;
-use super::profiles::{self, ProfileId};
-use super::rules::Rules;
+use crate::shard::connection::outbox::Outbox;
+use crate::shard::rules::Rules;
+use crate::shard::session::profiles::{self, ProfileId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind publications.
-//! Who posts and when is told apart by [`super::Posting`]; the shard only takes, and never waits for anybody. A lane is
+//! Who posts and when is told apart by [`super::bus::Posting`]; the shard only takes, and never waits for anybody. A lane is
 //! *stuck* from the moment that a source has waited in vain until the shard takes something again.
 
 use std::io;
@@ -18,9 +18,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::thread::futex;
 
-use crate::shard::bell::Bell;
-
-use super::{Command, Posted};
+use super::bell::Bell;
+use super::command::{Command, Posted};
 
 /// Publications that may wait in one lane: some milliseconds of work for a shard, so that a
 /// burst does not hold up its source.

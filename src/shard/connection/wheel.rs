@@ -4,7 +4,7 @@
 //! cancelling are O(1) and allocate nothing per timer. A deadline further away than one turn of the wheel is looked at
 //! once per turn. The kernel sees a single timeout per shard, whatever the number of connections.
 
-use super::io::Slot;
+use crate::shard::io::Slot;
 
 /// One turn: 51.2 s at 100 ms a tick, so that a heartbeat of 30 s and an idle close of 60
 /// s are looked at once or twice.

@@ -8,7 +8,7 @@
 use core_affinity::CoreId;
 
 use crate::config::Pin;
-use crate::doctor::{self, Host};
+use crate::host::doctor::{self, Host};
 
 /// What the host lets this process have.
 #[derive(Debug, Clone)]

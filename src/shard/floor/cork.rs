@@ -8,8 +8,8 @@
 
 use std::collections::VecDeque;
 
-use super::frame::LocalFrame;
-use super::io::Slot;
+use crate::lane::frame::LocalFrame;
+use crate::shard::io::Slot;
 
 const NONE: u32 = u32::MAX;
 
@@ -158,7 +158,7 @@ impl Cork {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::frame::Frame;
+    use crate::lane::frame::Frame;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

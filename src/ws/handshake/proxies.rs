@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::ws::handshake::{ForwardedHeader, Request};
+use super::{ForwardedHeader, Request};
 
 #[derive(Default)]
 pub struct Proxies {

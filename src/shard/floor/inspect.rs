@@ -8,15 +8,15 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use crate::bus::Answer;
 use crate::channel::{Table, name};
 use crate::clock::TICK_MS;
+use crate::lane::Answer;
 
-use super::connection::Phase;
-use super::floor::Floor;
-use super::id::ConnectionId;
-use super::io::{Io, Slot};
-use super::report::{ChannelCount, ChannelList, ConnectionInfo};
+use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo};
+use crate::shard::connection::Phase;
+use crate::shard::floor::Floor;
+use crate::shard::id::ConnectionId;
+use crate::shard::io::{Io, Slot};
 
 /// Places of the table looked at in one turn: a tenth of a microsecond each where there is a channel, nearly nothing
 /// where there is none.
@@ -114,11 +114,16 @@ impl ChannelSearch {
 }
 
 impl<I: Io> Floor<I> {
-    pub(super) fn search_channels(&mut self, prefix: Arc<str>, limit: usize, answer: Answer<ChannelList>) {
+    pub(in crate::shard) fn search_channels(&mut self, prefix: Arc<str>, limit: usize, answer: Answer<ChannelList>) {
         self.inspections.add(Inspection::Channels(ChannelSearch::new(prefix, limit, answer)));
     }
 
-    pub(super) fn search_connections(&mut self, limit: usize, user: Option<&str>, answer: Answer<Vec<ConnectionInfo>>) {
+    pub(in crate::shard) fn search_connections(
+        &mut self,
+        limit: usize,
+        user: Option<&str>,
+        answer: Answer<Vec<ConnectionInfo>>,
+    ) {
         let whose = match user {
             Some(user) => {
                 let channel = format!("{}{user}", name::USER_PREFIX).into_boxed_str();
@@ -132,7 +137,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// Takes the oldest question a piece further. False when there is none.
-    pub(super) fn inspect(&mut self) -> bool {
+    pub(in crate::shard) fn inspect(&mut self) -> bool {
         let Some(mut inspection) = self.inspections.0.pop_front() else { return false };
         let is_done = match &mut inspection {
             Inspection::Channels(search) => search.go_on(&self.room.table),

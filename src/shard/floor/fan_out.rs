@@ -20,11 +20,11 @@ use std::collections::{BTreeSet, VecDeque};
 use hashbrown::HashTable;
 use slab::Slab;
 
-use crate::bus::{Answer, Channel, Filter, Publication};
 use crate::channel::table::Walk;
+use crate::lane::{Answer, Channel, Filter, Publication};
 
-use super::frame::{Frame, LocalFrame, Run};
-use super::io::Slot;
+use crate::lane::frame::{Frame, LocalFrame, Run};
+use crate::shard::io::Slot;
 
 /// Frames are joined up to this size; a larger one goes by itself and is never copied. A quarter of what a slow connection may
 /// leave unread by default, so that the join is not what makes it too slow.

@@ -3,6 +3,9 @@
 //! Called by the floor with the connection and a [`Desk`]: the shard's [`Room`], the slot, and [`Effects`], in which is
 //! left what the floor has to send and close.
 
+pub mod echo;
+pub mod profiles;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -17,13 +20,13 @@ use crate::ws::close::CloseCode;
 use crate::ws::frame::encode_text;
 use crate::ws::violation::Violation;
 
-use super::connection::{Connection, Phase};
-use super::frame::{Frame, LocalFrame};
-use super::id::{ConnectionId, SessionId};
-use super::io::Slot;
-use super::profiles::{Claims, Profiles};
-use super::quotas::Shares;
-use super::rules::Rules;
+use crate::lane::frame::{Frame, LocalFrame};
+use crate::shard::connection::{Connection, Phase};
+use crate::shard::id::{ConnectionId, SessionId};
+use crate::shard::io::Slot;
+use crate::shard::lobby::quotas::Shares;
+use crate::shard::rules::Rules;
+use crate::shard::session::profiles::{Claims, Profiles};
 
 /// Channels in one request. More are refused as a bad field; the channels a connection may be in are limited apart.
 const CHANNELS_PER_REQUEST_MAX: usize = 1024;

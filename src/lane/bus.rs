@@ -7,108 +7,22 @@
 //!
 //! Invariant: a source that blocks in [`Posting::put`] posts nothing else meanwhile, so per source and lane the order holds.
 
-mod export;
-mod lane;
-
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::channel::{Interest, Policies, ShardSet, name};
 use crate::clock;
-use crate::shard::bell::Bell;
-use crate::shard::frame::Frame;
-use crate::shard::report::{ChannelList, ConnectionInfo, ShardLatency, TypeCount};
-use crate::ws::close::CloseCode;
 use crate::ws::frame::encode_text;
 
-pub use export::Lanes;
-pub use lane::{Lane, LaneEnd, Refused, Vacancies};
+use super::bell::Bell;
+use super::command::{Answer, Channel, Command, Filter, Posted, Publication};
+use super::frame::Frame;
+use super::queue::{Lane, LaneEnd, Refused, Vacancies};
 
 /// A wait for room is so many short ones, each of which counts for no more than its part: when the whole process was stopped
 /// and goes on, its shards get time to take something before they are said to be stuck.
 const WAITS: u32 = 10;
-
-/// What a shard is told from outside.
-pub enum Command {
-    Publish(Publication),
-    /// Closes all connections of a user.
-    Disconnect {
-        user: Box<str>,
-        code: CloseCode,
-        answer: Answer<usize>,
-    },
-    /// Lists up to `limit` connections.
-    Connections {
-        limit: usize,
-        user: Option<Box<str>>,
-        answer: Answer<Vec<ConnectionInfo>>,
-    },
-    /// Lists the `limit` largest channels whose names begin with `prefix`.
-    Channels {
-        prefix: Arc<str>,
-        limit: usize,
-        answer: Answer<ChannelList>,
-    },
-    /// Counts the subscriptions by kind of channel, in the order of [`name::KINDS`], and last of all others.
-    Kinds {
-        answer: Answer<Vec<usize>>,
-    },
-    /// Copies what has been timed so far.
-    Latency {
-        answer: Answer<ShardLatency>,
-    },
-    /// Counts sessions by user type.
-    Types {
-        answer: Answer<Vec<TypeCount>>,
-    },
-    /// Closes everybody with 1001, spread over this time, then ends the shard.
-    Drain {
-        over: Duration,
-    },
-}
-
-/// A message for the subscribers of one channel.
-#[derive(Clone)]
-pub struct Publication {
-    pub channel: Channel,
-    pub frame: Frame,
-    pub filter: Option<Arc<Filter>>,
-    /// Told how many connections the message reached; only who asks pays.
-    pub answer: Option<Answer<usize>>,
-    /// How long it may wait for others of its channel, to leave with them; 0: not at all.
-    pub batch_delay_us: u32,
-}
-
-/// A channel's name with its hash, computed once per message.
-#[derive(Clone)]
-pub struct Channel {
-    pub name: Arc<str>,
-    pub hash: u64,
-}
-
-/// Narrows the recipients of a publication to sessions of a type or platform.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub user_type: Option<String>,
-    pub platform: Option<String>,
-}
-
-/// Takes a shard's answer; run on the shard's thread, so it must only pass the value on.
-pub type Answer<T> = Arc<dyn Fn(T) + Send + Sync>;
-
-/// A command on its way.
-pub struct Posted {
-    /// Microseconds of [`crate::clock`] when it was put into the lane, or began to wait for room there.
-    pub at_us: u64,
-    pub command: Command,
-}
-
-impl Posted {
-    pub fn now(command: Command) -> Self {
-        Self { at_us: clock::now_us(), command }
-    }
-}
 
 /// Everybody's handle for reaching the shards.
 #[derive(Clone)]
@@ -288,6 +202,3 @@ impl Posting {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

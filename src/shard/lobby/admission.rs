@@ -9,11 +9,11 @@ use crate::clock::Now;
 use crate::metrics::{Latency, Timed};
 use crate::ws::handshake::{Refusal, Request, Upgrade, accept_response, json_response, query_param};
 
-use super::addresses::customer;
-use super::connection::Details;
-use super::floor::Arrival;
-use super::quotas::{Held, Quotas};
-use super::rules::Rules;
+use crate::shard::connection::Details;
+use crate::shard::floor::Arrival;
+use crate::shard::lobby::addresses::customer;
+use crate::shard::lobby::quotas::{Held, Quotas};
+use crate::shard::rules::Rules;
 
 /// The subprotocol that a client names when it passes its token as another one.
 const SUBPROTOCOL: &str = "ringway.v1";

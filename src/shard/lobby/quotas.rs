@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::io::Slot;
+use crate::shard::io::Slot;
 
 const STRIPES: usize = 16;
 

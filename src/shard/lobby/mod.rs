@@ -1,7 +1,14 @@
 //! The slow half of a shard: accepting, reading the HTTP request, deciding, and handing the socket over to the floor.
 //!
 //! Async code on monoio, ordinary descriptors. One handshake is one short task with a deadline; what becomes of a
-//! request is decided in [`super::admission`]. An accepted upgrade leaves nothing behind here: the floor sends the 101.
+//! request is decided in [`crate::shard::lobby::admission`]. An accepted upgrade leaves nothing behind here: the floor sends the 101.
+
+pub mod addresses;
+mod admission;
+pub(in crate::shard) mod gate;
+mod heads;
+pub mod quotas;
+pub mod transfer;
 
 use std::cell::RefCell;
 use std::io;
@@ -22,16 +29,16 @@ use crate::metrics::latency::Stopwatch;
 use crate::metrics::{Counters, Timed};
 use crate::ws::handshake::{HeadReader, Refusal, Request, read_request, refusal_response};
 
-use super::addresses::{Addresses, customer};
-use super::admission::{Caller, Decision, FULL_RETRY_AFTER_S, House, decide};
-use super::bell::Bell;
-use super::floor::Floor;
-use super::gate::{Gate, Pass};
-use super::heads::Rank;
-use super::io::uring::Uring;
-use super::quotas::Quotas;
-use super::rules::Rules;
-use super::transfer::{Transfer, Transfers};
+use crate::lane::bell::Bell;
+use crate::shard::floor::Floor;
+use crate::shard::io::uring::Uring;
+use crate::shard::lobby::addresses::{Addresses, customer};
+use crate::shard::lobby::admission::{Caller, Decision, FULL_RETRY_AFTER_S, House, decide};
+use crate::shard::lobby::gate::{Gate, Pass};
+use crate::shard::lobby::heads::Rank;
+use crate::shard::lobby::quotas::Quotas;
+use crate::shard::lobby::transfer::{Transfer, Transfers};
+use crate::shard::rules::Rules;
 
 /// Room for a usual request head; a longer one makes its buffer grow up to the limit.
 const HEAD_BYTES_USUAL: usize = 1024;

@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::metrics::latency::Stopwatch;
 
-use super::bell::Bell;
-use super::floor::Arrival;
+use crate::lane::bell::Bell;
+use crate::shard::floor::Arrival;
 
 /// Clients that may wait for one shard.
 const WAITING_MAX: usize = 64;

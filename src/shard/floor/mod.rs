@@ -3,19 +3,27 @@
 //! Owns the slab of connections and moves bytes between the backend and the sans-IO parts: the decoder, the session, the
 //! subscription table, the timer wheel. `turn` is called by the shard's loop until there is nothing to do, and ends after about a
 //! millisecond whatever there is to do: each of its steps has a share of that time and goes on in the next turn. Beside this
-//! file: [`super::delivery`] (how frames leave), [`super::closing`] (how connections end), [`super::orders`] (what is done
+//! file: [`crate::shard::floor::delivery`] (how frames leave), [`crate::shard::floor::closing`] (how connections end), [`crate::shard::floor::commands`] (what is done
 //! with commands from the lane).
 //!
 //! Invariant: a slot of the slab is in use exactly from [`Floor::adopt`] to [`Event::Closed`], so the backend never
 //! completes something for a connection that is gone.
+
+pub(in crate::shard) mod closing;
+mod commands;
+pub(in crate::shard) mod cork;
+pub(in crate::shard) mod delivery;
+pub(in crate::shard) mod fan_out;
+pub(in crate::shard) mod inspect;
+mod pace;
 
 use std::collections::VecDeque;
 
 use slab::Slab;
 
 use crate::auth::Identity;
-use crate::bus::{LaneEnd, Posted};
 use crate::clock::{Now, TICK_MS};
+use crate::lane::{LaneEnd, Posted};
 use crate::metrics::latency::Stopwatch;
 use crate::metrics::{Latency, Timed};
 use crate::protocol::reply;
@@ -24,19 +32,19 @@ use crate::ws::decoder::Incoming;
 use crate::ws::frame::{encode_ping, encode_pong, encode_text};
 use crate::ws::violation::Violation;
 
-use super::closing::{Disconnect, Drain};
-use super::connection::{Attention, Connection, Details, Phase};
-use super::cork::Urgency;
-use super::delivery::Wire;
-use super::fan_out::FanOuts;
-use super::frame::{Frame, LocalFrame};
-use super::id::ConnectionId;
-use super::inspection::Inspections;
-use super::io::{Chunk, Event, Io, Slot};
-use super::pace::{BETWEEN_LOOKS, Pace};
-use super::quotas::Held;
-use super::session::{Desk, Effects, End, Room};
-use super::wheel::Wheel;
+use crate::lane::frame::{Frame, LocalFrame};
+use crate::shard::connection::wheel::Wheel;
+use crate::shard::connection::{Attention, Connection, Details, Phase};
+use crate::shard::floor::closing::{Disconnect, Drain};
+use crate::shard::floor::cork::Urgency;
+use crate::shard::floor::delivery::Wire;
+use crate::shard::floor::fan_out::FanOuts;
+use crate::shard::floor::inspect::Inspections;
+use crate::shard::floor::pace::{BETWEEN_LOOKS, Pace};
+use crate::shard::id::ConnectionId;
+use crate::shard::io::{Chunk, Event, Io, Slot};
+use crate::shard::lobby::quotas::Held;
+use crate::shard::session::{Desk, Effects, End, Room};
 
 /// Until when, from its beginning, each step of a turn may go on, in microseconds: what one leaves is the next one's.
 const COMMANDS_UNTIL_US: u64 = 250;
@@ -54,17 +62,17 @@ const PER_TURN: usize = 4096;
 const ANSWERS_MAX: usize = 1024;
 
 pub struct Floor<I: Io> {
-    pub(super) wire: Wire<I>,
+    pub(in crate::shard) wire: Wire<I>,
     capacity: usize,
     /// One more than the highest slot ever used.
-    pub(super) slots_used: Slot,
-    pub(super) room: Room,
-    pub(super) wheel: Wheel,
-    pub(super) lane: LaneEnd,
-    pub(super) fan_outs: FanOuts,
-    pub(super) drain: Option<Drain>,
+    pub(in crate::shard) slots_used: Slot,
+    pub(in crate::shard) room: Room,
+    pub(in crate::shard) wheel: Wheel,
+    pub(in crate::shard) lane: LaneEnd,
+    pub(in crate::shard) fan_outs: FanOuts,
+    pub(in crate::shard) drain: Option<Drain>,
     /// Disconnections that take more than one turn.
-    pub(super) disconnects: VecDeque<Disconnect>,
+    pub(in crate::shard) disconnects: VecDeque<Disconnect>,
     generation: u32,
     /// A tick is on its way.
     ticking: bool,
@@ -73,7 +81,7 @@ pub struct Floor<I: Io> {
     /// An alarm is on its way.
     is_alarm_set: bool,
     /// Questions under way.
-    pub(super) inspections: Inspections,
+    pub(in crate::shard) inspections: Inspections,
     beat: Option<Beat>,
     /// Runs since the kernel was asked for what has arrived and is not handled yet.
     since_arrival: Option<Stopwatch>,
@@ -257,7 +265,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// Hands what is queued to the kernel and fetches what has completed.
-    pub(super) fn enter(&mut self) {
+    pub(in crate::shard) fn enter(&mut self) {
         self.wire.io.enter().expect("the ring accepts submissions as long as it lives");
         self.since_arrival.get_or_insert_with(Stopwatch::start);
     }
@@ -373,7 +381,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// Ticks come only while somebody has a deadline: an empty shard sleeps.
-    pub(super) fn keep_ticking(&mut self) {
+    pub(in crate::shard) fn keep_ticking(&mut self) {
         let has_deadlines = !self.wheel.is_empty() || !self.expired.is_empty() || self.is_draining();
         if has_deadlines && !self.ticking {
             self.ticking = true;
@@ -395,7 +403,7 @@ impl<I: Io> Floor<I> {
     }
 
     /// Sets the connection's next deadline.
-    pub(super) fn watch_clock(&mut self, slot: Slot) {
+    pub(in crate::shard) fn watch_clock(&mut self, slot: Slot) {
         let due = self.wire.connections[slot as usize].due(self.room.now, &self.room.rules, self.room.judge_from);
         self.wheel.set(slot, due);
     }

@@ -6,7 +6,7 @@
 
 use super::report::{Verdict, grouped};
 use super::{Host, Notes, Wish};
-use crate::limits;
+use crate::host::limits;
 
 /// Descriptors of the process besides its connections: log, configuration, admin port, brokers.
 const DESCRIPTORS_PER_PROCESS: u64 = 128;

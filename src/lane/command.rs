@@ -1,0 +1,91 @@
+//! What travels in a lane: publications, orders, and questions with their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock;
+use crate::ws::close::CloseCode;
+
+use super::frame::Frame;
+use super::report::{ChannelList, ConnectionInfo, ShardLatency, TypeCount};
+
+/// What a shard is told from outside.
+pub enum Command {
+    Publish(Publication),
+    /// Closes all connections of a user.
+    Disconnect {
+        user: Box<str>,
+        code: CloseCode,
+        answer: Answer<usize>,
+    },
+    /// Lists up to `limit` connections.
+    Connections {
+        limit: usize,
+        user: Option<Box<str>>,
+        answer: Answer<Vec<ConnectionInfo>>,
+    },
+    /// Lists the `limit` largest channels whose names begin with `prefix`.
+    Channels {
+        prefix: Arc<str>,
+        limit: usize,
+        answer: Answer<ChannelList>,
+    },
+    /// Counts the subscriptions by kind of channel, in the order of [`name::KINDS`], and last of all others.
+    Kinds {
+        answer: Answer<Vec<usize>>,
+    },
+    /// Copies what has been timed so far.
+    Latency {
+        answer: Answer<ShardLatency>,
+    },
+    /// Counts sessions by user type.
+    Types {
+        answer: Answer<Vec<TypeCount>>,
+    },
+    /// Closes everybody with 1001, spread over this time, then ends the shard.
+    Drain {
+        over: Duration,
+    },
+}
+
+/// A message for the subscribers of one channel.
+#[derive(Clone)]
+pub struct Publication {
+    pub channel: Channel,
+    pub frame: Frame,
+    pub filter: Option<Arc<Filter>>,
+    /// Told how many connections the message reached; only who asks pays.
+    pub answer: Option<Answer<usize>>,
+    /// How long it may wait for others of its channel, to leave with them; 0: not at all.
+    pub batch_delay_us: u32,
+}
+
+/// A channel's name with its hash, computed once per message.
+#[derive(Clone)]
+pub struct Channel {
+    pub name: Arc<str>,
+    pub hash: u64,
+}
+
+/// Narrows the recipients of a publication to sessions of a type or platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub user_type: Option<String>,
+    pub platform: Option<String>,
+}
+
+/// Takes a shard's answer; run on the shard's thread, so it must only pass the value on.
+pub type Answer<T> = Arc<dyn Fn(T) + Send + Sync>;
+
+/// A command on its way.
+pub struct Posted {
+    /// Microseconds of [`crate::clock`] when it was put into the lane, or began to wait for room there.
+    pub at_us: u64,
+    pub command: Command,
+}
+
+impl Posted {
+    pub fn now(command: Command) -> Self {
+        Self { at_us: clock::now_us(), command }
+    }
+}

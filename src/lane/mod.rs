@@ -1,0 +1,19 @@
+//! The way into the shards: one lane per shard, the bell that wakes it, what travels in lanes, and the bus that fills them.
+//!
+//! Knows no shard: shards take from here, everybody else puts in.
+
+pub mod bell;
+pub mod bus;
+pub mod command;
+mod export;
+pub mod frame;
+pub mod queue;
+pub mod report;
+
+pub use bus::{Bus, Outcome, Posting};
+pub use command::{Answer, Channel, Command, Filter, Posted, Publication};
+pub use export::Lanes;
+pub use queue::{Lane, LaneEnd};
+
+#[cfg(test)]
+mod tests;
