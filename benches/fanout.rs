@@ -22,8 +22,8 @@ use ringway::shard::id::SessionKey;
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Sending, Slot};
 use ringway::shard::lobby::quotas::{Held, Shares};
 use ringway::shard::rules::{LobbyRules, Rules};
-use ringway::shard::session::Room;
 use ringway::shard::session::profiles::Profiles;
+use ringway::shard::state::ShardState;
 use ringway::ws::frame::{Opcode, encode_masked, encode_text};
 use tungstenite::protocol::Role;
 use tungstenite::{Message, Utf8Bytes, WebSocket};
@@ -63,7 +63,7 @@ impl Shard {
     fn with_subscribers(count: u64) -> Self {
         let interest = Arc::<Interest>::default();
         let now = Now { us: 1_000_000, unix_ms: 1_800_000_000_000 };
-        let room = Room {
+        let state = ShardState {
             shard: 0,
             now,
             judge_from: 0,
@@ -77,7 +77,7 @@ impl Shard {
             echoes: 0,
         };
         let (lane, lane_end) = Lane::new(Arc::default()).expect("an eventfd");
-        let mut floor = Floor::new(Void::default(), count as usize, room, lane_end);
+        let mut floor = Floor::new(Void::default(), count as usize, state, lane_end);
         let subscribe = format!(r#"{{"type":"subscribe","channels":["{CHANNEL}"]}}"#);
         for user in 0..count {
             let identity = Identity {

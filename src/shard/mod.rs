@@ -15,6 +15,7 @@ pub mod lobby;
 pub mod rules;
 pub mod run;
 pub mod session;
+pub mod state;
 
 pub use floor::closing::{ABNORMAL, BY_PEER};
 

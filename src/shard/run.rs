@@ -30,8 +30,8 @@ use crate::shard::lobby::gate::Gate;
 use crate::shard::lobby::quotas::Quotas;
 use crate::shard::lobby::transfer::{Transfer, Transfers};
 use crate::shard::rules::Rules;
-use crate::shard::session::Room;
 use crate::shard::session::profiles::Profiles;
+use crate::shard::state::ShardState;
 
 /// After so long the lobby gets a turn although the floor is still busy. A turn of the floor lasts about a millisecond at most.
 const LOBBY_TURN_EVERY_US: u64 = 2000;
@@ -110,7 +110,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
     let bell = lane.bell.clone();
     let uring = Uring::new(capacity, &bell)?;
     let capacity = capacity.slots;
-    let room = Room {
+    let state = ShardState {
         shard,
         now: Now::read(),
         judge_from: 0,
@@ -125,7 +125,7 @@ fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
     };
     let lobby = Lobby {
         gate: Gate::new(bell.clone(), rules.lobby.handshakes_max, rules.lobby.handshakes_of_address_max),
-        floor: Rc::new(RefCell::new(Floor::new(uring, capacity, room, lane))),
+        floor: Rc::new(RefCell::new(Floor::new(uring, capacity, state, lane))),
         bell,
         rules,
         addresses,

@@ -66,7 +66,7 @@ struct Goodbye {
 impl<I: Io> Floor<I> {
     /// Says goodbye and waits for the answer.
     pub(in crate::shard) fn close(&mut self, slot: Slot, code: CloseCode) {
-        let patience_ticks = self.room.rules.close_deadline_ticks;
+        let patience_ticks = self.state.rules.close_deadline_ticks;
         self.say_goodbye(slot, Goodbye { code: Some(code), reason: code.reason() }, code.name(), patience_ticks);
     }
 
@@ -74,7 +74,7 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn fail(&mut self, slot: Slot, violation: Violation) {
         let code = violation.close_code();
         let goodbye = Goodbye { code: Some(code), reason: violation.reason() };
-        self.say_goodbye(slot, goodbye, code.name(), self.room.rules.close_deadline_ticks);
+        self.say_goodbye(slot, goodbye, code.name(), self.state.rules.close_deadline_ticks);
         self.end_behind_goodbye(slot, Phase::Failing);
     }
 
@@ -82,13 +82,13 @@ impl<I: Io> Floor<I> {
     /// to listen for the end either.
     pub(in crate::shard) fn answer_close(&mut self, slot: Slot, code: Option<CloseCode>, goes_on: bool) {
         let goodbye = Goodbye { code, reason: code.map_or("", CloseCode::reason) };
-        self.say_goodbye(slot, goodbye, BY_PEER, self.room.rules.close_deadline_ticks);
+        self.say_goodbye(slot, goodbye, BY_PEER, self.state.rules.close_deadline_ticks);
         self.end_behind_goodbye(slot, if goes_on { Phase::Failing } else { Phase::Finishing });
     }
 
     /// Nothing of the peer's is awaited any more: our side ends with the last byte.
     fn end_behind_goodbye(&mut self, slot: Slot, phase: Phase) {
-        let rules = &self.room.rules;
+        let rules = &self.state.rules;
         let echo_bytes_max = rules.echo.as_ref().map_or(0, |echo| echo.message_bytes_max);
         let input_bytes_max = rules.message_bytes_max.max(echo_bytes_max).max(LINGER_BYTES);
         let connection = &mut self.wire.connections[slot as usize];
@@ -109,7 +109,7 @@ impl<I: Io> Floor<I> {
             Phase::Finishing => self.stop(slot),
             Phase::Failing => {
                 connection.phase = Phase::Lingering;
-                connection.attention_at = self.room.now.tick() + ticks(LINGER);
+                connection.attention_at = self.state.now.tick() + ticks(LINGER);
                 self.wire.io.shut(slot);
                 self.watch_clock(slot);
             }
@@ -120,7 +120,7 @@ impl<I: Io> Floor<I> {
     /// The peer is gone without a word.
     pub(in crate::shard) fn vanished(&mut self, slot: Slot) {
         if self.wire.connections[slot as usize].is_alive() {
-            self.room.counters.closed.count(ABNORMAL);
+            self.state.counters.closed.count(ABNORMAL);
             self.leave(slot);
         }
         self.stop(slot);
@@ -153,7 +153,7 @@ impl<I: Io> Floor<I> {
         debug_assert!(!connection.is_alive() || connection.profile == profiles::NONE);
         connection.phase = Phase::Stopped;
         let dropped = self.wire.drop_waiting(slot);
-        self.room.counters.deliveries_dropped.add(dropped as u64);
+        self.state.counters.deliveries_dropped.add(dropped as u64);
         self.wheel.cancel(slot);
         true
     }
@@ -161,7 +161,7 @@ impl<I: Io> Floor<I> {
     /// Nothing of the connection is in flight any more.
     pub(in crate::shard) fn free(&mut self, slot: Slot) {
         let connection = self.wire.connections.remove(slot as usize);
-        self.room.shares.leave(slot);
+        self.state.shares.leave(slot);
         debug_assert_eq!(connection.phase, Phase::Stopped);
     }
 
@@ -176,7 +176,7 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn start_draining(&mut self, over: Duration) {
         if self.drain.is_none() {
             self.fan_outs.owe_all();
-            self.drain = Some(Drain { until: self.room.now.tick() + ticks(over), next: 0, due: 0 });
+            self.drain = Some(Drain { until: self.state.now.tick() + ticks(over), next: 0, due: 0 });
             self.go_on_draining();
             self.keep_ticking();
         }
@@ -185,7 +185,7 @@ impl<I: Io> Floor<I> {
     /// Has this tick's share closed.
     pub(in crate::shard) fn go_on_draining(&mut self) {
         let Some(drain) = &mut self.drain else { return };
-        let ticks_left = drain.until.saturating_sub(self.room.now.tick()).max(1);
+        let ticks_left = drain.until.saturating_sub(self.state.now.tick()).max(1);
         let next = drain.next.min(self.slots_used);
         drain.due = next + (self.slots_used - next).div_ceil(ticks_left);
     }
@@ -219,7 +219,7 @@ impl<I: Io> Floor<I> {
         let Some(Disconnect { channel, code, .. }) = self.disconnects.front() else { return };
         let code = *code;
         // Whoever is closed leaves the channel.
-        let slots: SmallVec<[Slot; 8]> = self.room.table.members_of(channel).take(CLOSINGS_PER_TURN).collect();
+        let slots: SmallVec<[Slot; 8]> = self.state.table.members_of(channel).take(CLOSINGS_PER_TURN).collect();
         slots.iter().for_each(|&slot| self.close(slot, code));
         let Some(disconnect) = self.disconnects.front_mut() else { return };
         disconnect.closed += slots.len();
@@ -234,21 +234,21 @@ impl<I: Io> Floor<I> {
         if !self.wire.connections[slot as usize].is_alive() {
             return;
         }
-        self.room.counters.closed.count(label);
+        self.state.counters.closed.count(label);
         self.leave(slot);
         if goodbye.code == Some(CloseCode::TOO_SLOW) {
             // It will not read what waits; if it reads anything it should be the reason.
             let dropped = self.wire.drop_waiting(slot);
-            self.room.counters.deliveries_dropped.add(dropped as u64);
+            self.state.counters.deliveries_dropped.add(dropped as u64);
         }
         let connection = &mut self.wire.connections[slot as usize];
         connection.phase = Phase::Closing;
-        connection.attention_at = self.room.now.tick() + patience_ticks;
+        connection.attention_at = self.state.now.tick() + patience_ticks;
         let frame = match goodbye.code {
             Some(code) => encode_close(code, goodbye.reason),
             None => encode_close_without_code(),
         };
-        self.send(slot, Frame::local(frame, self.room.now.us));
+        self.send(slot, Frame::local(frame, self.state.now.us));
         self.watch_clock(slot);
         self.keep_ticking();
     }
@@ -257,16 +257,16 @@ impl<I: Io> Floor<I> {
     fn leave(&mut self, slot: Slot) {
         let connection = &mut self.wire.connections[slot as usize];
         match connection.phase {
-            Phase::Arrived => self.room.counters.unauthenticated.add(-1),
+            Phase::Arrived => self.state.counters.unauthenticated.add(-1),
             Phase::Open => {
-                self.room.sessions -= 1;
-                self.room.profiles.leave(connection.profile);
+                self.state.sessions -= 1;
+                self.state.profiles.leave(connection.profile);
                 connection.profile = profiles::NONE;
             }
-            Phase::Echo => self.room.echoes -= 1,
+            Phase::Echo => self.state.echoes -= 1,
             _ => {}
         }
-        self.room.table.leave_all(slot);
-        self.room.shares.leave_user(slot);
+        self.state.table.leave_all(slot);
+        self.state.shares.leave_user(slot);
     }
 }

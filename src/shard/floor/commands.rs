@@ -18,7 +18,7 @@ impl<I: Io> Floor<I> {
             Command::Channels { prefix, limit, answer } => {
                 self.search_channels(prefix, limit, answer);
             }
-            Command::Kinds { answer } => answer(self.room.table.memberships_by_kind().to_vec()),
+            Command::Kinds { answer } => answer(self.state.table.memberships_by_kind().to_vec()),
             Command::Latency { answer } => answer(self.timed()),
             Command::Types { answer } => answer(self.describe_types()),
             Command::Drain { over } => self.start_draining(over),
@@ -26,12 +26,12 @@ impl<I: Io> Floor<I> {
     }
 
     fn timed(&self) -> ShardLatency {
-        let latency = self.room.latency.clone().with_deliveries(self.wire.io.deliveries());
-        ShardLatency { shard: self.room.shard, latency }
+        let latency = self.state.latency.clone().with_deliveries(self.wire.io.deliveries());
+        ShardLatency { shard: self.state.shard, latency }
     }
 
     fn describe_types(&self) -> Vec<TypeCount> {
-        let types = self.room.profiles.types();
+        let types = self.state.profiles.types();
         types.map(|(user_type, sessions)| TypeCount { user_type: user_type.into(), sessions }).collect()
     }
 }

@@ -201,16 +201,16 @@ impl<I: Io> Floor<I> {
 
     /// Takes a publication: a few members get it in this turn, many as one fan-out, and those of a channel with a delay later.
     pub(in crate::shard) fn publish(&mut self, mut publication: Publication) {
-        self.room.counters.publications.add(1);
+        self.state.counters.publications.add(1);
         if self.is_draining() {
             publication.batch_delay_us = 0;
         }
         let Channel { name, hash } = &publication.channel;
-        let is_small = &**name != name::ALL && self.room.table.members(*hash, name).len() <= SMALL_CHANNEL;
+        let is_small = &**name != name::ALL && self.state.table.members(*hash, name).len() <= SMALL_CHANNEL;
         if publication.batch_delay_us == 0 && is_small && !self.fan_outs.has(&publication.channel) {
             self.publish_at_once(publication);
         } else {
-            self.fan_outs.gather(publication, self.room.now.us);
+            self.fan_outs.gather(publication, self.state.now.us);
         }
     }
 
@@ -222,15 +222,15 @@ impl<I: Io> Floor<I> {
     fn publish_at_once(&mut self, publication: Publication) {
         let Publication { channel, frame, filter, answer, .. } = publication;
         let frame = Frame::local(frame.bytes, frame.arrived_us);
-        let Self { wire, room, .. } = self;
+        let Self { wire, state, .. } = self;
         let mut recipients = 0;
-        for slot in room.table.members(channel.hash, &channel.name) {
-            if filter.as_ref().is_none_or(|f| room.profiles.matches(wire.connections[slot as usize].profile, f)) {
+        for slot in state.table.members(channel.hash, &channel.name) {
+            if filter.as_ref().is_none_or(|f| state.profiles.matches(wire.connections[slot as usize].profile, f)) {
                 recipients += 1;
                 wire.cork.push(slot, frame.clone(), Urgency::Bulk);
             }
         }
-        room.counters.deliveries.add(recipients as u64);
+        state.counters.deliveries.add(recipients as u64);
         if let Some(answer) = answer {
             answer(recipients);
         }
@@ -239,7 +239,7 @@ impl<I: Io> Floor<I> {
     /// Goes on with the fan-outs, each in its turn, as long as there is room under the cork. False when none has
     /// anything to do now.
     pub(in crate::shard) fn fan_out(&mut self) -> bool {
-        self.fan_outs.start_due(self.room.now.us);
+        self.fan_outs.start_due(self.state.now.us);
         let worked = !self.fan_outs.is_idle();
         while self.wire.cork.bulk() < BULK_MAX && self.wire.cork.frames() < FRAMES_MAX {
             let Some(id) = self.fan_outs.next() else { break };
@@ -257,19 +257,21 @@ impl<I: Io> Floor<I> {
             let reach = self.reach(id);
             self.fan_outs.begin(id, reach);
         }
-        let Self { wire, room, fan_outs, .. } = self;
+        let Self { wire, state, fan_outs, .. } = self;
         let Some(Batch { frame, reach, filter, recipients, .. }) = fan_outs.batch(id) else { return false };
         let before = *recipients;
         let mut recipient = |wire: &mut Wire<I>, slot: Slot| {
             // Only a filter needs the connection: without one its cache line stays untouched.
-            if filter.as_ref().is_none_or(|f| room.profiles.matches(wire.connections[slot as usize].profile, f)) {
+            if filter.as_ref().is_none_or(|f| state.profiles.matches(wire.connections[slot as usize].profile, f)) {
                 *recipients += 1;
                 wire.cork.push(slot, frame.clone(), Urgency::Bulk);
             }
         };
         let goes_on = match reach {
             Reach::Members(None) => false,
-            Reach::Members(Some(walk)) => room.table.go_on_walking(walk, MEMBERS_AT_ONCE, |slot| recipient(wire, slot)),
+            Reach::Members(Some(walk)) => {
+                state.table.go_on_walking(walk, MEMBERS_AT_ONCE, |slot| recipient(wire, slot))
+            }
             Reach::Everybody(end) => {
                 let begin = end.saturating_sub(MEMBERS_AT_ONCE as Slot);
                 for slot in (begin..*end).rev() {
@@ -281,7 +283,7 @@ impl<I: Io> Floor<I> {
                 begin > 0
             }
         };
-        room.counters.deliveries.add(((*recipients - before) * frame.frames()) as u64);
+        state.counters.deliveries.add(((*recipients - before) * frame.frames()) as u64);
         goes_on
     }
 
@@ -290,7 +292,7 @@ impl<I: Io> Floor<I> {
         if &**name == name::ALL {
             Reach::Everybody(self.slots_used)
         } else {
-            Reach::Members(self.room.table.begin_walk(*hash, name))
+            Reach::Members(self.state.table.begin_walk(*hash, name))
         }
     }
 }

@@ -127,7 +127,7 @@ impl<I: Io> Floor<I> {
         let whose = match user {
             Some(user) => {
                 let channel = format!("{}{user}", name::USER_PREFIX).into_boxed_str();
-                let slots = self.room.table.members_of(&channel).take(limit).collect();
+                let slots = self.state.table.members_of(&channel).take(limit).collect();
                 Whose::Users { channel, slots }
             }
             None => Whose::Everybodys { next: 0 },
@@ -140,7 +140,7 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn inspect(&mut self) -> bool {
         let Some(mut inspection) = self.inspections.0.pop_front() else { return false };
         let is_done = match &mut inspection {
-            Inspection::Channels(search) => search.go_on(&self.room.table),
+            Inspection::Channels(search) => search.go_on(&self.state.table),
             Inspection::Connections(search) => self.go_on_describing(search),
         };
         match inspection {
@@ -176,22 +176,22 @@ impl<I: Io> Floor<I> {
     }
 
     fn describe_one(&self, slot: Slot) -> ConnectionInfo {
-        let (connection, room) = (&self.wire.connections[slot as usize], &self.room);
-        let id = ConnectionId { shard: room.shard as u16, slot, generation: connection.generation };
+        let (connection, state) = (&self.wire.connections[slot as usize], &self.state);
+        let id = ConnectionId { shard: state.shard as u16, slot, generation: connection.generation };
         let open = connection.phase == Phase::Open;
-        let user_channel = open.then(|| room.table.name(connection.user_channel));
-        let age_s = u64::from(room.now.tick() - connection.connected_at) * u64::from(TICK_MS) / 1000;
+        let user_channel = open.then(|| state.table.name(connection.user_channel));
+        let age_s = u64::from(state.now.tick() - connection.connected_at) * u64::from(TICK_MS) / 1000;
         ConnectionInfo {
-            shard: room.shard,
+            shard: state.shard,
             slot,
-            session_id: room.rules.session_id(id).to_string(),
+            session_id: state.rules.session_id(id).to_string(),
             user_id: user_channel.and_then(|name| name.strip_prefix(name::USER_PREFIX)).map(Into::into),
-            user_type: room.profiles.user_type(connection.profile).map(Into::into),
-            platform: room.profiles.platform(connection.profile).map(Into::into),
+            user_type: state.profiles.user_type(connection.profile).map(Into::into),
+            platform: state.profiles.platform(connection.profile).map(Into::into),
             device_id: connection.details.as_ref().and_then(|d| d.device_id.as_deref()).map(Into::into),
-            connected_at: room.now.unix_s() - age_s,
+            connected_at: state.now.unix_s() - age_s,
             expires_at: open.then_some(connection.expires_at.into()),
-            channels: room.table.channels_of(slot).map(Into::into).collect(),
+            channels: state.table.channels_of(slot).map(Into::into).collect(),
             outbox_bytes: connection.outbox.as_ref().map_or(0, |o| o.bytes()),
         }
     }
@@ -199,6 +199,6 @@ impl<I: Io> Floor<I> {
     /// Whether the slot still has a session whose own channel this is.
     fn is_of(&self, slot: Slot, user_channel: &str) -> bool {
         let connection = self.wire.connections.get(slot as usize);
-        connection.is_some_and(|c| c.phase == Phase::Open && self.room.table.name(c.user_channel) == user_channel)
+        connection.is_some_and(|c| c.phase == Phase::Open && self.state.table.name(c.user_channel) == user_channel)
     }
 }

@@ -44,7 +44,8 @@ use crate::shard::floor::pace::{BETWEEN_LOOKS, Pace};
 use crate::shard::id::ConnectionId;
 use crate::shard::io::{Chunk, Event, Io, Slot};
 use crate::shard::lobby::quotas::Held;
-use crate::shard::session::{Desk, Effects, End, Room};
+use crate::shard::session::{Effects, End, Session};
+use crate::shard::state::ShardState;
 
 /// Until when, from its beginning, each step of a turn may go on, in microseconds: what one leaves is the next one's.
 const COMMANDS_UNTIL_US: u64 = 250;
@@ -66,7 +67,7 @@ pub struct Floor<I: Io> {
     capacity: usize,
     /// One more than the highest slot ever used.
     pub(in crate::shard) slots_used: Slot,
-    pub(in crate::shard) room: Room,
+    pub(in crate::shard) state: ShardState,
     pub(in crate::shard) wheel: Wheel,
     pub(in crate::shard) lane: LaneEnd,
     pub(in crate::shard) fan_outs: FanOuts,
@@ -115,13 +116,13 @@ struct Beat {
 
 impl<I: Io> Floor<I> {
     /// A floor for at most `capacity` connections.
-    pub fn new(io: I, capacity: usize, room: Room, lane: LaneEnd) -> Self {
+    pub fn new(io: I, capacity: usize, state: ShardState, lane: LaneEnd) -> Self {
         Self {
-            wire: Wire::new(io, Slab::with_capacity(capacity), room.rules.outbox_bytes_max, room.counters.clone()),
+            wire: Wire::new(io, Slab::with_capacity(capacity), state.rules.outbox_bytes_max, state.counters.clone()),
             capacity,
             slots_used: 0,
-            wheel: Wheel::new(room.now.tick(), capacity),
-            room,
+            wheel: Wheel::new(state.now.tick(), capacity),
+            state,
             lane,
             fan_outs: FanOuts::default(),
             drain: None,
@@ -153,12 +154,12 @@ impl<I: Io> Floor<I> {
 
     /// For what is timed around the floor.
     pub fn latency(&mut self) -> &mut Latency {
-        &mut self.room.latency
+        &mut self.state.latency
     }
 
     /// Takes a client in. The floor must not be full. The response and the greeting leave as one send.
     pub fn adopt(&mut self, socket: I::Socket, arrival: Arrival, now: Now) -> std::io::Result<ConnectionId> {
-        self.room.now = now;
+        self.state.now = now;
         self.generation = self.generation.wrapping_add(1);
         let mut connection = Connection::new(self.generation, now, arrival.details);
         if arrival.echo {
@@ -170,23 +171,23 @@ impl<I: Io> Floor<I> {
             self.wire.connections.remove(slot as usize);
             return Err(error);
         }
-        self.room.counters.upgraded.add(1);
-        self.room.echoes += usize::from(arrival.echo);
+        self.state.counters.upgraded.add(1);
+        self.state.echoes += usize::from(arrival.echo);
         // At once, not at the end of the turn: the limit of the whole process is read from it.
-        self.room.counters.connections.set(self.wire.connections.len() as i64);
-        self.room.counters.unauthenticated.add(i64::from(!arrival.echo));
-        self.room.shares.put(slot, arrival.held);
+        self.state.counters.connections.set(self.wire.connections.len() as i64);
+        self.state.counters.unauthenticated.add(i64::from(!arrival.echo));
+        self.state.shares.put(slot, arrival.held);
         let mut first = arrival.response;
         if let Some(identity) = arrival.identity {
             let connection = &mut self.wire.connections[slot as usize];
-            let mut desk = Desk { room: &mut self.room, slot, effects: &mut self.effects };
+            let mut session = Session { state: &mut self.state, slot, effects: &mut self.effects };
             // The lobby has checked the role already.
-            if desk.admit(connection, identity) {
-                first.extend_from_slice(&encode_text(&desk.greeting(connection)));
+            if session.admit(connection, identity) {
+                first.extend_from_slice(&encode_text(&session.greeting(connection)));
             }
         }
         self.send(slot, Frame::local(first.into(), now.us));
-        let (before, watch) = (self.room.counters.messages_received.get(), Stopwatch::start());
+        let (before, watch) = (self.state.counters.messages_received.get(), Stopwatch::start());
         if !arrival.rest.is_empty() {
             let mut rest = arrival.rest;
             self.read(slot, &mut rest);
@@ -199,20 +200,20 @@ impl<I: Io> Floor<I> {
             self.close(slot, CloseCode::GOING_AWAY);
         }
         self.keep_ticking();
-        Ok(ConnectionId { shard: self.room.shard as u16, slot, generation: self.generation })
+        Ok(ConnectionId { shard: self.state.shard as u16, slot, generation: self.generation })
     }
 
     /// Whether `id` still names a connection of this shard.
     pub fn is_current(&self, id: ConnectionId) -> bool {
-        usize::from(id.shard) == self.room.shard
+        usize::from(id.shard) == self.state.shard
             && self.wire.connections.get(id.slot as usize).is_some_and(|c| c.generation == id.generation)
     }
 
     /// One round: commands from the lane, deadlines, what the kernel has completed, and then what all of that is answered with.
     /// False when there was nothing to do.
     pub fn turn(&mut self, now: Now) -> bool {
-        self.room.now = now;
-        self.room.counters.turns.add(1);
+        self.state.now = now;
+        self.state.counters.turns.add(1);
         let start_us = self.wire.io.now_us();
         let mut worked = self.take_commands(start_us + COMMANDS_UNTIL_US);
         worked |= self.go_on_closing();
@@ -231,7 +232,7 @@ impl<I: Io> Floor<I> {
     }
 
     fn take_commands(&mut self, until_us: u64) -> bool {
-        let mut now_us = self.room.now.us;
+        let mut now_us = self.state.now.us;
         for taken in 0..PER_TURN {
             if taken > 0 && taken % BETWEEN_LOOKS == 0 {
                 now_us = self.wire.io.now_us();
@@ -241,8 +242,8 @@ impl<I: Io> Floor<I> {
             }
             let posted = if self.has_room() { self.lane.take() } else { self.lane.take_command() };
             let Some(Posted { at_us, command }) = posted else { return taken > 0 };
-            self.room.latency.record(Timed::LaneWait, now_us.saturating_sub(at_us));
-            self.room.counters.lane_commands.add(1);
+            self.state.latency.record(Timed::LaneWait, now_us.saturating_sub(at_us));
+            self.state.counters.lane_commands.add(1);
             self.obey(command);
         }
         true
@@ -298,31 +299,31 @@ impl<I: Io> Floor<I> {
     }
 
     fn receive(&mut self, slot: Slot, chunk: Chunk) {
-        self.room.counters.received_bytes.add(chunk.len.into());
-        let before = self.room.counters.messages_received.get();
+        self.state.counters.received_bytes.add(chunk.len.into());
+        let before = self.state.counters.messages_received.get();
         let connection = &mut self.wire.connections[slot as usize];
-        connection.last_seen = self.room.now.tick();
-        let desk = Desk { room: &mut self.room, slot, effects: &mut self.effects };
-        read(connection, self.wire.io.bytes(&chunk), desk);
+        connection.last_seen = self.state.now.tick();
+        let session = Session { state: &mut self.state, slot, effects: &mut self.effects };
+        read(connection, self.wire.io.bytes(&chunk), session);
         self.carry_out(slot);
         self.time_messages(before, self.since_arrival.unwrap_or_else(Stopwatch::start));
         let connection = &mut self.wire.connections[slot as usize];
         let watch =
-            connection.goes_on_reading(chunk.len as usize) && !connection.is_ahead(self.room.rules.echo.as_ref());
+            connection.goes_on_reading(chunk.len as usize) && !connection.is_ahead(self.state.rules.echo.as_ref());
         self.wire.io.release(chunk, watch);
     }
 
     /// Records the messages that were counted after `before`: they have been answered.
     fn time_messages(&mut self, before: u64, since_arrival: Stopwatch) {
-        let messages = self.room.counters.messages_received.get() - before;
+        let messages = self.state.counters.messages_received.get() - before;
         if messages > 0 {
-            self.room.latency.record_n(Timed::Message, since_arrival.us(), messages);
+            self.state.latency.record_n(Timed::Message, since_arrival.us(), messages);
         }
     }
 
     fn read(&mut self, slot: Slot, input: &mut [u8]) {
-        let desk = Desk { room: &mut self.room, slot, effects: &mut self.effects };
-        read(&mut self.wire.connections[slot as usize], input, desk);
+        let session = Session { state: &mut self.state, slot, effects: &mut self.effects };
+        read(&mut self.wire.connections[slot as usize], input, session);
     }
 
     /// Does what the session's answers ask for.
@@ -348,7 +349,7 @@ impl<I: Io> Floor<I> {
         self.ticking = false;
         self.forgive_if_late();
         let before = self.expired.len();
-        self.wheel.advance(self.room.now.tick(), &mut self.expired);
+        self.wheel.advance(self.state.now.tick(), &mut self.expired);
         // Neighbours share cache lines and rings: what goes to them then leaves with few entries into the kernel.
         self.expired.make_contiguous()[before..].sort_unstable();
         self.go_on_draining();
@@ -357,9 +358,9 @@ impl<I: Io> Floor<I> {
 
     /// After a tick that came late nobody is judged before a ping has had its time: the shard has read nothing meanwhile.
     fn forgive_if_late(&mut self) {
-        let (now, rules) = (self.room.now.tick(), &self.room.rules);
+        let (now, rules) = (self.state.now.tick(), &self.state.rules);
         if now > self.tick_due + STALL_TICKS {
-            self.room.judge_from = now + rules.idle_ticks.saturating_sub(rules.heartbeat_ticks).max(STALL_TICKS);
+            self.state.judge_from = now + rules.idle_ticks.saturating_sub(rules.heartbeat_ticks).max(STALL_TICKS);
         }
     }
 
@@ -385,7 +386,7 @@ impl<I: Io> Floor<I> {
         let has_deadlines = !self.wheel.is_empty() || !self.expired.is_empty() || self.is_draining();
         if has_deadlines && !self.ticking {
             self.ticking = true;
-            self.tick_due = self.room.now.tick() + 1;
+            self.tick_due = self.state.now.tick() + 1;
             self.wire.io.tick(TICK_MS);
         }
     }
@@ -398,23 +399,23 @@ impl<I: Io> Floor<I> {
         {
             self.is_alarm_set = true;
             let us = due_us.saturating_sub(self.wire.io.now_us());
-            self.wire.io.alarm(us.min(self.room.rules.batch_delay_min_us.into()));
+            self.wire.io.alarm(us.min(self.state.rules.batch_delay_min_us.into()));
         }
     }
 
     /// Sets the connection's next deadline.
     pub(in crate::shard) fn watch_clock(&mut self, slot: Slot) {
-        let due = self.wire.connections[slot as usize].due(self.room.now, &self.room.rules, self.room.judge_from);
+        let due = self.wire.connections[slot as usize].due(self.state.now, &self.state.rules, self.state.judge_from);
         self.wheel.set(slot, due);
     }
 
     /// A connection's deadline has come.
     fn attend(&mut self, slot: Slot) {
-        let Room { now, judge_from, .. } = self.room;
-        while let Some(attention) = self.wire.connections[slot as usize].attention(now, &self.room.rules, judge_from) {
+        let ShardState { now, judge_from, .. } = self.state;
+        while let Some(attention) = self.wire.connections[slot as usize].attention(now, &self.state.rules, judge_from) {
             match attention {
                 Attention::MessageOverdue => {
-                    self.room.counters.violations.count(Violation::UnfinishedMessage.name());
+                    self.state.counters.violations.count(Violation::UnfinishedMessage.name());
                     return self.fail(slot, Violation::UnfinishedMessage);
                 }
                 Attention::AuthenticationOverdue => return self.close(slot, CloseCode::AUTH_TIMEOUT),
@@ -424,9 +425,9 @@ impl<I: Io> Floor<I> {
                 Attention::HeartbeatDue => self.beat(slot),
                 Attention::TokenExpiresSoon => {
                     let expires_at = u64::from(self.wire.connections[slot as usize].expires_at);
-                    let expires_in_s = expires_at.saturating_sub(self.room.now.unix_s());
+                    let expires_in_s = expires_at.saturating_sub(self.state.now.unix_s());
                     let warning = encode_text(&reply::token_expiring(expires_in_s, expires_at));
-                    self.send(slot, Frame::local(warning, self.room.now.us));
+                    self.send(slot, Frame::local(warning, self.state.now.us));
                 }
             }
         }
@@ -435,7 +436,7 @@ impl<I: Io> Floor<I> {
 
     /// A heartbeat message for sessions with a user type, a ping for the others.
     fn beat(&mut self, slot: Slot) {
-        let now = self.room.now;
+        let now = self.state.now;
         let beat = match self.beat.take() {
             Some(beat) if beat.tick == now.tick() => beat,
             _ => Beat {
@@ -444,22 +445,22 @@ impl<I: Io> Floor<I> {
                 heartbeat: Frame::local(encode_text(&reply::heartbeat(now.unix_ms)), now.us),
             },
         };
-        let has_type = self.room.profiles.user_type(self.wire.connections[slot as usize].profile).is_some();
+        let has_type = self.state.profiles.user_type(self.wire.connections[slot as usize].profile).is_some();
         let frame = if has_type { &beat.heartbeat } else { &beat.ping };
         self.wire.cork.push(slot, frame.clone(), Urgency::Bulk);
-        self.room.counters.heartbeats_sent.add(1);
+        self.state.counters.heartbeats_sent.add(1);
         self.beat = Some(beat);
     }
 
     /// Brings the levels that the admin port shows up to date.
     fn show(&self) {
-        let (room, counters) = (&self.room, &self.room.counters);
+        let (state, counters) = (&self.state, &self.state.counters);
         let in_flight = self.wire.io.in_flight();
         counters.connections.set(self.wire.connections.len() as i64);
-        counters.sessions.set(room.sessions as i64);
-        counters.users.set(room.table.user_share());
-        counters.channels.set(room.table.channel_count() as i64);
-        counters.subscriptions.set(room.table.membership_count() as i64);
+        counters.sessions.set(state.sessions as i64);
+        counters.users.set(state.table.user_share());
+        counters.channels.set(state.table.channel_count() as i64);
+        counters.subscriptions.set(state.table.membership_count() as i64);
         counters.sends_in_flight.set(in_flight.sends as i64);
         counters.receive_buffers_in_use.set(in_flight.receive_buffers as i64);
         counters.outbox_bytes.set(self.wire.outbox_bytes as i64);
@@ -468,53 +469,53 @@ impl<I: Io> Floor<I> {
 
 /// Reads what a client sent: every message in the chunk, in order. Once the connection closes only the peer's close frame
 /// is of interest.
-fn read(connection: &mut Connection, mut input: &mut [u8], mut desk: Desk<'_>) {
+fn read(connection: &mut Connection, mut input: &mut [u8], mut session: Session<'_>) {
     if connection.deaf {
         return;
     }
-    let policy = connection.policy(&desk.room.rules);
+    let policy = connection.policy(&session.state.rules);
     loop {
         match connection.decoder.next(&mut input, policy) {
             Ok(None) => {
                 // A deadline begins.
-                desk.effects.rearm |= connection.decoder.note_beginning(desk.room.now.tick());
+                session.effects.rearm |= connection.decoder.note_beginning(session.state.now.tick());
                 return;
             }
-            Ok(Some(incoming)) if connection.phase == Phase::Echo && desk.echo(&incoming) => {}
+            Ok(Some(incoming)) if connection.phase == Phase::Echo && session.echo(&incoming) => {}
             // Taken only while we close.
             Ok(Some(Incoming::Binary(_))) => {}
             Ok(Some(Incoming::Text(message))) => {
-                if connection.is_alive() && desk.effects.close.is_none() {
-                    desk.answer(connection, &message);
+                if connection.is_alive() && session.effects.close.is_none() {
+                    session.answer(connection, &message);
                 }
             }
             Ok(Some(Incoming::Fragment)) => {
-                desk.room.counters.fragments_received.add(1);
-                desk.admit_frame(connection);
+                session.state.counters.fragments_received.add(1);
+                session.admit_frame(connection);
             }
             Ok(Some(Incoming::Ping(payload))) => {
-                desk.room.counters.control_frames_received.add(1);
-                if desk.admit_frame(connection) {
-                    desk.effects.answer_ping(Frame::local(encode_pong(&payload), desk.room.now.us));
+                session.state.counters.control_frames_received.add(1);
+                if session.admit_frame(connection) {
+                    session.effects.answer_ping(Frame::local(encode_pong(&payload), session.state.now.us));
                 }
             }
             Ok(Some(Incoming::Pong(payload))) => {
-                desk.room.counters.control_frames_received.add(1);
-                if desk.admit_frame(connection) {
-                    desk.time_ping(&payload);
+                session.state.counters.control_frames_received.add(1);
+                if session.admit_frame(connection) {
+                    session.time_ping(&payload);
                 }
             }
             Ok(Some(Incoming::Close(peer))) => {
                 let code = peer.map(|p| p.code);
                 // Whoever examines us sends on behind its goodbye on purpose.
                 let goes_on = !input.is_empty() || connection.phase == Phase::Echo;
-                desk.effects.end = Some(End::Answer { code, goes_on });
+                session.effects.end = Some(End::Answer { code, goes_on });
                 connection.deaf = true;
                 return;
             }
             Err(violation) => {
-                desk.room.counters.violations.count(violation.name());
-                desk.effects.end = Some(End::Fail(violation));
+                session.state.counters.violations.count(violation.name());
+                session.effects.end = Some(End::Fail(violation));
                 connection.deaf = true;
                 return;
             }

@@ -15,7 +15,7 @@ use crate::shard::floor::Floor;
 use crate::shard::floor::delivery::Wire;
 use crate::shard::io::{Io, Slot};
 use crate::shard::rules::Rules;
-use crate::shard::session::Desk;
+use crate::shard::session::Session;
 
 /// Echo connections of one shard. Each may hold some messages of the largest size.
 pub const CONNECTIONS_MAX: usize = 64;
@@ -39,7 +39,7 @@ impl Rules {
     }
 }
 
-impl Desk<'_> {
+impl Session<'_> {
     /// Gives a message back, or answers a ping, every one of them and in order. False for what is not echoed.
     pub fn echo(&mut self, incoming: &Incoming<'_>) -> bool {
         let frame = match incoming {
@@ -49,9 +49,9 @@ impl Desk<'_> {
             Incoming::Fragment | Incoming::Pong(_) | Incoming::Close(_) => return false,
         };
         if !matches!(incoming, Incoming::Ping(_)) {
-            self.room.counters.messages_received.add(1);
+            self.state.counters.messages_received.add(1);
         }
-        self.effects.frames.push(Frame::local(frame, self.room.now.us));
+        self.effects.frames.push(Frame::local(frame, self.state.now.us));
         true
     }
 }
@@ -67,7 +67,7 @@ impl Connection {
 impl<I: Io> Floor<I> {
     /// Whether one more echo connection finds room.
     pub fn echo_is_full(&self) -> bool {
-        self.room.echoes >= CONNECTIONS_MAX
+        self.state.echoes >= CONNECTIONS_MAX
     }
 
     /// Some of what waited has left: a client that was too far ahead is read again.
@@ -76,8 +76,8 @@ impl<I: Io> Floor<I> {
         let connection = &mut connections[slot as usize];
         match connection.phase {
             Phase::Echo => {
-                connection.last_seen = self.room.now.tick();
-                if !connection.is_ahead(self.room.rules.echo.as_ref()) {
+                connection.last_seen = self.state.now.tick();
+                if !connection.is_ahead(self.state.rules.echo.as_ref()) {
                     io.resume(slot);
                 }
             }

@@ -1,19 +1,18 @@
 //! What a session may ask for: authentication, ping, subscribing and unsubscribing. Sans-IO: a message in, effects out.
 //!
-//! Called by the floor with the connection and a [`Desk`]: the shard's [`Room`], the slot, and [`Effects`], in which is
-//! left what the floor has to send and close.
+//! Called by the floor with the connection and a [`Session`]: the shard's [`ShardState`], the slot, and [`Effects`], in
+//! which is left what the floor has to send and close.
 
 pub mod echo;
 pub mod profiles;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use crate::auth::{Identity, TokenError};
+use crate::channel::name;
 use crate::channel::table::Joined;
-use crate::channel::{Table, name};
-use crate::clock::{Now, TICK_MS};
-use crate::metrics::{Counters, Latency, Timed};
+use crate::clock::TICK_MS;
+use crate::metrics::Timed;
 use crate::protocol::reply;
 use crate::protocol::request::{Request, RequestError};
 use crate::ws::close::CloseCode;
@@ -24,35 +23,16 @@ use crate::lane::frame::{Frame, LocalFrame};
 use crate::shard::connection::{Connection, Phase};
 use crate::shard::id::{ConnectionId, SessionId};
 use crate::shard::io::Slot;
-use crate::shard::lobby::quotas::Shares;
 use crate::shard::rules::Rules;
-use crate::shard::session::profiles::{Claims, Profiles};
+use crate::shard::session::profiles::Claims;
+use crate::shard::state::ShardState;
 
 /// Channels in one request. More are refused as a bad field; the channels a connection may be in are limited apart.
 const CHANNELS_PER_REQUEST_MAX: usize = 1024;
 
-/// What a shard knows of its sessions beside the connections themselves.
-pub struct Room {
-    pub shard: usize,
-    pub now: Now,
-    /// The tick before which nobody is judged by his silence: the shard has just stood still itself.
-    pub judge_from: u32,
-    pub rules: Arc<Rules>,
-    pub counters: Arc<Counters>,
-    /// What this shard has timed, but for the deliveries, which the backend times.
-    pub latency: Latency,
-    pub table: Table,
-    pub profiles: Profiles,
-    /// Connections with a verified token.
-    pub sessions: usize,
-    pub shares: Shares,
-    /// Open connections of the echo endpoint.
-    pub echoes: usize,
-}
-
-/// Where one connection is served.
-pub struct Desk<'a> {
-    pub room: &'a mut Room,
+/// The session of one connection, for as long as a piece of its input is served.
+pub struct Session<'a> {
+    pub state: &'a mut ShardState,
     pub slot: Slot,
     pub effects: &'a mut Effects,
 }
@@ -146,13 +126,13 @@ impl Denied {
     }
 }
 
-impl Desk<'_> {
+impl Session<'_> {
     /// Counts a frame that is no message; one too many ends the connection. False when it is to be dropped.
     pub fn admit_frame(&mut self, connection: &mut Connection) -> bool {
         if self.effects.close.is_some() || !connection.is_alive() {
             return false;
         }
-        let admitted = connection.admit_frame(self.room.now, &self.room.rules);
+        let admitted = connection.admit_frame(self.state.now, &self.state.rules);
         if !admitted {
             self.effects.close = Some(CloseCode::TOO_MANY_MESSAGES);
         }
@@ -161,8 +141,8 @@ impl Desk<'_> {
 
     /// Answers one text message.
     pub fn answer(&mut self, connection: &mut Connection, message: &[u8]) {
-        self.room.counters.messages_received.add(1);
-        if !connection.admit_message(self.room.now, &self.room.rules) {
+        self.state.counters.messages_received.add(1);
+        if !connection.admit_message(self.state.now, &self.state.rules) {
             self.effects.close = Some(CloseCode::TOO_MANY_MESSAGES);
             return;
         }
@@ -180,7 +160,7 @@ impl Desk<'_> {
         match &*request.kind {
             "auth" => self.authenticate(connection, request),
             "ping" => {
-                self.reply(reply::pong(self.room.now.unix_ms, request.id));
+                self.reply(reply::pong(self.state.now.unix_ms, request.id));
                 Ok(())
             }
             _ if connection.phase != Phase::Open => {
@@ -198,11 +178,11 @@ impl Desk<'_> {
     /// A token as a message: the first one of a connection that came without, or a fresh one in place of the old.
     fn authenticate(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), RequestError> {
         let token = request.string("token")?;
-        let Room { rules, latency, now, .. } = &mut *self.room;
+        let ShardState { rules, latency, now, .. } = &mut *self.state;
         let identity = match latency.time(Timed::Authentication, || rules.verifier.verify(&token, now.unix_s())) {
             Ok(identity) => identity,
             Err(error) => {
-                self.room.counters.tokens_refused.count(error.name());
+                self.state.counters.tokens_refused.count(error.name());
                 self.refuse(error.name(), &error.to_string(), Some(request));
                 self.effects.close = Some(match error {
                     TokenError::UserSentAway => CloseCode::OPERATOR,
@@ -216,7 +196,7 @@ impl Desk<'_> {
             self.effects.close = Some(CloseCode::TOKEN_INVALID);
             return Ok(());
         }
-        if connection.phase == Phase::Arrived && self.room.shares.take_user(self.slot, &identity.user_id).is_err() {
+        if connection.phase == Phase::Arrived && self.state.shares.take_user(self.slot, &identity.user_id).is_err() {
             self.refuse("too_many_of_user", "this user has as many connections as it may", Some(request));
             self.effects.close = Some(CloseCode::TRY_AGAIN_LATER);
             return Ok(());
@@ -233,27 +213,27 @@ impl Desk<'_> {
 
     /// Makes the bearer of a verified token a session, or renews the one it has; false when its role may not connect.
     pub fn admit(&mut self, connection: &mut Connection, identity: Identity) -> bool {
-        if !self.room.rules.may_connect(&identity) {
+        if !self.state.rules.may_connect(&identity) {
             return false;
         }
         if connection.phase == Phase::Arrived {
             let asked = connection.details.as_ref();
             let user_type = identity.user_type_or(asked.and_then(|d| d.user_type.as_deref()));
             let (Joined::New(channel) | Joined::Already(channel)) =
-                self.room.table.join(self.slot, &format!("{}{}", name::USER_PREFIX, identity.user_id));
+                self.state.table.join(self.slot, &format!("{}{}", name::USER_PREFIX, identity.user_id));
             connection.user_channel = channel;
-            connection.profile = self.room.profiles.enter(Claims {
+            connection.profile = self.state.profiles.enter(Claims {
                 user_type,
                 is_vouched: identity.user_type.is_some(),
                 platform: asked.and_then(|d| d.platform.as_deref()),
             });
             if let Some(user_type) = user_type {
-                self.room.table.join(self.slot, &format!("{}{user_type}", name::TYPE_PREFIX));
+                self.state.table.join(self.slot, &format!("{}{user_type}", name::TYPE_PREFIX));
             }
-            self.room.sessions += 1;
-            self.room.counters.unauthenticated.add(-1);
+            self.state.sessions += 1;
+            self.state.counters.unauthenticated.add(-1);
         }
-        connection.authenticate(identity.expires_at, identity.grants, self.room.now, &self.room.rules);
+        connection.authenticate(identity.expires_at, identity.grants, self.state.now, &self.state.rules);
         self.effects.rearm = true;
         true
     }
@@ -264,8 +244,8 @@ impl Desk<'_> {
         reply::connected(
             self.user_id(connection),
             &session_id,
-            &self.room.rules.server_id,
-            self.room.rules.heartbeat_ms,
+            &self.state.rules.server_id,
+            self.state.rules.heartbeat_ms,
         )
     }
 
@@ -290,17 +270,17 @@ impl Desk<'_> {
     }
 
     fn join(&mut self, connection: &Connection, channel: &str) -> Result<(), Denied> {
-        if !name::is_valid(channel, self.room.rules.channel_name_bytes_max) {
+        if !name::is_valid(channel, self.state.rules.channel_name_bytes_max) {
             return Err(Denied::BadName);
         }
         let granted = connection.details.as_ref().and_then(|d| d.grants.as_ref());
-        if name::is_implicit(channel) || !granted.unwrap_or(&self.room.rules.default_grants).allows(channel) {
+        if name::is_implicit(channel) || !granted.unwrap_or(&self.state.rules.default_grants).allows(channel) {
             return Err(Denied::NotAllowed);
         }
         // The session's own channel and that of its type are not counted.
-        let implicit = 1 + usize::from(self.room.profiles.user_type(connection.profile).is_some());
-        let channels_max = self.room.rules.channels_per_connection_max + implicit;
-        self.room.table.join_within(self.slot, channel, channels_max).map(drop).ok_or(Denied::TooMany)
+        let implicit = 1 + usize::from(self.state.profiles.user_type(connection.profile).is_some());
+        let channels_max = self.state.rules.channels_per_connection_max + implicit;
+        self.state.table.join_within(self.slot, channel, channels_max).map(drop).ok_or(Denied::TooMany)
     }
 
     fn unsubscribe(&mut self, request: &Request<'_>) -> Result<(), RequestError> {
@@ -309,7 +289,7 @@ impl Desk<'_> {
         let mut kept = Vec::new();
         for asked in &asked {
             let channel = naming.channel(asked);
-            if !name::is_implicit(&channel) && self.room.table.leave(self.slot, &channel) {
+            if !name::is_implicit(&channel) && self.state.table.leave(self.slot, &channel) {
                 left.push(&**asked);
             } else {
                 kept.push(&**asked);
@@ -328,12 +308,12 @@ impl Desk<'_> {
     }
 
     fn user_id<'a>(&'a self, connection: &Connection) -> &'a str {
-        self.room.table.name(connection.user_channel).strip_prefix(name::USER_PREFIX).unwrap_or_default()
+        self.state.table.name(connection.user_channel).strip_prefix(name::USER_PREFIX).unwrap_or_default()
     }
 
     fn session_id(&self, connection: &Connection) -> SessionId {
-        self.room.rules.session_id(ConnectionId {
-            shard: self.room.shard as u16,
+        self.state.rules.session_id(ConnectionId {
+            shard: self.state.shard as u16,
             slot: self.slot,
             generation: connection.generation,
         })
@@ -343,20 +323,20 @@ impl Desk<'_> {
     /// long that took; of what a client makes up only what could be true counts.
     pub fn time_ping(&mut self, payload: &[u8]) {
         let Ok(sent_us) = payload.try_into().map(u64::from_be_bytes) else { return };
-        let longest_us = u64::from(self.room.rules.idle_ticks) * u64::from(TICK_MS) * 1000;
-        let round_trip_us = self.room.now.us.checked_sub(sent_us);
+        let longest_us = u64::from(self.state.rules.idle_ticks) * u64::from(TICK_MS) * 1000;
+        let round_trip_us = self.state.now.us.checked_sub(sent_us);
         if let Some(us) = round_trip_us.filter(|us| *us <= longest_us) {
-            self.room.latency.record(Timed::PingRoundTrip, us);
+            self.state.latency.record(Timed::PingRoundTrip, us);
         }
     }
 
     /// Leaves a message for the client.
     pub fn reply(&mut self, json: Vec<u8>) {
-        self.effects.frames.push(Frame::local(encode_text(&json), self.room.now.us));
+        self.effects.frames.push(Frame::local(encode_text(&json), self.state.now.us));
     }
 
     fn refuse(&mut self, code: &str, message: &str, request: Option<&Request<'_>>) {
-        self.room.counters.errors_sent.add(1);
+        self.state.counters.errors_sent.add(1);
         let (kind, id) = (request.map(|r| &*r.kind), request.and_then(|r| r.id));
         self.reply(reply::error(code, message, kind, id));
     }
@@ -364,7 +344,7 @@ impl Desk<'_> {
     /// Says which channels of a request are refused; nothing when there are none.
     fn refuse_channels(&mut self, code: &str, message: &str, naming: Naming, names: &[&str], request: &Request<'_>) {
         if !names.is_empty() {
-            self.room.counters.errors_sent.add(1);
+            self.state.counters.errors_sent.add(1);
             self.reply(reply::error_about(code, message, &request.kind, (naming.field(), names), request.id));
         }
     }

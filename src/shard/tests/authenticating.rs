@@ -171,6 +171,6 @@ fn a_fresh_token_keeps_the_session_in_its_channels() {
         shard.settle();
         ann.heard();
         assert_eq!((shard.publish("conv:1", "a"), shard.publish("user:u0", "b")), (1, 1));
-        assert_eq!((ann.texts(), shard.floor.room.sessions), (vec!["a".into(), "b".into()], 1));
+        assert_eq!((ann.texts(), shard.floor.state.sessions), (vec!["a".into(), "b".into()], 1));
     });
 }

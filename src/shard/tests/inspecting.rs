@@ -91,7 +91,7 @@ fn channels_and_types_are_counted() {
         assert_eq!(types.iter().map(|t| (&*t.user_type, t.sessions)).collect::<Vec<_>>(), [("driver", 1)]);
         driver.peer.close();
         shard.settle();
-        assert_eq!(shard.floor.room.profiles.types().count(), 0);
+        assert_eq!(shard.floor.state.profiles.types().count(), 0);
     });
 }
 
@@ -101,7 +101,7 @@ fn a_listing_of_many_channels_is_done_in_pieces() {
     under_faults(|mut shard| {
         let mut ann = shard.client("ann");
         for n in 0..CHANNELS {
-            shard.floor.room.table.join(ann.id.slot, &format!("conv:{n}"));
+            shard.floor.state.table.join(ann.id.slot, &format!("conv:{n}"));
         }
         let (answer, place) = kept();
         shard.command(Command::Channels { prefix: "conv:".into(), limit: 7, answer });

@@ -39,7 +39,7 @@ use super::id::{ConnectionId, SessionKey};
 use super::io::memory::{Clock, Memory, Peer};
 use super::io::{InFlight, Io};
 use super::rules::{LobbyRules, Rules};
-use super::session::Room;
+use super::state::ShardState;
 use crate::lane::frame::Frame;
 use crate::shard::lobby::quotas::{Held, Shares};
 use crate::shard::session::echo::Echo;
@@ -87,7 +87,7 @@ impl Shard {
         let mut rules = rules();
         change(&mut rules);
         let (clock, interest) = (Clock::default(), Arc::new(Interest::default()));
-        let room = Room {
+        let state = ShardState {
             shard: SHARD,
             now: clock.now(),
             judge_from: 0,
@@ -101,7 +101,7 @@ impl Shard {
             echoes: 0,
         };
         let (lane, commands) = Lane::new(Arc::default()).unwrap();
-        let floor = Floor::new(Memory::new(seed, clock.clone()), capacity, room, commands);
+        let floor = Floor::new(Memory::new(seed, clock.clone()), capacity, state, commands);
         Self { floor, lane, interest, policies: Policies::default(), clock }
     }
 
@@ -215,11 +215,11 @@ impl Shard {
 
     /// The session id of a connection, as clients see it.
     fn session_id(&self, id: ConnectionId) -> String {
-        self.floor.room.rules.session_id(id).to_string()
+        self.floor.state.rules.session_id(id).to_string()
     }
 
     fn counters(&self) -> &Counters {
-        &self.floor.room.counters
+        &self.floor.state.counters
     }
 
     fn closed(&self, label: &str) -> u64 {
@@ -233,13 +233,13 @@ impl Shard {
 
     /// Nothing is left of any connection.
     fn assert_empty(&self) {
-        let (wire, room) = (&self.floor.wire, &self.floor.room);
+        let (wire, state) = (&self.floor.wire, &self.floor.state);
         assert_eq!(wire.connections.len(), 0, "connections");
         assert_eq!(wire.io.in_flight(), InFlight::default());
         assert_eq!(wire.outbox_bytes, 0, "bytes in outboxes");
-        assert_eq!((room.table.membership_count(), room.table.channel_count()), (0, 0), "subscriptions and channels");
-        assert_eq!((room.table.user_share(), room.sessions), (0, 0), "users and sessions");
-        assert_eq!((room.profiles.types().count(), room.echoes), (0, 0), "profiles and echoes");
+        assert_eq!((state.table.membership_count(), state.table.channel_count()), (0, 0), "subscriptions and channels");
+        assert_eq!((state.table.user_share(), state.sessions), (0, 0), "users and sessions");
+        assert_eq!((state.profiles.types().count(), state.echoes), (0, 0), "profiles and echoes");
         assert!(self.floor.wheel.is_empty(), "deadlines");
         let counters = self.counters();
         let levels = [

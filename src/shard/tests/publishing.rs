@@ -136,7 +136,7 @@ fn a_user_is_reached_on_every_device_and_a_type_in_every_session() {
             (phone.texts(), desk.texts(), other.texts()),
             (vec!["a".into(), "b".into()], vec!["a".into()], vec!["b".into()])
         );
-        assert_eq!(shard.floor.room.table.user_share(), 2);
+        assert_eq!(shard.floor.state.table.user_share(), 2);
     });
 }
 

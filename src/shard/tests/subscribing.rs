@@ -21,7 +21,7 @@ fn subscribing_and_unsubscribing_are_confirmed_in_the_words_of_the_request() {
                 assert_eq!(ann.texts(), [confirmed, nothing]);
             }
         }
-        assert_eq!(shard.floor.room.table.membership_count(), 1);
+        assert_eq!(shard.floor.state.table.membership_count(), 1);
     });
 }
 

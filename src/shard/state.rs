@@ -1,0 +1,32 @@
+//! What a shard owns beside its connections and its ring: the time, the rules, the subscriptions, what it counts.
+//!
+//! The floor holds it and lends it to the session that is served. Nobody else writes to it.
+
+use std::sync::Arc;
+
+use crate::channel::Table;
+use crate::clock::Now;
+use crate::metrics::{Counters, Latency};
+
+use crate::shard::lobby::quotas::Shares;
+use crate::shard::rules::Rules;
+use crate::shard::session::profiles::Profiles;
+
+pub struct ShardState {
+    /// The shard's index.
+    pub shard: usize,
+    pub now: Now,
+    /// The tick before which nobody is judged by his silence: the shard has just stood still itself.
+    pub judge_from: u32,
+    pub rules: Arc<Rules>,
+    pub counters: Arc<Counters>,
+    /// What this shard has timed, but for the deliveries, which the backend times.
+    pub latency: Latency,
+    pub table: Table,
+    pub profiles: Profiles,
+    /// Connections with a verified token.
+    pub sessions: usize,
+    pub shares: Shares,
+    /// Open connections of the echo endpoint.
+    pub echoes: usize,
+}
