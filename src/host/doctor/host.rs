@@ -71,6 +71,11 @@ impl Host {
         self.number(Self::setting_path(key))
     }
 
+    /// A kernel setting whose sign says something.
+    pub fn signed_setting(&self, key: &str) -> Option<i64> {
+        self.text(Self::setting_path(key))?.trim().parse().ok()
+    }
+
     /// A kernel setting that is several numbers.
     pub fn settings(&self, key: &str) -> Vec<u64> {
         self.numbers(Self::setting_path(key))

@@ -11,6 +11,8 @@ use super::{Host, Notes, Wish};
 /// The kernel's own default since 5.4; less is an old or a deliberately narrowed host.
 const ACCEPT_QUEUE_MIN: u64 = 4_096;
 const HALF_OPEN_MIN: u64 = 1_024;
+/// Beyond so many sockets in a bucket of the kernel's table the search for the one that a packet is for becomes a walk.
+const SOCKETS_PER_BUCKET: u64 = 2;
 /// A range this narrow makes even a small local test awkward.
 const PORTS_MIN: u64 = 16_384;
 /// The bit of CAP_NET_BIND_SERVICE in `CapEff`.
@@ -18,6 +20,7 @@ const NET_BIND_SERVICE: u32 = 10;
 
 pub fn check(host: &Host, wish: &Wish, shared_port: Option<&io::Error>, notes: &mut Notes) {
     queues(host, notes);
+    established_table(host, wish, notes);
     connection_tracking(host, wish, notes);
     port_sharing(shared_port, notes);
     privileged_port(host, wish, notes);
@@ -47,6 +50,30 @@ fn queues(host: &Host, notes: &mut Notes) {
             "sysctl -w net.ipv4.tcp_syncookies=1: without them a SYN flood shuts everybody out".into()
         });
     }
+}
+
+/// The kernel finds the socket of each packet in a hash table whose size is chosen when the host boots. Known since Linux 6.1.
+fn established_table(host: &Host, wish: &Wish, notes: &mut Notes) {
+    // Negative in a network namespace that has none of its own: it is the host's.
+    let Some(buckets) = host.signed_setting("net.ipv4.tcp_ehash_entries").map(i64::unsigned_abs).filter(|n| *n > 0)
+    else {
+        return;
+    };
+    let is_enough = buckets.saturating_mul(SOCKETS_PER_BUCKET) >= wish.yardstick();
+    let verdict = if is_enough { Verdict::Good } else { Verdict::Warning };
+    let needed = grouped(wish.yardstick().div_ceil(SOCKETS_PER_BUCKET));
+    notes.judge(
+        verdict,
+        "socket hash table",
+        format!("{} buckets", grouped(buckets)),
+        format!("{needed} or more"),
+        || {
+            let enough = wish.yardstick().next_power_of_two();
+            format!(
+                "boot with thash_entries={enough}: each packet walks through a bucket to its socket (tuning/README.md)"
+            )
+        },
+    );
 }
 
 /// The table exists as soon as the module is loaded; it only counts when a firewall rule uses it.
@@ -147,6 +174,19 @@ mod tests {
             .file("proc/sys/net/netfilter/nf_conntrack_max", "262144")
             .file("proc/sys/net/netfilter/nf_conntrack_count", "0");
         assert!(host.examine(&wish(Some(500_000), 4)).capacity.connections > 500_000);
+    }
+
+    #[test]
+    fn a_socket_table_is_measured_by_the_sockets_in_a_bucket() {
+        for (buckets, verdict) in [("262144", Verdict::Warning), ("524288", Verdict::Good), ("-524288", Verdict::Good)]
+        {
+            let host = MadeUp::tuned().file("proc/sys/net/ipv4/tcp_ehash_entries", buckets);
+            let found = finding(&host, &wish(Some(1_000_000), 2), "socket hash table").expect("looked at");
+            assert_eq!(found.verdict, verdict, "{buckets}");
+        }
+        let host = MadeUp::tuned().file("proc/sys/net/ipv4/tcp_ehash_entries", "262144");
+        let report = host.examine(&wish(Some(1_000_000), 2));
+        assert!(report.findings.iter().any(|f| f.fix.as_deref().is_some_and(|r| r.contains("thash_entries=1048576"))));
     }
 
     #[test]
