@@ -1,0 +1,125 @@
+//! Deadlines: the tick that brings them, and what is done with a connection whose deadline has come.
+//!
+//! When a connection is due, and why, is known to [`crate::shard::connection`]; the wheel keeps the slots by their ticks. Ticks
+//! come only while somebody has a deadline.
+
+use crate::clock::TICK_MS;
+use crate::lane::frame::{Frame, LocalFrame};
+use crate::protocol::reply;
+use crate::shard::connection::Attention;
+use crate::shard::floor::Floor;
+use crate::shard::floor::cork::Urgency;
+use crate::shard::floor::pace::BETWEEN_LOOKS;
+use crate::shard::floor::turn::PER_TURN;
+use crate::shard::io::{Io, Slot};
+use crate::shard::state::ShardState;
+use crate::ws::close::CloseCode;
+use crate::ws::frame::{encode_ping, encode_text};
+use crate::ws::violation::Violation;
+
+/// A tick that is so much late means that the shard stood still: it was stopped, or had no processor.
+const STALL_TICKS: u32 = 10;
+
+/// The two heartbeats of one tick, encoded once for all whose turn it is.
+pub struct Beat {
+    tick: u32,
+    ping: LocalFrame,
+    heartbeat: LocalFrame,
+}
+
+impl<I: Io> Floor<I> {
+    pub(super) fn tick(&mut self) {
+        self.ticking = false;
+        self.forgive_if_late();
+        let before = self.expired.len();
+        self.wheel.advance(self.state.now.tick(), &mut self.expired);
+        // Neighbours share cache lines and rings: what goes to them then leaves with few entries into the kernel.
+        self.expired.make_contiguous()[before..].sort_unstable();
+        self.go_on_draining();
+        self.keep_ticking();
+    }
+
+    /// After a tick that came late nobody is judged before a ping has had its time: the shard has read nothing meanwhile.
+    fn forgive_if_late(&mut self) {
+        let (now, rules) = (self.state.now.tick(), &self.state.rules);
+        if now > self.tick_due + STALL_TICKS {
+            self.state.judge_from = now + rules.idle_ticks.saturating_sub(rules.heartbeat_ticks).max(STALL_TICKS);
+        }
+    }
+
+    pub(super) fn attend_to_expired(&mut self, until_us: u64) -> bool {
+        for attended in 0..PER_TURN {
+            if attended > 0 && attended % BETWEEN_LOOKS == 0 && self.wire.io.now_us() >= until_us {
+                return true;
+            }
+            let Some(slot) = self.expired.pop_front() else {
+                self.keep_ticking();
+                return attended > 0;
+            };
+            // Its connection may have gone meanwhile, and another one have come.
+            if self.wire.connections.contains(slot as usize) {
+                self.attend(slot);
+            }
+        }
+        true
+    }
+
+    /// Ticks come only while somebody has a deadline: an empty shard sleeps.
+    pub(in crate::shard) fn keep_ticking(&mut self) {
+        let has_deadlines = !self.wheel.is_empty() || !self.expired.is_empty() || self.is_draining();
+        if has_deadlines && !self.ticking {
+            self.ticking = true;
+            self.tick_due = self.state.now.tick() + 1;
+            self.wire.io.tick(TICK_MS);
+        }
+    }
+
+    /// Sets the connection's next deadline.
+    pub(in crate::shard) fn watch_clock(&mut self, slot: Slot) {
+        let due = self.wire.connections[slot as usize].due(self.state.now, &self.state.rules, self.state.judge_from);
+        self.wheel.set(slot, due);
+    }
+
+    /// A connection's deadline has come.
+    fn attend(&mut self, slot: Slot) {
+        let ShardState { now, judge_from, .. } = self.state;
+        while let Some(attention) = self.wire.connections[slot as usize].attention(now, &self.state.rules, judge_from) {
+            match attention {
+                Attention::MessageOverdue => {
+                    self.state.counters.violations.count(Violation::UnfinishedMessage.name());
+                    return self.fail(slot, Violation::UnfinishedMessage);
+                }
+                Attention::AuthenticationOverdue => return self.close(slot, CloseCode::AUTH_TIMEOUT),
+                Attention::Silent => return self.close(slot, CloseCode::NO_SIGN_OF_LIFE),
+                Attention::TokenExpired => return self.close(slot, CloseCode::TOKEN_EXPIRED),
+                Attention::CloseOverdue => return self.give_up(slot),
+                Attention::HeartbeatDue => self.beat(slot),
+                Attention::TokenExpiresSoon => {
+                    let expires_at = u64::from(self.wire.connections[slot as usize].expires_at);
+                    let expires_in_s = expires_at.saturating_sub(self.state.now.unix_s());
+                    let warning = encode_text(&reply::token_expiring(expires_in_s, expires_at));
+                    self.send(slot, Frame::local(warning, self.state.now.us));
+                }
+            }
+        }
+        self.watch_clock(slot);
+    }
+
+    /// A heartbeat message for sessions with a user type, a ping for the others.
+    fn beat(&mut self, slot: Slot) {
+        let now = self.state.now;
+        let beat = match self.beat.take() {
+            Some(beat) if beat.tick == now.tick() => beat,
+            _ => Beat {
+                tick: now.tick(),
+                ping: Frame::local(encode_ping(&now.us.to_be_bytes()), now.us),
+                heartbeat: Frame::local(encode_text(&reply::heartbeat(now.unix_ms)), now.us),
+            },
+        };
+        let has_type = self.state.profiles.user_type(self.wire.connections[slot as usize].profile).is_some();
+        let frame = if has_type { &beat.heartbeat } else { &beat.ping };
+        self.wire.cork.push(slot, frame.clone(), Urgency::Bulk);
+        self.state.counters.heartbeats_sent.add(1);
+        self.beat = Some(beat);
+    }
+}
