@@ -203,7 +203,7 @@ impl Read for Swallow {
 fn rules() -> Rules {
     let secrets = vec!["a secret of thirty-two bytes or more".to_owned()];
     Rules {
-        verifier: Verifier::new(&VerifierSettings { secrets, ..VerifierSettings::default() }).expect("one good secret"),
+        verifier: Verifier::new(&VerifierSettings { secrets, ..VerifierSettings::default() }),
         origins: Origins::default(),
         roles: Vec::new(),
         user_type_from_query: true,

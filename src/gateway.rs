@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::auth::{Grants, Origins, Verifier, VerifierSettings};
+use crate::auth::{Origins, Verifier, VerifierSettings};
 use crate::channel::policy::Policy;
 use crate::channel::{Interest, Policies};
 use crate::clock::{Now, ticks};
@@ -56,9 +56,8 @@ pub fn serve(config: &Config) -> io::Result<()> {
         config.admin.connections,
         config.limits.handshakes,
     );
-    let policies = policies(&config.channels).map_err(io::Error::other)?;
-    let rules = rules(config, handshakes_max, policies.batch_delay_min_us()).map_err(io::Error::other)?;
-    let rules = Arc::new(rules);
+    let policies = policies(&config.channels);
+    let rules = Arc::new(rules(config, handshakes_max, policies.batch_delay_min_us()));
     let listeners = Listeners::bind(config.server.listen, inherited(&config.server), shard_count)?;
     let public = listeners.address()?;
     let interest = Arc::<Interest>::default();
@@ -152,23 +151,21 @@ fn tell_what_the_host_lacks(config: &Config, shards: usize) {
     report.short().iter().for_each(|line| tracing::info!("{line}"));
 }
 
-fn rules(config: &Config, handshakes_max: usize, batch_delay_min_us: u32) -> Result<Rules, String> {
+fn rules(config: &Config, handshakes_max: usize, batch_delay_min_us: u32) -> Rules {
     let (auth, limits, heartbeat) = (&config.auth, &config.limits, &config.heartbeat);
-    let some = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
     let verifier = Verifier::new(&VerifierSettings {
         secrets: auth.secrets().map(|secret| Secret::expose(secret).to_owned()).collect(),
-        audience: some(&auth.audience),
-        issuer: some(&auth.issuer),
+        audience: auth.audience.clone(),
+        issuer: auth.issuer.clone(),
         leeway_s: auth.leeway.as_secs(),
     });
     let server = &config.server;
-    let proxies = Proxies::new(&server.trusted_proxies, server.forwarded_header, server.proxy_protocol);
-    Ok(Rules {
-        verifier: verifier.map_err(|error| format!("auth: {error}"))?,
-        origins: Origins::new(&auth.origins).map_err(|error| format!("auth.origins: {error}"))?,
+    Rules {
+        verifier,
+        origins: Origins::new(auth.origins.clone()),
         roles: auth.roles.clone(),
         user_type_from_query: auth.user_type == UserTypeFrom::Query,
-        default_grants: Grants::parse(&auth.channels).map_err(|error| format!("auth.channels: {error}"))?,
+        default_grants: auth.channels.clone(),
         path: config.server.path.clone(),
         echo: echo(config),
         server_id: config.server.id.clone(),
@@ -195,15 +192,14 @@ fn rules(config: &Config, handshakes_max: usize, batch_delay_min_us: u32) -> Res
             handshakes_max,
             handshakes_of_address_max: limits.handshakes_per_address,
             unauthenticated_max: limits.unauthenticated,
-            proxies: proxies.map_err(|error| format!("server.trusted_proxies: {error}"))?,
+            proxies: Proxies::new(server.trusted_proxies.clone(), server.forwarded_header, server.proxy_protocol),
         },
-    })
+    }
 }
 
-fn policies(rules: &[ChannelRule]) -> Result<Policies, String> {
+fn policies(rules: &[ChannelRule]) -> Policies {
     let policy = |rule: &ChannelRule| Policy { batch_delay_us: rule.batch_delay.as_micros() as u32 };
-    let policies = Policies::new(rules.iter().map(|rule| (rule.pattern.as_str(), policy(rule))));
-    policies.map_err(|error| format!("channels: {error}"))
+    Policies::new(rules.iter().map(|rule| (rule.pattern.clone(), policy(rule))))
 }
 
 fn echo(config: &Config) -> Option<Echo> {

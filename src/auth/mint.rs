@@ -85,7 +85,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn verifier() -> Verifier {
-        Verifier::new(&VerifierSettings { secrets: vec!["secret".into()], ..VerifierSettings::default() }).unwrap()
+        Verifier::new(&VerifierSettings { secrets: vec!["secret".into()], ..VerifierSettings::default() })
     }
 
     #[test]

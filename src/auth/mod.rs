@@ -16,7 +16,6 @@ mod token;
 pub use claims::is_name;
 pub use grant::{GrantError, Grants};
 pub use identity::Identity;
-pub use keys::KeyError;
-pub use origin::{OriginError, Origins};
+pub use origin::{Origin, OriginError, Origins};
 pub use revocation::{Full, Revocations};
 pub use token::{TokenError, Verifier, VerifierSettings};

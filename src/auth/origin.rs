@@ -4,12 +4,21 @@
 //! only the token protects the gateway. Hence a request without `Origin`, which is no browser, passes.
 
 use std::fmt;
+use std::str::FromStr;
 
-/// The pages that may connect. Entries: an origin (`https://app.example.com`, `http://localhost:3000`), every subdomain
-/// of a host at any depth (`https://*.example.com`; not the host itself), `null` (sandboxed pages, files), or `*`.
-/// Scheme and host compare without case; the port counts, where the one that the scheme implies may be left out.
+/// The pages that may connect; none: all.
 #[derive(Debug, Clone, Default)]
-pub struct Origins(Vec<Pattern>);
+pub struct Origins(Vec<Origin>);
+
+/// One entry of the list: an origin (`https://app.example.com`, `http://localhost:3000`), every subdomain of a host at
+/// any depth (`https://*.example.com`; not the host itself), `null` (sandboxed pages, files), or `*`.
+/// Scheme and host compare without case; the port counts, where the one that the scheme implies may be left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// As configured.
+    text: Box<str>,
+    pattern: Pattern,
+}
 
 /// An entry that is no origin, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +27,7 @@ pub struct OriginError {
     pub reason: &'static str,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Pattern {
     Any,
     Null,
@@ -32,16 +41,8 @@ enum Pattern {
 
 impl Origins {
     /// An empty list allows every origin.
-    pub fn new<I>(list: I) -> Result<Origins, OriginError>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        let pattern_of = |entry: I::Item| {
-            let entry = entry.as_ref().trim();
-            Pattern::parse(entry).map_err(|reason| OriginError { entry: entry.to_owned(), reason })
-        };
-        list.into_iter().map(pattern_of).collect::<Result<_, _>>().map(Origins)
+    pub fn new(list: Vec<Origin>) -> Origins {
+        Origins(list)
     }
 
     /// Whether a request with this `Origin` header may connect.
@@ -51,9 +52,25 @@ impl Origins {
             Some(_) if self.0.is_empty() => true,
             Some(origin) => {
                 let origin = without_implied_port(origin);
-                self.0.iter().any(|pattern| pattern.matches(origin))
+                self.0.iter().any(|entry| entry.pattern.matches(origin))
             }
         }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = OriginError;
+
+    fn from_str(entry: &str) -> Result<Origin, OriginError> {
+        let entry = entry.trim();
+        let pattern = Pattern::parse(entry).map_err(|reason| OriginError { entry: entry.to_owned(), reason })?;
+        Ok(Origin { text: entry.into(), pattern })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -132,8 +149,12 @@ mod tests {
 
     use super::*;
 
+    fn origins(list: &[&str]) -> Origins {
+        Origins::new(list.iter().map(|entry| entry.parse().unwrap()).collect())
+    }
+
     fn allows(list: &[&str], origin: &str) -> bool {
-        Origins::new(list).unwrap().allows(Some(origin))
+        origins(list).allows(Some(origin))
     }
 
     #[test]
@@ -144,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_no_browser_sends_no_origin_and_passes() {
-        assert!(Origins::new(["https://app.example.com"]).unwrap().allows(None));
+        assert!(origins(&["https://app.example.com"]).allows(None));
     }
 
     #[test]
@@ -211,14 +232,14 @@ mod tests {
             "https://*",
             "",
         ] {
-            assert_eq!(Origins::new([entry]).unwrap_err().entry, entry);
+            assert_eq!(entry.parse::<Origin>().unwrap_err().entry, entry);
         }
     }
 
     proptest! {
         #[test]
         fn no_origin_brings_it_down(origin in "(https://)?\\PC{0,30}(\\.example\\.com)?") {
-            let origins = Origins::new(["https://*.example.com", "https://é.example"]).unwrap();
+            let origins = origins(&["https://*.example.com", "https://é.example"]);
             let allowed = origins.allows(Some(&origin));
             prop_assert!(!allowed || origin.len() > "https://".len());
         }

@@ -6,9 +6,11 @@
 
 pub mod interest;
 pub mod name;
+pub mod pattern;
 pub mod policy;
 pub mod table;
 
 pub use interest::{Interest, ShardSet};
+pub use pattern::Pattern;
 pub use policy::Policies;
 pub use table::Table;

@@ -3,7 +3,7 @@
 //! The bus asks once per message, whatever the number of shards and recipients. Of several
 //! patterns that match, the first holds.
 
-use crate::auth::{GrantError, Grants};
+use super::pattern::Pattern;
 
 /// What is delivered as usual has the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,19 +14,15 @@ pub struct Policy {
 
 /// Policies by pattern. The empty list asks nobody anything.
 #[derive(Clone, Debug, Default)]
-pub struct Policies(Box<[(Grants, Policy)]>);
+pub struct Policies(Box<[(Pattern, Policy)]>);
 
 impl Policies {
-    /// # Errors
-    ///
-    /// When something is no pattern.
-    pub fn new<'a>(list: impl IntoIterator<Item = (&'a str, Policy)>) -> Result<Self, GrantError> {
-        let rules = list.into_iter().map(|(pattern, policy)| Ok((Grants::parse([pattern])?, policy)));
-        Ok(Self(rules.collect::<Result<_, GrantError>>()?))
+    pub fn new(list: impl IntoIterator<Item = (Pattern, Policy)>) -> Self {
+        Self(list.into_iter().collect())
     }
 
     pub fn of(&self, channel: &str) -> Policy {
-        self.0.iter().find(|(pattern, _)| pattern.allows(channel)).map(|(_, policy)| *policy).unwrap_or_default()
+        self.0.iter().find(|(pattern, _)| pattern.matches(channel)).map(|(_, policy)| *policy).unwrap_or_default()
     }
 
     /// The shortest delay that any message may have.
@@ -41,7 +37,7 @@ mod tests {
     use super::*;
 
     fn delays(list: &[(&'static str, u32)]) -> Policies {
-        Policies::new(list.iter().map(|(pattern, us)| (*pattern, Policy { batch_delay_us: *us }))).unwrap()
+        Policies::new(list.iter().map(|(pattern, us)| (pattern.parse().unwrap(), Policy { batch_delay_us: *us })))
     }
 
     #[test]
@@ -57,6 +53,5 @@ mod tests {
         assert_eq!(Policies::default().of("conv:1"), Policy::default());
         assert_eq!(delays(&[("vendor:*", 20)]).of("conv:1"), Policy::default());
         assert_eq!(Policies::default().batch_delay_min_us(), u32::MAX);
-        assert!(Policies::new([("", Policy::default())]).is_err());
     }
 }

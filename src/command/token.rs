@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::auth::mint::{mint, parse_claim};
 use crate::cli::Token;
 use crate::clock::Now;
-use crate::config::{Config, Secret};
+use crate::config::Config;
 
 pub fn run(wish: &Token, config: &Config) -> ExitCode {
     match sign(wish, config) {
@@ -21,7 +21,7 @@ pub fn run(wish: &Token, config: &Config) -> ExitCode {
 }
 
 fn sign(wish: &Token, config: &Config) -> Result<String, String> {
-    let secret = config.auth.secret.as_ref().map(Secret::expose).unwrap_or_default();
+    let secret = config.auth.secret.expose();
     let claims: Result<Vec<_>, _> =
         wish.claims.iter().map(|(name, value)| parse_claim(&format!("{name}={value}"))).collect();
     let claims = claims.map_err(|error| error.to_string())?;

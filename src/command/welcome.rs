@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::auth::mint::mint;
 use crate::clock::Now;
-use crate::config::{Config, Secret};
+use crate::config::Config;
 
 const USER: &str = "you";
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
 
 pub fn print(config: &Config, public: SocketAddr, admin: SocketAddr) {
-    let secret = config.auth.secret.as_ref().map(Secret::expose).unwrap_or_default();
+    let secret = config.auth.secret.expose();
     let Ok(token) = mint(secret, USER, None, TOKEN_TTL.as_secs(), Now::read().unix_s(), &[]) else { return };
     let path = &config.server.path;
     let redis = match &config.redis.url {

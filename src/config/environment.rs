@@ -186,7 +186,8 @@ fn typed(key: Key, text: &str) -> Result<Value, String> {
         return Ok(text.into());
     }
     let text = text.trim();
-    match default_of(key) {
+    // `None` for the keys that are not set by default; all of those are text.
+    match Config::default().value(key) {
         Some(Value::Integer(_)) => match text.parse::<i64>() {
             Ok(number) => Ok(number.into()),
             Err(_) => Err(format!("`{text}` is no whole number")),
@@ -200,11 +201,6 @@ fn typed(key: Key, text: &str) -> Result<Value, String> {
         }
         _ => Ok(text.into()),
     }
-}
-
-/// `None` for the keys that are not set by default; all of those are text.
-fn default_of(key: Key) -> Option<Value> {
-    toml::Table::try_from(Config::default()).ok()?.get(key.section)?.get(key.name).cloned()
 }
 
 #[cfg(test)]

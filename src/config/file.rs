@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::channels::{self, ChannelRule};
 use super::finding::Findings;
 use super::key::{Key, nearest};
+use super::section::channels::{self, ChannelRule};
 use super::settle::{Setting, Source};
 
 /// What stands in a file.

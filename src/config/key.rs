@@ -1,13 +1,16 @@
-//! The names of all settings, taken from the schema itself.
+//! The names of all settings, taken from the sections themselves.
 //!
-//! Used by every source to tell known names from unknown ones. Invariant: `Key::all` is exactly what the structs of
-//! `schema` deserialise, in their order; nothing is listed by hand twice.
+//! Used by every source to tell known names from unknown ones. Invariant: `Key::all` is exactly what the sections
+//! deserialise, in their order; nothing is listed by hand twice.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use strsim::levenshtein;
+use toml::Table;
 
 use super::Config;
+use super::value::MASK;
 
 /// `section.name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,21 +19,13 @@ pub struct Key {
     pub name: &'static str,
 }
 
-/// Keys whose value is a `Secret`; a test compares with the schema.
-const SECRETS: [Key; 4] = [
-    Key::of("admin", "token"),
-    Key::of("auth", "secret"),
-    Key::of("auth", "previous_secret"),
-    Key::of("redis", "password"),
-];
-
 impl Key {
     /// For code that means one key; `Key::find` is for names from outside.
     pub(super) const fn of(section: &'static str, name: &'static str) -> Key {
         Key { section, name }
     }
 
-    /// Every key, in the order of the schema.
+    /// Every key, in the order of the sections.
     pub fn all() -> Vec<Key> {
         let mut keys = Vec::new();
         // The recorder gives no values, so every section is left at its default and nothing can fail.
@@ -48,8 +43,19 @@ impl Key {
         format!("RINGWAY_{}_{}", self.section, self.name).to_ascii_uppercase()
     }
 
+    /// Whether its value is a `Secret`: whatever stands there is shown as a mask.
     pub fn is_secret(self) -> bool {
-        SECRETS.contains(&self)
+        let section = Table::from_iter([(self.name.to_owned(), "any text".into())]);
+        let config = Config::deserialize(Table::from_iter([(self.section.to_owned(), section.into())]));
+        let shown = config.ok().and_then(|config| config.value(self));
+        shown.is_some_and(|shown| shown.as_str() == Some(MASK))
+    }
+}
+
+impl Config {
+    /// The value of a key as it is written in a file; `None` where nothing is set.
+    pub fn value(&self, key: Key) -> Option<toml::Value> {
+        Table::try_from(self).ok()?.get(key.section)?.get(key.name).cloned()
     }
 }
 
@@ -62,28 +68,13 @@ impl fmt::Display for Key {
 /// The known name that `wrong` most likely meant, if any is close.
 pub fn nearest(wrong: &str, known: impl IntoIterator<Item = String>) -> Option<String> {
     // A third of the letters may differ: enough for slips, too few to turn one word into another.
-    let bound = wrong.chars().count() / 3 + 1;
+    let bound = (wrong.chars().count() / 3).max(1);
     known
         .into_iter()
-        .map(|name| (distance(wrong, &name), name))
+        .map(|name| (levenshtein(wrong, &name), name))
         .filter(|(distance, _)| *distance <= bound)
         .min()
         .map(|(_, name)| name)
-}
-
-/// Levenshtein's distance, one row at a time.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// Stands in for a document: asked for the fields of `Config` it offers each section, asked for the fields of a
@@ -144,10 +135,9 @@ impl<'de> MapAccess<'de> for Sections<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
 
     #[test]
-    fn every_field_of_the_schema_is_a_key() {
+    fn every_field_of_a_section_is_a_key() {
         let keys: Vec<String> = Key::all().iter().map(Key::to_string).collect();
         assert_eq!(keys.first().map(String::as_str), Some("server.listen"));
         assert_eq!(keys.last().map(String::as_str), Some("debug.echo_message_bytes"));
@@ -157,8 +147,8 @@ mod tests {
                 assert!(keys.contains(&format!("{section}.{name}")), "{section}.{name}");
             }
         }
-        for optional in SECRETS {
-            assert!(keys.contains(&optional.to_string()), "{optional}");
+        for optional in ["admin.token", "redis.url", "debug.echo_path"] {
+            assert!(keys.contains(&optional.to_owned()), "{optional}");
         }
     }
 
@@ -173,18 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn every_secret_of_the_schema_is_known_as_one() {
-        let mut config = Config::default();
-        let secret = || Some(Secret::new("hunter2"));
-        (config.admin.token, config.auth.secret, config.auth.previous_secret) = (secret(), secret(), secret());
-        config.redis.password = secret();
-        let table = toml::Table::try_from(config).expect("plain data");
-        for key in Key::all() {
-            let masked = table[key.section].get(key.name).and_then(toml::Value::as_str) == Some("***");
-            assert_eq!(masked, key.is_secret(), "{key}");
-        }
-        let source = include_str!("schema.rs");
-        assert_eq!(source.matches("Option<Secret>").count(), SECRETS.len(), "a secret that this test does not set");
+    fn secrets_are_known_by_their_type() {
+        let secrets: Vec<_> = Key::all().into_iter().filter(|key| key.is_secret()).map(|key| key.to_string()).collect();
+        assert_eq!(secrets, ["admin.token", "auth.secret", "auth.previous_secret", "redis.password"]);
     }
 
     #[test]
@@ -193,5 +174,14 @@ mod tests {
         assert_eq!(nearest("lissten", known()).as_deref(), Some("listen"));
         assert_eq!(nearest("message_byte", known()).as_deref(), Some("message_bytes"));
         assert_eq!(nearest("banana_split", known()), None);
+        assert_eq!(nearest("lo", ["log".into()]).as_deref(), Some("log"));
+    }
+
+    #[test]
+    fn a_short_word_is_not_taken_for_another() {
+        let sections = || Key::all().into_iter().map(|key| key.section.to_owned());
+        for word in ["foo", "tls", "http", "dog2"] {
+            assert_eq!(nearest(word, sections()), None, "{word}");
+        }
     }
 }

@@ -1,47 +1,43 @@
 //! What can be set, by whom, and whether it makes sense.
 //!
 //! `load` is called once, by `main`, before anything is bound. It reads every source into one list of settings
-//! (`file`, `environment`, `flags`), lays them over the defaults (`settle`), and checks the whole (`check`).
+//! (`file`, `environment`, `flags`), lays them over the defaults (`settle`), and checks the whole. What can be set
+//! stands in `section/`, a file per section; how a value is written, in `value/`.
 //! Nothing here reads the process' environment or a clock: the caller hands the environment in.
 //!
-//! Invariant: a `Config` that leaves this module has passed every check, and no text that leaves it (problems,
-//! warnings, `print`, `Debug`) contains a secret.
+//! Invariant: a `Config` that leaves this module has passed every check and holds what its texts mean (origins,
+//! networks, patterns), which nobody parses again; and no text that leaves it (problems, warnings, `print`, `Debug`)
+//! contains a secret.
 
-mod address;
-mod channels;
 mod check;
-mod duration;
 mod environment;
 mod file;
 mod finding;
 mod flags;
 mod key;
-mod pin;
 mod print;
-mod redis_url;
-mod schema;
-mod secret;
+mod section;
 mod settle;
+mod value;
 
 use std::ffi::OsString;
 
-pub use channels::ChannelRule;
+use check::Checks;
+
 pub use finding::Finding;
 pub use flags::Flags;
 pub use key::Key;
-pub use pin::Pin;
 pub use print::print;
-pub use redis_url::RedisUrl;
-pub use schema::{Admin, Auth, Config, Debug, Heartbeat, Level, Limits, Log, LogFormat, Redis, Server, UserTypeFrom};
-pub use secret::Secret;
+pub use section::{
+    Admin, Auth, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log, LogFormat, Redis,
+    Server, UserTypeFrom,
+};
 pub use settle::{Source, Sources};
+pub use value::{Pin, RedisUrl, Secret};
 
 /// The exit code of a process that was configured wrongly: `EX_CONFIG` of `sysexits.h`. The systemd unit knows it and
 /// does not restart after it.
 pub const EX_CONFIG: u8 = 78;
-
-/// Signs tokens in development mode. Published on purpose, and therefore refused on any address but loopback.
-pub const DEVELOPMENT_SECRET: &str = "ringway-development-secret-known-to-everybody";
 
 /// A checked configuration, and what a person may want to know about how it came about.
 #[derive(Debug)]
@@ -76,7 +72,7 @@ where
     let (mut config, mut sources) = settle::settle(settings, &mut findings);
     config.channels = file.channels;
     sources.channels = flags.config.clone().map(Source::File).unwrap_or_default();
-    check::check(&config, &sources, &mut findings);
+    config.check(&mut Checks { sources: &sources, findings: &mut findings });
 
     match findings.problems.is_empty() {
         true => Ok(Loaded { config, sources, warnings: findings.warnings, notes: findings.notes }),

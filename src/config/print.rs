@@ -5,8 +5,9 @@
 
 use std::fmt::Write;
 
+use super::section::channels;
 use super::settle::Source;
-use super::{Key, Loaded, channels};
+use super::{Key, Loaded};
 
 pub fn print(loaded: &Loaded) -> String {
     // A `Secret` serialises as a mask, so not even a mistake below could print one.

@@ -2,10 +2,10 @@
 //!
 //! Called by `load` between reading and checking. A value is tried alone before it is taken, so that each wrong one is
 //! reported with its own key and source, and the rest can still be checked. Invariant: what is returned deserialised,
-//! and its `auth.secret` and `server.id` are set.
+//! and its `server.id` is set.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::finding::Findings;
-use super::{Config, DEVELOPMENT_SECRET, Key, Secret};
+use super::{Config, DEVELOPMENT_SECRET, Key};
 
 /// One value from one source.
 #[derive(Debug, Clone)]
@@ -57,6 +57,8 @@ impl fmt::Display for Source {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     keys: BTreeMap<Key, Source>,
+    /// Keys with a value that could not be read.
+    refused: BTreeSet<Key>,
     /// Of the list `[[channels]]`, which is no key.
     pub channels: Source,
 }
@@ -64,6 +66,10 @@ pub struct Sources {
 impl Sources {
     pub fn of(&self, key: Key) -> &Source {
         self.keys.get(&key).unwrap_or(&Source::Default)
+    }
+
+    pub(super) fn is_refused(&self, key: Key) -> bool {
+        self.refused.contains(&key)
     }
 
     fn has(&self, key: Key) -> bool {
@@ -90,7 +96,10 @@ pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Sourc
                 accepted.entry(key.section).or_default().insert(key.name.to_owned(), value);
                 sources.keys.insert(key, source);
             }
-            Err(error) => findings.problem_at(key, &source, error.message()),
+            Err(error) => {
+                sources.refused.insert(key);
+                findings.problem_at(key, &source, error.message());
+            }
         }
     }
     let mut config = Config::deserialize(document(accepted)).unwrap_or_else(|error| {
@@ -161,8 +170,7 @@ fn move_from_redis_url(config: &mut Config, sources: &mut Sources) {
 }
 
 fn fill_in(config: &mut Config, sources: &mut Sources) {
-    if config.auth.secret.is_none() {
-        config.auth.secret = Some(Secret::new(DEVELOPMENT_SECRET));
+    if !sources.has(SECRET) {
         sources.keys.insert(SECRET, Source::Development);
     }
     if config.server.id.is_empty() {

@@ -17,7 +17,8 @@ const DELAY_MS: u64 = 20;
 
 fn policies() -> Policies {
     let of = |ms: u64| Policy { batch_delay_us: ms as u32 * 1000 };
-    Policies::new([("conv:now", of(0)), ("conv:slow", of(130)), ("conv:*", of(DELAY_MS))]).unwrap()
+    let rules = [("conv:now", of(0)), ("conv:slow", of(130)), ("conv:*", of(DELAY_MS))];
+    Policies::new(rules.map(|(pattern, policy)| (pattern.parse().unwrap(), policy)))
 }
 
 fn under_faults(promise: impl Fn(Shard)) {

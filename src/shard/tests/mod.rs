@@ -256,7 +256,7 @@ impl Shard {
 
 fn rules() -> Rules {
     Rules {
-        verifier: Verifier::new(&VERIFIER_SETTINGS).unwrap(),
+        verifier: Verifier::new(&VERIFIER_SETTINGS),
         origins: Origins::default(),
         roles: Vec::new(),
         user_type_from_query: true,

@@ -2,7 +2,9 @@
 //!
 //! Immutable, a part of the rules. Without a trusted network every peer is a client, whatever it says.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 
@@ -10,22 +12,20 @@ use super::{ForwardedHeader, Request};
 
 #[derive(Default)]
 pub struct Proxies {
-    trusted: Vec<IpNet>,
+    trusted: Vec<Network>,
     header: ForwardedHeader,
     /// They begin with a PROXY header.
     pub proxy_protocol: bool,
 }
 
 impl Proxies {
-    /// Of addresses and networks such as `10.0.0.0/8`.
-    pub fn new(trusted: &[String], header: ForwardedHeader, proxy_protocol: bool) -> Result<Self, String> {
-        let trusted = trusted.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
-        Ok(Self { trusted, header, proxy_protocol })
+    pub fn new(trusted: Vec<Network>, header: ForwardedHeader, proxy_protocol: bool) -> Self {
+        Self { trusted, header, proxy_protocol }
     }
 
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.trusted.iter().any(|network| network.contains(&address))
+        self.trusted.iter().any(|Network(network)| network.contains(&address))
     }
 
     /// For whom a request from `peer` counts. A proxy that does not say counts for itself.
@@ -45,9 +45,27 @@ impl Proxies {
     }
 }
 
-fn parse(text: &str) -> Result<IpNet, String> {
-    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(|address| address.to_canonical().into()));
-    network.map_err(|_| format!("`{text}` is no address or network such as `10.0.0.0/8`"))
+/// A network, `10.0.0.0/8`, or the one of a single address, which may be written without its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(|address| address.to_canonical().into()));
+        network.map(Self).map_err(|_| format!("`{text}` is no address or network such as `10.0.0.0/8`"))
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(network) = self;
+        match network.prefix_len() == network.max_prefix_len() {
+            true => network.addr().fmt(f),
+            false => network.fmt(f),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -56,8 +74,8 @@ mod tests {
     use crate::ws::handshake::read_request;
 
     fn proxies(trusted: &[&str]) -> Proxies {
-        let trusted: Vec<String> = trusted.iter().map(|text| (*text).into()).collect();
-        Proxies::new(&trusted, ForwardedHeader::XForwardedFor, false).expect("networks")
+        let trusted = trusted.iter().map(|text| text.parse().expect("a network")).collect();
+        Proxies::new(trusted, ForwardedHeader::XForwardedFor, false)
     }
 
     fn client(proxies: &Proxies, peer: &str, forwarded: &str) -> String {
@@ -92,8 +110,23 @@ mod tests {
     #[test]
     fn what_is_no_network_is_named() {
         for bad in ["10.0.0.0/33", "proxy.example", "", "10.0.0.0/"] {
-            let refused = Proxies::new(&[bad.into()], ForwardedHeader::default(), false).err();
-            assert!(refused.is_some_and(|error| error.contains(&format!("`{bad}`"))), "{bad}");
+            let error = bad.parse::<Network>().expect_err(bad);
+            assert!(error.contains(&format!("`{bad}`")), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_written_so_that_it_reads_back() {
+        for (text, written) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1/32", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8::/32", "2001:db8::/32"),
+        ] {
+            let network: Network = text.parse().expect(text);
+            assert_eq!(network.to_string(), written);
+            assert_eq!(written.parse(), Ok(network));
         }
     }
 }

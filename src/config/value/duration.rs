@@ -1,4 +1,5 @@
-//! How a duration is written in the configuration: `30s`, `1m 30s`, `250ms`. Used by `schema` as a serde `with` module.
+//! How a duration is written in the configuration: `30s`, `1m 30s`, `250ms`. Used by the sections as a serde
+//! `with` module.
 
 use std::time::Duration;
 

@@ -1,9 +1,14 @@
-//! How a listening address is written in the configuration: `127.0.0.1:4000`, `[::1]:4000`. Used by `schema` as a
+//! How a listening address is written in the configuration: `127.0.0.1:4000`, `[::1]:4000`. Used by the sections as a
 //! serde `with` module. The short form `:4000` is gone by then: `settle` has put the address before it.
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serializer, de};
+
+/// `::ffff:127.0.0.1` is loopback too.
+pub fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
 
 pub fn serialize<S: Serializer>(address: &SocketAddr, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(address)

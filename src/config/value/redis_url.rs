@@ -1,6 +1,6 @@
 //! `redis://[user[:password]@]host[:port][/database]`, taken apart once.
 //!
-//! Held by `schema::Redis`. Invariant: what can be printed (`Display`, `Debug`, `Serialize`) never had the password.
+//! Invariant: what can be printed (`Display`, `Debug`, `Serialize`) never had the password.
 
 use std::fmt;
 
@@ -17,9 +17,9 @@ pub struct RedisUrl {
     pub port: u16,
     pub username: Option<String>,
     /// For `settle`, which moves it to `redis.password`; `None` in a loaded configuration.
-    pub(super) password: Option<Secret>,
+    pub(in crate::config) password: Option<Secret>,
     /// For `settle`, as above; `None` also when the URL names no database.
-    pub(super) database: Option<u32>,
+    pub(in crate::config) database: Option<u32>,
 }
 
 impl RedisUrl {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::auth::Grants;
-
-use super::finding::Findings;
-use super::key::nearest;
-use super::{Source, duration};
+use crate::channel::Pattern;
+use crate::config::Source;
+use crate::config::finding::Findings;
+use crate::config::key::nearest;
+use crate::config::value::{duration, text};
 
 /// Its name in the file.
 pub const LIST: &str = "channels";
@@ -29,7 +29,8 @@ const BATCH_DELAYS: RangeInclusive<Duration> = Duration::from_millis(1)..=Durati
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelRule {
     /// Channels it holds for, the implicit ones (`user:`, `type:`, `all`) too: a name, or a pattern with `*`.
-    pub pattern: String,
+    #[serde(with = "text")]
+    pub pattern: Pattern,
     /// How long messages gather before they leave together; 0s: they leave at once, and only under load together. For
     /// those who give milliseconds for CPU.
     #[serde(with = "duration")]
@@ -44,19 +45,16 @@ pub fn read(list: Value, source: &Source, findings: &mut Findings) -> Vec<Channe
     if entries.len() > RULES_MAX {
         findings.problem_at(LIST, source, format_args!("more than {RULES_MAX} entries"));
     }
-    let mut rules: Vec<ChannelRule> = Vec::new();
-    let mut patterns: Vec<(usize, Grants)> = Vec::new();
+    let mut rules: Vec<(usize, ChannelRule)> = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
         let mut place = Place { index, source, findings };
-        let Some((rule, pattern)) = place.read(entry) else { continue };
-        // Whatever the one stands for, the other does too: its `*` is but one more character to it.
-        if let Some((earlier, _)) = patterns.iter().find(|(_, earlier)| earlier.allows(&rule.pattern)) {
+        let Some(rule) = place.read(entry) else { continue };
+        if let Some((earlier, _)) = rules.iter().find(|(_, earlier)| earlier.pattern.covers(&rule.pattern)) {
             place.warning("pattern", format_args!("never holds: {LIST}[{earlier}] comes before and matches the same"));
         }
-        patterns.push((index, pattern));
-        rules.push(rule);
+        rules.push((index, rule));
     }
-    rules
+    rules.into_iter().map(|(_, rule)| rule).collect()
 }
 
 /// One entry's place in the list, counted from 0.
@@ -68,7 +66,7 @@ struct Place<'a> {
 
 impl Place<'_> {
     /// `None`: there is a problem.
-    fn read(&mut self, entry: Value) -> Option<(ChannelRule, Grants)> {
+    fn read(&mut self, entry: Value) -> Option<ChannelRule> {
         let Value::Table(keys) = entry else {
             self.findings.problem_at(format_args!("{LIST}[{}]", self.index), self.source, "expected keys and values");
             return None;
@@ -82,8 +80,7 @@ impl Place<'_> {
             return None;
         }
         let rule = ChannelRule::deserialize(accepted).ok()?;
-        let pattern = self.check(&rule)?;
-        Some((rule, pattern))
+        self.check(&rule).then_some(rule)
     }
 
     /// Tries a value alone.
@@ -99,15 +96,13 @@ impl Place<'_> {
         ChannelRule::deserialize(alone).map_err(|error| self.problem(name, error.message())).is_ok()
     }
 
-    fn check(&mut self, rule: &ChannelRule) -> Option<Grants> {
+    fn check(&mut self, rule: &ChannelRule) -> bool {
         let delay = rule.batch_delay;
         let fits = delay.is_zero() || BATCH_DELAYS.contains(&delay);
         if !fits {
             self.problem("batch_delay", format_args!("{delay:?} is neither 0s nor between 1ms and 1s"));
         }
-        // Asked of whom will use it: what passes here does not fail at start.
-        let pattern = Grants::parse([&rule.pattern]).map_err(|error| self.problem("pattern", error));
-        pattern.ok().filter(|_| fits)
+        fits
     }
 
     fn problem(&mut self, name: &str, message: impl std::fmt::Display) {
@@ -138,8 +133,11 @@ mod tests {
              [[channels]]\nbatch_delay = '1s'\npattern = '*'\n",
         );
         assert!(findings.problems.is_empty() && findings.warnings.is_empty(), "{findings:?}");
-        let read: Vec<_> = rules.iter().map(|rule| (&*rule.pattern, rule.batch_delay.as_millis())).collect();
-        assert_eq!(read, [("vendor:7", 0), ("vendor:*", 20), ("*", 1000)]);
+        let read: Vec<_> = rules.iter().map(|rule| (rule.pattern.to_string(), rule.batch_delay.as_millis())).collect();
+        assert_eq!(
+            read,
+            [("vendor:7", 0), ("vendor:*", 20), ("*", 1000)].map(|(pattern, delay)| (pattern.to_owned(), delay))
+        );
     }
 
     #[test]

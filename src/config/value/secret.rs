@@ -1,6 +1,6 @@
 //! A text that is used and never shown.
 //!
-//! Held by `schema`. Invariant: the only way to the text is `expose`; every way of printing gives `***`, and no error
+//! Invariant: the only way to the text is `expose`; every way of printing gives `***`, and no error
 //! about a secret quotes it.
 
 use std::fmt;
@@ -21,7 +21,7 @@ impl Secret {
     }
 }
 
-const MASK: &str = "***";
+pub const MASK: &str = "***";
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

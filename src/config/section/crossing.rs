@@ -1,0 +1,86 @@
+//! What has to fit between sections: ports and paths that are taken, and what may be reached from other machines.
+
+use std::net::SocketAddr;
+
+use super::auth::SECRET_BYTES_MIN;
+use super::{Config, DEVELOPMENT_SECRET};
+use crate::config::check::Checks;
+use crate::config::value::address::is_loopback;
+
+pub fn check(config: &Config, checks: &mut Checks<'_>) {
+    ports(config, checks);
+    development(config, checks);
+    secrets(config, checks);
+    times(config, checks);
+    echo(config, checks);
+}
+
+fn ports(config: &Config, checks: &mut Checks<'_>) {
+    if overlap(config.server.listen, config.admin.listen) {
+        let message = format_args!("{} is the public port already (server.listen)", config.admin.listen);
+        checks.of("admin").problem("listen", message);
+    }
+}
+
+/// Port 0 is a free port, never the same one twice.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_address = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && same_address
+}
+
+fn development(config: &Config, checks: &mut Checks<'_>) {
+    let remedy = format!("set auth.secret (RINGWAY_AUTH_SECRET or JWT_SECRET) to {SECRET_BYTES_MIN} bytes or more");
+    for (section, address) in [("server", config.server.listen), ("admin", config.admin.listen)] {
+        if config.development && !is_loopback(address) {
+            let message =
+                format_args!("{address} is not loopback, and there is no secret but the published one: {remedy}");
+            checks.of(section).problem("listen", message);
+        }
+    }
+}
+
+/// Secrets sign for whoever reaches the public port.
+fn secrets(config: &Config, checks: &mut Checks<'_>) {
+    let mut check = checks.of("auth");
+    let exposed = !is_loopback(config.server.listen);
+    for (name, secret) in ["secret", "previous_secret"].into_iter().zip(config.auth.secrets()) {
+        let bytes = secret.expose().len();
+        let message =
+            format!("has {bytes} bytes and should have {SECRET_BYTES_MIN} or more: it can be guessed from a token");
+        match bytes < SECRET_BYTES_MIN {
+            true if exposed => check.problem(name, message),
+            true => check.warning(name, message),
+            false => {}
+        }
+    }
+    let Some(previous) = &config.auth.previous_secret else { return };
+    if config.development {
+        check.problem("previous_secret", "is set, but auth.secret is not");
+    }
+    if exposed && previous.expose() == DEVELOPMENT_SECRET {
+        check.problem("previous_secret", "is the published development secret");
+    }
+}
+
+fn times(config: &Config, checks: &mut Checks<'_>) {
+    let (kernel, ours) = (config.server.tcp_user_timeout, config.heartbeat.idle_timeout);
+    if !kernel.is_zero() && kernel < ours {
+        let message = "is shorter than heartbeat.idle_timeout: the kernel ends connections that may still be alive";
+        checks.of("server").warning("tcp_user_timeout", message);
+    }
+}
+
+fn echo(config: &Config, checks: &mut Checks<'_>) {
+    let (Some(path), public) = (config.debug.echo_path.as_deref(), config.server.listen) else { return };
+    let mut check = checks.of("debug");
+    if config.server.path == path || config.server.is_page(path) {
+        check.problem("echo_path", format_args!("`{path}` is taken; choose another"));
+    }
+    if is_loopback(public) {
+        check.warning("echo_path", "serves whoever can reach this machine's loopback, without a token");
+    } else {
+        let message =
+            format_args!("must not be set: it asks for no token, and server.listen ({public}) is not loopback");
+        check.problem("echo_path", message);
+    }
+}

@@ -1,0 +1,64 @@
+//! Every setting: one file per section, with its keys, their units, defaults and reasons, and what must hold of them.
+//!
+//! The names of sections and fields *are* the keys of the file, and the environment variables are made from them
+//! (`key`), so a field added in its section can be set everywhere at once; `docs/OPERATIONS.md` lists them and a test
+//! compares. What has to fit between sections is in `crossing`.
+
+mod admin;
+mod auth;
+pub mod channels;
+mod crossing;
+mod debug;
+mod heartbeat;
+mod limits;
+mod log;
+mod redis;
+mod server;
+
+use serde::{Deserialize, Serialize};
+
+pub use admin::Admin;
+pub use auth::{Auth, DEVELOPMENT_SECRET, UserTypeFrom};
+pub use channels::ChannelRule;
+pub use debug::Debug;
+pub use heartbeat::Heartbeat;
+pub use limits::Limits;
+pub use log::{Level, Log, LogFormat};
+pub use redis::Redis;
+pub use server::Server;
+
+use super::check::Checks;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub admin: Admin,
+    pub auth: Auth,
+    pub limits: Limits,
+    pub heartbeat: Heartbeat,
+    pub redis: Redis,
+    pub log: Log,
+    pub debug: Debug,
+    /// What holds for the channels of a pattern. A list and therefore not a key: read by `channels`, from a file alone.
+    #[serde(skip)]
+    pub channels: Vec<ChannelRule>,
+    /// True exactly when tokens are signed with `DEVELOPMENT_SECRET`, because no source sets `auth.secret` (or one
+    /// sets it to that very text). Then every port is on loopback. Not a key: it follows from the others.
+    #[serde(skip)]
+    pub development: bool,
+}
+
+impl Config {
+    /// Every rule looks at what it needs and reports on its own, so that one run names all that is wrong.
+    pub(super) fn check(&self, checks: &mut Checks<'_>) {
+        self.server.check(&mut checks.of("server"));
+        self.admin.check(&mut checks.of("admin"));
+        self.auth.check(&mut checks.of("auth"));
+        self.limits.check(&mut checks.of("limits"));
+        self.heartbeat.check(&mut checks.of("heartbeat"));
+        self.redis.check(&mut checks.of("redis"));
+        self.debug.check(&mut checks.of("debug"));
+        crossing::check(self, checks);
+    }
+}

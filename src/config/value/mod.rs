@@ -1,0 +1,16 @@
+//! How one value is written in the configuration, and what it is once it has been read. Used by the sections; nothing
+//! here knows keys.
+//!
+//! A type is a file of its own; where the type is another's (a duration, an address) the file is a serde `with` module.
+
+pub mod address;
+pub mod duration;
+pub mod list;
+mod pin;
+mod redis_url;
+mod secret;
+pub mod text;
+
+pub use pin::Pin;
+pub use redis_url::RedisUrl;
+pub use secret::{MASK, Secret};
