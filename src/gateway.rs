@@ -31,11 +31,10 @@ use crate::metrics::Counters;
 use crate::shard::id::SessionKey;
 use crate::shard::io::Capacity;
 use crate::shard::lobby::addresses::Addresses;
-use crate::shard::lobby::quotas::Quotas;
 use crate::shard::lobby::transfer::Transfers;
-use crate::shard::rules::{LobbyRules, Rules};
+use crate::shard::quotas::Quotas;
+use crate::shard::rules::{Echo, LobbyRules, Rules};
 use crate::shard::run::{self, Seat};
-use crate::shard::session::echo::Echo;
 use crate::ws::handshake::proxies::Proxies;
 use crate::{admin, ingress};
 

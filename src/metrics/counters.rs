@@ -2,6 +2,10 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+/// Labels of [`Counters::closed`] beside the close codes that we send: the peer closed, or vanished without a close frame.
+pub const BY_PEER: &str = "by_peer";
+pub const ABNORMAL: &str = "abnormal";
+
 /// A number that only grows and that only one thread writes: no locked instruction.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -96,7 +100,7 @@ macro_rules! counters {
     (@new gauge) => { Gauge::default() };
     (@new close_codes) => { {
         let by_us = crate::ws::close::CloseCode::SENT.iter().map(|code| code.name());
-        Family::new(by_us.chain([crate::shard::BY_PEER, crate::shard::ABNORMAL]))
+        Family::new(by_us.chain([BY_PEER, ABNORMAL]))
     } };
     (@new refusals) => { Family::new(crate::ws::handshake::Refusal::ALL.iter().map(|r| r.label())) };
     (@new token_errors) => { Family::new(crate::auth::TokenError::ALL.iter().map(|e| e.name())) };

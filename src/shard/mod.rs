@@ -1,6 +1,6 @@
 //! One core: a thread that owns everything about its connections. For messages nothing in it is shared, locked or
 //! atomic but the lane at its door, the interest and its counters; for clients that come there are also the limits of
-//! the whole process ([`lobby::addresses`], [`lobby::quotas`]) and the ways to the other shards ([`lobby::transfer`]).
+//! the whole process ([`lobby::addresses`], [`quotas`]) and the ways to the other shards ([`lobby::transfer`]).
 //!
 //! The [`lobby`] accepts and upgrades (async, on monoio, ordinary descriptors); the [`floor`] serves what is open (a
 //! completion loop on an io_uring of its own). [`run`] joins them. What may change where: bytes and sockets in [`io`],
@@ -12,12 +12,12 @@ pub mod floor;
 pub mod id;
 pub mod io;
 pub mod lobby;
+pub mod profiles;
+pub mod quotas;
 pub mod rules;
 pub mod run;
 pub mod session;
 pub mod state;
-
-pub use floor::closing::{ABNORMAL, BY_PEER};
 
 #[cfg(test)]
 mod tests;

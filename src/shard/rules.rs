@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::auth::{Grants, Origins, Verifier};
 
 use crate::shard::id::SessionKey;
-use crate::shard::session::echo::Echo;
 use crate::ws::handshake::proxies::Proxies;
 
 pub struct Rules {
@@ -68,4 +67,23 @@ pub struct LobbyRules {
     /// Connections of the whole process that have yet to send their token; 0: no limit.
     pub unauthenticated_max: usize,
     pub proxies: Proxies,
+}
+
+/// The echo endpoint: where it is, and what it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Echo {
+    pub path: String,
+    /// Bounds a message, and what may wait for a client before it is read again.
+    pub message_bytes_max: usize,
+}
+
+impl Rules {
+    pub fn is_echo(&self, path: &str) -> bool {
+        self.echo.as_ref().is_some_and(|echo| echo.path == path)
+    }
+
+    /// Whether a request for this path is to become a WebSocket.
+    pub fn upgrades(&self, path: &str) -> bool {
+        path == self.path || self.is_echo(path)
+    }
 }

@@ -27,10 +27,10 @@ use crate::shard::io::uring::Uring;
 use crate::shard::lobby::Lobby;
 use crate::shard::lobby::addresses::Addresses;
 use crate::shard::lobby::gate::Gate;
-use crate::shard::lobby::quotas::Quotas;
 use crate::shard::lobby::transfer::{Transfer, Transfers};
+use crate::shard::profiles::Profiles;
+use crate::shard::quotas::Quotas;
 use crate::shard::rules::Rules;
-use crate::shard::session::profiles::Profiles;
 use crate::shard::state::ShardState;
 
 /// After so long the lobby gets a turn although the floor is still busy. A turn of the floor lasts about a millisecond at most.

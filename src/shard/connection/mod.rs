@@ -25,8 +25,8 @@ use crate::clock::{Now, TICK_MS};
 use crate::ws::decoder::{Decoder, Policy};
 
 use crate::shard::connection::outbox::Outbox;
+use crate::shard::profiles::{self, ProfileId};
 use crate::shard::rules::Rules;
-use crate::shard::session::profiles::{self, ProfileId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {

@@ -10,7 +10,7 @@ use crate::shard::connection::{Connection, Details, Phase};
 use crate::shard::floor::Floor;
 use crate::shard::id::ConnectionId;
 use crate::shard::io::{Io, Slot};
-use crate::shard::lobby::quotas::Held;
+use crate::shard::quotas::Held;
 use crate::shard::session::Session;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::encode_text;

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use crate::channel::name;
 use crate::clock::ticks;
 use crate::lane::Answer;
+use crate::metrics::counters::{ABNORMAL, BY_PEER};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{encode_close, encode_close_without_code};
 use crate::ws::violation::Violation;
@@ -23,7 +24,7 @@ use crate::lane::frame::Frame;
 use crate::shard::connection::Phase;
 use crate::shard::floor::Floor;
 use crate::shard::io::{Io, Slot};
-use crate::shard::session::profiles;
+use crate::shard::profiles;
 
 /// How long a peer that broke the protocol may take to end its side of the stream when ours has ended.
 const LINGER: Duration = Duration::from_millis(500);
@@ -31,10 +32,6 @@ const LINGER: Duration = Duration::from_millis(500);
 /// What is read and dropped meanwhile, unless a message may be larger: a peer that sends a whole message too many at once
 /// still gets to read why.
 const LINGER_BYTES: usize = 256 * 1024;
-
-/// Labels of [`crate::metrics::Counters::closed`] beside the close codes that we send.
-pub const BY_PEER: &str = "by_peer";
-pub const ABNORMAL: &str = "abnormal";
 
 /// Connections closed for one purpose in one turn; a closing costs about a microsecond.
 const CLOSINGS_PER_TURN: usize = 128;

@@ -14,6 +14,7 @@ pub(in crate::shard) mod closing;
 mod commands;
 pub(in crate::shard) mod cork;
 pub(in crate::shard) mod delivery;
+mod echo;
 pub(in crate::shard) mod fan_out;
 pub(in crate::shard) mod inspect;
 mod pace;

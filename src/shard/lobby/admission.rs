@@ -12,7 +12,7 @@ use crate::ws::handshake::{Refusal, Request, Upgrade, accept_response, json_resp
 use crate::shard::connection::Details;
 use crate::shard::floor::Arrival;
 use crate::shard::lobby::addresses::customer;
-use crate::shard::lobby::quotas::{Held, Quotas};
+use crate::shard::quotas::{Held, Quotas};
 use crate::shard::rules::Rules;
 
 /// The subprotocol that a client names when it passes its token as another one.

@@ -7,7 +7,6 @@ pub mod addresses;
 mod admission;
 pub(in crate::shard) mod gate;
 mod heads;
-pub mod quotas;
 pub mod transfer;
 
 use std::cell::RefCell;
@@ -36,8 +35,8 @@ use crate::shard::lobby::addresses::{Addresses, customer};
 use crate::shard::lobby::admission::{Caller, Decision, FULL_RETRY_AFTER_S, House, decide};
 use crate::shard::lobby::gate::{Gate, Pass};
 use crate::shard::lobby::heads::Rank;
-use crate::shard::lobby::quotas::Quotas;
 use crate::shard::lobby::transfer::{Transfer, Transfers};
+use crate::shard::quotas::Quotas;
 use crate::shard::rules::Rules;
 
 /// Room for a usual request head; a longer one makes its buffer grow up to the limit.

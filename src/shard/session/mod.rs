@@ -3,9 +3,6 @@
 //! Called by the floor with the connection and a [`Session`]: the shard's [`ShardState`], the slot, and [`Effects`], in
 //! which is left what the floor has to send and close.
 
-pub mod echo;
-pub mod profiles;
-
 use std::borrow::Cow;
 
 use crate::auth::{Identity, TokenError};
@@ -23,8 +20,8 @@ use crate::lane::frame::{Frame, LocalFrame};
 use crate::shard::connection::{Connection, Phase};
 use crate::shard::id::{ConnectionId, SessionId};
 use crate::shard::io::Slot;
+use crate::shard::profiles::Claims;
 use crate::shard::rules::Rules;
-use crate::shard::session::profiles::Claims;
 use crate::shard::state::ShardState;
 
 /// Channels in one request. More are refused as a bad field; the channels a connection may be in are limited apart.

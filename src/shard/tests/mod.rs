@@ -38,12 +38,11 @@ use super::floor::{Arrival, Floor};
 use super::id::{ConnectionId, SessionKey};
 use super::io::memory::{Clock, Memory, Peer};
 use super::io::{InFlight, Io};
-use super::rules::{LobbyRules, Rules};
+use super::rules::{Echo, LobbyRules, Rules};
 use super::state::ShardState;
 use crate::lane::frame::Frame;
-use crate::shard::lobby::quotas::{Held, Shares};
-use crate::shard::session::echo::Echo;
-use crate::shard::session::profiles::Profiles;
+use crate::shard::profiles::Profiles;
+use crate::shard::quotas::{Held, Shares};
 use client::{Client, HEAD};
 
 const SECRET: &str = "a secret for tests, long enough for its purpose";

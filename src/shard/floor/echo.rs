@@ -14,30 +14,11 @@ use crate::shard::connection::{Connection, Phase};
 use crate::shard::floor::Floor;
 use crate::shard::floor::delivery::Wire;
 use crate::shard::io::{Io, Slot};
-use crate::shard::rules::Rules;
+use crate::shard::rules::Echo;
 use crate::shard::session::Session;
 
 /// Echo connections of one shard. Each may hold some messages of the largest size.
 pub const CONNECTIONS_MAX: usize = 64;
-
-/// Where the endpoint is, and what it takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Echo {
-    pub path: String,
-    /// Bounds a message, and what may wait for a client before it is read again.
-    pub message_bytes_max: usize,
-}
-
-impl Rules {
-    pub fn is_echo(&self, path: &str) -> bool {
-        self.echo.as_ref().is_some_and(|echo| echo.path == path)
-    }
-
-    /// Whether a request for this path is to become a WebSocket.
-    pub fn upgrades(&self, path: &str) -> bool {
-        path == self.path || self.is_echo(path)
-    }
-}
 
 impl Session<'_> {
     /// Gives a message back, or answers a ping, every one of them and in order. False for what is not echoed.
