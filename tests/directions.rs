@@ -28,7 +28,7 @@ const SHARD: &[&[&str]] = &[
     &["lobby"],
     &["floor"],
     &["session"],
-    &["connection"],
+    &["connection", "state"],
     &["rules"],
     &["id", "profiles", "quotas"],
     &["io"],

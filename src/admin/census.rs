@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::channel::name::KINDS;
-use crate::lane::Command;
+use crate::lane::Query;
 
 use super::State;
 use super::refusal::Refusal;
@@ -45,7 +45,7 @@ impl Census {
         if let Some(count) = last.as_ref().filter(|count| count.taken_at.elapsed() < KEPT_FOR) {
             return Ok((count.subscriptions, count.note.clone()));
         }
-        let ask = state.shards.ask(|bus, answer| bus.to_all(|| Command::Kinds { answer: answer.clone() }));
+        let ask = state.shards.ask(|bus, answer| bus.ask_all(|| Query::Kinds { answer: answer.clone() }));
         let answers = ask.await?;
         let note = answers.note();
         let subscriptions = Subscriptions::sum(&answers.values);

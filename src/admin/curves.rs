@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::clock::Now;
-use crate::lane::Command;
+use crate::lane::Query;
 use crate::lane::report::TypeCount;
 use crate::metrics::{Counters, Latency, Timed, process};
 
@@ -88,7 +88,7 @@ impl Curves {
 
 impl Log {
     async fn look(&mut self, state: &State) {
-        let types = state.shards.ask(|bus, answer| bus.to_all(|| Command::Types { answer: answer.clone() }));
+        let types = state.shards.ask(|bus, answer| bus.ask_all(|| Query::Types { answer: answer.clone() }));
         let (timed, types) = tokio::join!(latency::ask(state), types);
         let whole = |note: Option<String>| note.is_none();
         let is_whole = timed.as_ref().is_ok_and(|a| whole(a.note())) && types.as_ref().is_ok_and(|a| whole(a.note()));

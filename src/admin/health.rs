@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::clock::now_us;
 use crate::ingress::status::{Link, SourceState, SourceStatus};
-use crate::lane::Command;
+use crate::lane::Query;
 
 use super::census::Subscriptions;
 use super::refusal::Refusal;
@@ -103,7 +103,7 @@ pub struct Stats {
 }
 
 pub async fn stats(Shared(state): Shared<Arc<State>>) -> Result<Json<Stats>, Refusal> {
-    let ask = state.shards.ask(|bus, answer| bus.to_all(|| Command::Types { answer: answer.clone() }));
+    let ask = state.shards.ask(|bus, answer| bus.ask_all(|| Query::Types { answer: answer.clone() }));
     let answers = ask.await?;
     let note = answers.note();
     let sum = || {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::Mutex;
 
 use crate::clock::Now;
-use crate::lane::Command;
+use crate::lane;
 use crate::lane::report::ShardLatency;
 use crate::metrics::Latency;
 
@@ -117,7 +117,7 @@ pub async fn hlog(
 
 /// What each shard has timed since its start.
 pub async fn ask(state: &State) -> Result<Answers<ShardLatency>, Refusal> {
-    state.shards.ask(|bus, answer| bus.to_all(|| Command::Latency { answer: answer.clone() })).await
+    state.shards.ask(|bus, answer| bus.ask_all(|| lane::Query::Latency { answer: answer.clone() })).await
 }
 
 /// All shards' histograms as one set.

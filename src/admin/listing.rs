@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
-use crate::lane::Command;
+use crate::lane;
 use crate::lane::report::{ChannelList, ConnectionInfo};
 
 use super::refusal::Refusal;
@@ -79,7 +79,7 @@ pub async fn connections(
     // Of one user there are few, and their number is only known by counting them.
     let asked = if one_user { LIMIT_MAX } else { limit };
     let ask = state.shards.ask(move |bus, answer| {
-        bus.to_all(|| Command::Connections { limit: asked, user: user.clone(), answer: answer.clone() })
+        bus.ask_all(|| lane::Query::Connections { limit: asked, user: user.clone(), answer: answer.clone() })
     });
     let answers = ask.await?;
     let note = answers.note();
@@ -103,7 +103,11 @@ pub async fn channels(
     let prefix: Arc<str> = prefix.into();
     let _turn = turn(&state).await?;
     let ask = state.shards.ask(move |bus, answer| {
-        bus.to_all(|| Command::Channels { prefix: prefix.clone(), limit: CHANNELS_PER_SHARD, answer: answer.clone() })
+        bus.ask_all(|| lane::Query::Channels {
+            prefix: prefix.clone(),
+            limit: CHANNELS_PER_SHARD,
+            answer: answer.clone(),
+        })
     });
     let answers = ask.await?;
     let list = move || {

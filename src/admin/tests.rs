@@ -11,7 +11,7 @@ use super::*;
 use crate::channel::{Interest, Policies};
 use crate::clock::now_us;
 use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
-use crate::lane::{Command, LaneEnd, Posted};
+use crate::lane::{Command, LaneEnd, Posted, Query};
 use crate::metrics::{Latency, Timed};
 
 /// How long a message waits for room in a lane.
@@ -172,25 +172,25 @@ fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc
                 let _ = teller.send(Told::Disconnect { shard, user: user.into(), code: code.0 });
                 answer(1);
             }
-            Command::Connections { limit, user, answer } => {
+            Command::Ask(Query::Connections { limit, user, answer }) => {
                 let own = format!("u{shard}");
                 let asked = user.is_none_or(|user| *user == *own);
                 answer((0..usize::from(asked)).take(limit).map(|slot| connection(shard, slot, &own)).collect());
             }
-            Command::Channels { prefix, answer, .. } => {
+            Command::Ask(Query::Channels { prefix, answer, .. }) => {
                 let all = [("conv:1".to_owned(), 2), (format!("user:u{shard}"), 1)];
                 let asked = all.into_iter().filter(|(name, _)| name.starts_with(&*prefix));
                 let largest: Vec<_> =
                     asked.map(|(name, subscribers)| ChannelCount { name: name.into(), subscribers }).collect();
                 answer(ChannelList { total: largest.len(), largest });
             }
-            Command::Kinds { answer, .. } => answer(vec![2, 0, 0, 1, 0, 0, 0]),
-            Command::Latency { answer } => {
+            Command::Ask(Query::Kinds { answer }) => answer(vec![2, 0, 0, 1, 0, 0, 0]),
+            Command::Ask(Query::Latency { answer }) => {
                 latency.record_n(Timed::Delivery, 100, shard as u64 + 1);
                 latency.record(Timed::LoopTurn, 7);
                 answer(ShardLatency { shard, latency: latency.clone() });
             }
-            Command::Types { answer } => answer(vec![
+            Command::Ask(Query::Types { answer }) => answer(vec![
                 TypeCount { user_type: "driver".into(), sessions: 2 },
                 TypeCount { user_type: "driver".into(), sessions: 1 },
             ]),

@@ -16,8 +16,9 @@ use crate::clock;
 use crate::ws::frame::encode_text;
 
 use super::bell::Bell;
-use super::command::{Answer, Channel, Command, Filter, Posted, Publication};
+use super::command::{Channel, Command, Filter, Posted, Publication};
 use super::frame::Frame;
+use super::query::{Answer, Query};
 use super::queue::{Lane, LaneEnd, Refused, Vacancies};
 
 /// A wait for room is so many short ones, each of which counts for no more than its part: when the whole process was stopped
@@ -113,6 +114,11 @@ impl Bus {
             batch_delay_us: self.0.policies.of(channel).batch_delay_us,
         };
         self.posting(shards, || Command::Publish(publication.clone()))
+    }
+
+    /// A question to every shard.
+    pub fn ask_all(&self, query: impl Fn() -> Query) -> Posting {
+        self.to_all(|| Command::Ask(query()))
     }
 
     /// A command for every shard.

@@ -1,4 +1,4 @@
-//! What travels in a lane: publications, orders, and questions with their answers.
+//! What travels in a lane: publications, orders and questions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::clock;
 use crate::ws::close::CloseCode;
 
 use super::frame::Frame;
-use super::report::{ChannelList, ConnectionInfo, ShardLatency, TypeCount};
+use super::query::{Answer, Query};
 
 /// What a shard is told from outside.
 pub enum Command {
@@ -18,30 +18,8 @@ pub enum Command {
         code: CloseCode,
         answer: Answer<usize>,
     },
-    /// Lists up to `limit` connections.
-    Connections {
-        limit: usize,
-        user: Option<Box<str>>,
-        answer: Answer<Vec<ConnectionInfo>>,
-    },
-    /// Lists the `limit` largest channels whose names begin with `prefix`.
-    Channels {
-        prefix: Arc<str>,
-        limit: usize,
-        answer: Answer<ChannelList>,
-    },
-    /// Counts the subscriptions by kind of channel, in the order of [`name::KINDS`], and last of all others.
-    Kinds {
-        answer: Answer<Vec<usize>>,
-    },
-    /// Copies what has been timed so far.
-    Latency {
-        answer: Answer<ShardLatency>,
-    },
-    /// Counts sessions by user type.
-    Types {
-        answer: Answer<Vec<TypeCount>>,
-    },
+    /// Has a question answered, when those that came before it are.
+    Ask(Query),
     /// Closes everybody with 1001, spread over this time, then ends the shard.
     Drain {
         over: Duration,
@@ -73,9 +51,6 @@ pub struct Filter {
     pub user_type: Option<String>,
     pub platform: Option<String>,
 }
-
-/// Takes a shard's answer; run on the shard's thread, so it must only pass the value on.
-pub type Answer<T> = Arc<dyn Fn(T) + Send + Sync>;
 
 /// A command on its way.
 pub struct Posted {

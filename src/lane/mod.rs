@@ -7,12 +7,14 @@ pub mod bus;
 pub mod command;
 mod export;
 pub mod frame;
+mod query;
 pub mod queue;
 pub mod report;
 
 pub use bus::{Bus, Outcome, Posting};
-pub use command::{Answer, Channel, Command, Filter, Posted, Publication};
+pub use command::{Channel, Command, Filter, Posted, Publication};
 pub use export::Lanes;
+pub use query::{Answer, Query};
 pub use queue::{Lane, LaneEnd};
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ fn payloads(end: &LaneEnd) -> impl Iterator<Item = Vec<u8>> {
 }
 
 fn question() -> Command {
-    Command::Types { answer: Arc::new(|_: Vec<TypeCount>| {}) }
+    Command::Ask(Query::Types { answer: Arc::new(|_: Vec<TypeCount>| {}) })
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn commands_are_never_behind_messages_and_the_drain_never_behind_questions() {
     let (bus, ends) = bus(1, SHORT);
     fill(&bus);
     assert!(bus.to_all(question).try_put());
-    assert!(matches!(ends[0].take().map(|posted| posted.command), Some(Command::Types { .. })));
+    assert!(matches!(ends[0].take().map(|posted| posted.command), Some(Command::Ask(_))));
     while bus.to_all(question).try_put() {}
     assert!(count_commands(&bus) < COMMANDS_MAX);
     assert!(bus.to_all(|| Command::Drain { over: SHORT }).try_put());

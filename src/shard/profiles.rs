@@ -5,8 +5,9 @@
 //! beyond [`CLAIMED_MAX`] a client's own words count as [`OTHER`].
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashTable;
 use slab::Slab;
 
 use crate::lane::Filter;
@@ -23,7 +24,7 @@ pub const OTHER: &str = "other";
 /// node together they still merge within a millisecond or two.
 const CLAIMED_MAX: usize = 256;
 
-/// Profiles of a shard: as many are copied for one question within the turn's budget.
+/// Profiles of a shard.
 const PROFILES_MAX: usize = 4096;
 
 #[derive(Default)]
@@ -34,8 +35,6 @@ pub struct Profiles {
     hasher: RandomState,
     /// Profiles that were made of a client's own words.
     claimed: usize,
-    /// Sessions by user type, over all platforms.
-    types: HashMap<String, usize, RandomState>,
 }
 
 /// What a session says of itself, and what its token says of it.
@@ -59,26 +58,15 @@ impl Profiles {
     /// Counts one session in.
     pub fn enter(&mut self, claims: Claims<'_>) -> ProfileId {
         let key = self.find_or_add(claims);
-        let profile = &mut self.profiles[usize::from(key)];
-        profile.sessions += 1;
-        if let Some(user_type) = profile.user_type.as_deref() {
-            *self.types.entry_ref(user_type).or_default() += 1;
-        }
+        self.profiles[usize::from(key)].sessions += 1;
         key
     }
 
     /// Counts one session out.
     pub fn leave(&mut self, id: ProfileId) {
         let Some(profile) = self.profiles.get_mut(usize::from(id)) else { return };
+        debug_assert!(profile.sessions > 0, "a profile goes with its last session");
         profile.sessions -= 1;
-        if let Some(user_type) = profile.user_type.as_deref()
-            && let Some(sessions) = self.types.get_mut(user_type)
-        {
-            *sessions -= 1;
-            if *sessions == 0 {
-                self.types.remove(user_type);
-            }
-        }
         if profile.sessions == 0 {
             self.remove(id);
         }
@@ -97,9 +85,21 @@ impl Profiles {
         asked(&filter.user_type, self.user_type(id)) && asked(&filter.platform, self.platform(id))
     }
 
-    /// User types with their number of sessions, in no order.
-    pub fn types(&self) -> impl ExactSizeIterator<Item = (&str, usize)> {
-        self.types.iter().map(|(user_type, sessions)| (user_type.as_str(), *sessions))
+    /// The profiles in some of the [`Profiles::places`] that have a user type, each with its number of sessions. Those of
+    /// several platforms have the same type.
+    pub fn types_at(&self, places: Range<usize>) -> impl Iterator<Item = (&str, usize)> {
+        let profiles = places.filter_map(|place| self.profiles.get(place));
+        profiles.filter_map(|profile| Some((profile.user_type.as_deref()?, profile.sessions)))
+    }
+
+    /// How many places for profiles there are; some of them may be empty.
+    pub fn places(&self) -> usize {
+        self.profiles.capacity()
+    }
+
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.profiles.is_empty()
     }
 
     fn find_or_add(&mut self, claims: Claims<'_>) -> ProfileId {
@@ -175,6 +175,8 @@ impl<'a> Claims<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn claims<'a>(user_type: Option<&'a str>, platform: Option<&'a str>) -> Claims<'a> {
@@ -185,6 +187,13 @@ mod tests {
         Claims { user_type: Some(user_type), platform, is_vouched: true }
     }
 
+    /// Sessions by type.
+    fn types(profiles: &Profiles) -> BTreeMap<&str, usize> {
+        let mut sums = BTreeMap::new();
+        profiles.types_at(0..profiles.places()).for_each(|(name, sessions)| *sums.entry(name).or_default() += sessions);
+        sums
+    }
+
     #[test]
     fn a_profile_goes_with_its_last_session() {
         let mut profiles = Profiles::default();
@@ -192,15 +201,15 @@ mod tests {
         assert_eq!(profiles.enter(claims(Some("driver"), Some("ios"))), a);
         let b = profiles.enter(claims(Some("driver"), None));
         assert_ne!(a, b);
-        assert_eq!(profiles.types().collect::<Vec<_>>(), [("driver", 3)]);
+        assert_eq!(types(&profiles), [("driver", 3)].into());
         profiles.leave(a);
         assert_eq!(profiles.user_type(a), Some("driver"));
         profiles.leave(a);
         assert_eq!(profiles.user_type(a), None);
         profiles.leave(NONE);
-        assert_eq!(profiles.types().collect::<Vec<_>>(), [("driver", 1)]);
+        assert_eq!(types(&profiles), [("driver", 1)].into());
         profiles.leave(b);
-        assert_eq!((profiles.types().len(), profiles.index.len(), profiles.claimed), (0, 0, 0));
+        assert_eq!((profiles.profiles.len(), profiles.index.len(), profiles.claimed), (0, 0, 0));
     }
 
     #[test]
@@ -222,7 +231,7 @@ mod tests {
         let ids: Vec<_> = words.iter().map(|word| profiles.enter(claims(Some(word), Some(word)))).collect();
         assert_eq!(profiles.profiles.len(), CLAIMED_MAX + 1);
         assert_eq!(profiles.user_type(ids[19_999]), Some(OTHER));
-        assert_eq!(profiles.types().map(|(_, sessions)| sessions).sum::<usize>(), 20_000);
+        assert_eq!(types(&profiles).values().sum::<usize>(), 20_000);
         // What a token says is told apart still, and so is a type that is known already.
         let driver = profiles.enter(vouched("driver", Some("ios")));
         assert_eq!((profiles.user_type(driver), profiles.platform(driver)), (Some("driver"), Some(OTHER)));
@@ -230,7 +239,7 @@ mod tests {
         profiles.leave(driver);
         profiles.leave(ids[7]);
         ids.into_iter().for_each(|id| profiles.leave(id));
-        assert_eq!((profiles.profiles.len(), profiles.types().len(), profiles.claimed), (0, 0, 0));
+        assert_eq!((profiles.profiles.len(), profiles.index.len(), profiles.claimed), (0, 0, 0));
     }
 
     #[test]
@@ -240,6 +249,6 @@ mod tests {
             profiles.enter(vouched(&n.to_string(), None));
         }
         assert_eq!(profiles.profiles.len(), PROFILES_MAX + 1);
-        assert!(profiles.types().any(|one| one == (OTHER, PROFILES_MAX)));
+        assert_eq!(types(&profiles)[OTHER], PROFILES_MAX);
     }
 }

@@ -8,9 +8,9 @@ use crate::channel::Table;
 use crate::clock::Now;
 use crate::metrics::{Counters, Latency};
 
+use crate::shard::profiles::Profiles;
 use crate::shard::quotas::Shares;
 use crate::shard::rules::Rules;
-use crate::shard::profiles::Profiles;
 
 pub struct ShardState {
     /// The shard's index.

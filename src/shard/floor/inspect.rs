@@ -1,22 +1,22 @@
-//! Questions whose answer needs a look at every channel, or at many connections: a piece in each turn, so that a shard
-//! with a million channels serves its clients meanwhile. One question after the other; they are asked by the admin
-//! port, which bounds how many there are.
+//! What a shard answers when it is asked. One question after the other, and in each turn a piece of one: the answer of some
+//! needs a look at every channel, or at many connections, and a shard with a million of them serves its clients meanwhile.
+//! They are asked by the admin port, which bounds how many there are.
 //!
 //! What is listed is what was there when it was looked at: no moment of the whole.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::channel::{Table, name};
 use crate::clock::TICK_MS;
-use crate::lane::Answer;
-
-use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo};
+use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
+use crate::lane::{Answer, Query};
 use crate::shard::connection::Phase;
 use crate::shard::floor::Floor;
 use crate::shard::id::ConnectionId;
 use crate::shard::io::{Io, Slot};
+use crate::shard::profiles::Profiles;
 
 /// Places of the table looked at in one turn: a tenth of a microsecond each where there is a channel, nearly nothing
 /// where there is none.
@@ -28,16 +28,25 @@ const CONNECTIONS_PER_TURN: usize = 32;
 /// Slots looked at for them, most of which may be empty.
 const SLOTS_PER_TURN: usize = 4096;
 
-#[derive(Default)]
-pub struct Inspections(VecDeque<Inspection>);
+/// Profiles looked at in one turn, each of which may have a type that none before it had.
+const PROFILES_PER_TURN: usize = 512;
 
-pub enum Inspection {
+/// The questions that wait, and the one that is being answered.
+#[derive(Default)]
+pub struct Inspections {
+    asked: VecDeque<Query>,
+    under_way: Option<Search>,
+}
+
+/// A question that takes more than one turn.
+enum Search {
     Channels(ChannelSearch),
     Connections(ConnectionSearch),
+    Types(TypeSearch),
 }
 
 /// The largest channels whose names begin alike.
-pub struct ChannelSearch {
+struct ChannelSearch {
     prefix: Arc<str>,
     limit: usize,
     next: usize,
@@ -48,7 +57,7 @@ pub struct ChannelSearch {
 }
 
 /// Connections in the order of their slots.
-pub struct ConnectionSearch {
+struct ConnectionSearch {
     whose: Whose,
     limit: usize,
     found: Vec<ConnectionInfo>,
@@ -59,25 +68,32 @@ enum Whose {
     Everybodys {
         next: Slot,
     },
-    /// Those that the user had when the question came.
+    /// Those that the user had when the answer was begun.
     Users {
         channel: Box<str>,
         slots: Vec<Slot>,
     },
 }
 
+/// Sessions by user type.
+struct TypeSearch {
+    next: usize,
+    sums: HashMap<Box<str>, usize>,
+    answer: Answer<Vec<TypeCount>>,
+}
+
 impl Inspections {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub fn ask(&mut self, query: Query) {
+        self.asked.push_back(query);
     }
 
-    pub fn add(&mut self, inspection: Inspection) {
-        self.0.push_back(inspection);
+    pub fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.under_way.is_none()
     }
 }
 
 impl ChannelSearch {
-    pub fn new(prefix: Arc<str>, limit: usize, answer: Answer<ChannelList>) -> Self {
+    fn new(prefix: Arc<str>, limit: usize, answer: Answer<ChannelList>) -> Self {
         Self { prefix, limit, next: 0, total: 0, kept: BinaryHeap::new(), answer }
     }
 
@@ -113,42 +129,87 @@ impl ChannelSearch {
     }
 }
 
-impl<I: Io> Floor<I> {
-    pub(in crate::shard) fn search_channels(&mut self, prefix: Arc<str>, limit: usize, answer: Answer<ChannelList>) {
-        self.inspections.add(Inspection::Channels(ChannelSearch::new(prefix, limit, answer)));
+impl TypeSearch {
+    fn new(answer: Answer<Vec<TypeCount>>) -> Self {
+        Self { next: 0, sums: HashMap::default(), answer }
     }
 
-    pub(in crate::shard) fn search_connections(
-        &mut self,
-        limit: usize,
-        user: Option<&str>,
-        answer: Answer<Vec<ConnectionInfo>>,
-    ) {
-        let whose = match user {
-            Some(user) => {
-                let channel = format!("{}{user}", name::USER_PREFIX).into_boxed_str();
-                let slots = self.state.table.members_of(&channel).take(limit).collect();
-                Whose::Users { channel, slots }
+    /// Counts the next profiles; true when those were all.
+    fn go_on(&mut self, profiles: &Profiles) -> bool {
+        let end = self.next + PROFILES_PER_TURN;
+        for (user_type, sessions) in profiles.types_at(self.next..end) {
+            match self.sums.get_mut(user_type) {
+                Some(sum) => *sum += sessions,
+                None => _ = self.sums.insert(user_type.into(), sessions),
             }
-            None => Whose::Everybodys { next: 0 },
-        };
-        let search = ConnectionSearch { whose, limit, found: Vec::new(), answer };
-        self.inspections.add(Inspection::Connections(search));
+        }
+        self.next = end;
+        end >= profiles.places()
     }
 
+    fn tell(self) {
+        let counts = self.sums.into_iter().map(|(user_type, sessions)| TypeCount { user_type, sessions });
+        (self.answer)(counts.collect());
+    }
+}
+
+impl<I: Io> Floor<I> {
     /// Takes the oldest question a piece further. False when there is none.
     pub(in crate::shard) fn inspect(&mut self) -> bool {
-        let Some(mut inspection) = self.inspections.0.pop_front() else { return false };
-        let is_done = match &mut inspection {
-            Inspection::Channels(search) => search.go_on(&self.state.table),
-            Inspection::Connections(search) => self.go_on_describing(search),
-        };
-        match inspection {
-            more if !is_done => self.inspections.0.push_front(more),
-            Inspection::Channels(search) => search.tell(),
-            Inspection::Connections(search) => (search.answer)(search.found),
+        if self.inspections.is_empty() {
+            return false;
         }
+        let search = self.inspections.under_way.take().or_else(|| self.begin_answering());
+        self.inspections.under_way = search.and_then(|search| self.go_on_answering(search));
         true
+    }
+
+    /// Answers the next question, or says how it is to be gone on with.
+    fn begin_answering(&mut self) -> Option<Search> {
+        match self.inspections.asked.pop_front()? {
+            Query::Connections { limit, user, answer } => {
+                let whose = self.whose(user.as_deref(), limit);
+                return Some(Search::Connections(ConnectionSearch { whose, limit, found: Vec::new(), answer }));
+            }
+            Query::Channels { prefix, limit, answer } => {
+                return Some(Search::Channels(ChannelSearch::new(prefix, limit, answer)));
+            }
+            Query::Types { answer } => return Some(Search::Types(TypeSearch::new(answer))),
+            Query::Kinds { answer } => answer(self.state.table.memberships_by_kind().to_vec()),
+            Query::Latency { answer } => answer(self.timed()),
+        }
+        None
+    }
+
+    /// Takes an answer further; `None` when it has been given.
+    fn go_on_answering(&self, mut search: Search) -> Option<Search> {
+        let is_done = match &mut search {
+            Search::Channels(search) => search.go_on(&self.state.table),
+            Search::Connections(search) => self.go_on_describing(search),
+            Search::Types(search) => search.go_on(&self.state.profiles),
+        };
+        if !is_done {
+            return Some(search);
+        }
+        match search {
+            Search::Channels(search) => search.tell(),
+            Search::Connections(search) => (search.answer)(search.found),
+            Search::Types(search) => search.tell(),
+        }
+        None
+    }
+
+    /// A copy of seven histograms, none of them larger than 30 KiB: a few microseconds, some dozens at the most.
+    fn timed(&self) -> ShardLatency {
+        let latency = self.state.latency.clone().with_deliveries(self.wire.io.deliveries());
+        ShardLatency { shard: self.state.shard, latency }
+    }
+
+    fn whose(&self, user: Option<&str>, limit: usize) -> Whose {
+        let Some(user) = user else { return Whose::Everybodys { next: 0 } };
+        let channel = format!("{}{user}", name::USER_PREFIX).into_boxed_str();
+        let slots = self.state.table.members_of(&channel).take(limit).collect();
+        Whose::Users { channel, slots }
     }
 
     /// Describes the next connections; true when those were all.

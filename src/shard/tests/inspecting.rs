@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use crate::lane::report::ConnectionInfo;
-use crate::lane::{Answer, Command};
+use crate::lane::{Answer, Command, Query};
 use crate::ws::close::CloseCode;
 
 use super::{CAPACITY, SHARD, Shard, counted, under_faults};
 use crate::shard::connection::outbox::FRAME_COST_BYTES;
+use crate::shard::profiles::Claims;
 
 /// An answer to a command, and where it arrives.
 pub(super) fn kept<T: Send + 'static>() -> (Answer<T>, Arc<Mutex<Option<T>>>) {
@@ -18,7 +19,7 @@ pub(super) fn kept<T: Send + 'static>() -> (Answer<T>, Arc<Mutex<Option<T>>>) {
 
 fn connections(shard: &mut Shard, limit: usize, user: Option<&str>) -> Vec<ConnectionInfo> {
     let (answer, place) = kept();
-    shard.command(Command::Connections { limit, user: user.map(Into::into), answer });
+    shard.ask(Query::Connections { limit, user: user.map(Into::into), answer });
     shard.settle();
     place.lock().unwrap().take().unwrap()
 }
@@ -82,16 +83,16 @@ fn channels_and_types_are_counted() {
         assert_eq!(channels(&mut shard, "user:", 1), (2, owned(&all[1..2])));
         assert_eq!(channels(&mut shard, "user:u1", 9), (1, owned(&all[3..])));
         let (answer, kinds) = kept();
-        shard.command(Command::Kinds { answer });
+        shard.ask(Query::Kinds { answer });
         let (answer, types) = kept();
-        shard.command(Command::Types { answer });
+        shard.ask(Query::Types { answer });
         shard.settle();
         assert_eq!(kinds.lock().unwrap().take().unwrap(), [2, 0, 0, 3, 1, 0, 0]);
         let types = types.lock().unwrap().take().unwrap();
         assert_eq!(types.iter().map(|t| (&*t.user_type, t.sessions)).collect::<Vec<_>>(), [("driver", 1)]);
         driver.peer.close();
         shard.settle();
-        assert_eq!(shard.floor.state.profiles.types().count(), 0);
+        assert_eq!(shard.floor.state.profiles.types_at(0..10).count(), 0);
     });
 }
 
@@ -104,7 +105,7 @@ fn a_listing_of_many_channels_is_done_in_pieces() {
             shard.floor.state.table.join(ann.id.slot, &format!("conv:{n}"));
         }
         let (answer, place) = kept();
-        shard.command(Command::Channels { prefix: "conv:".into(), limit: 7, answer });
+        shard.ask(Query::Channels { prefix: "conv:".into(), limit: 7, answer });
         let mut turns = 0;
         while place.lock().unwrap().is_none() {
             shard.floor.turn(shard.clock.now());
@@ -124,7 +125,7 @@ fn connections_are_listed_in_pieces_and_those_that_went_meanwhile_are_left_out()
     under_faults(|mut shard| {
         let _clients: Vec<_> = (0..CAPACITY).map(|_| shard.client("ann")).collect();
         let (answer, place) = kept();
-        shard.command(Command::Connections { limit: 100, user: Some("ann".into()), answer });
+        shard.ask(Query::Connections { limit: 100, user: Some("ann".into()), answer });
         shard.floor.turn(shard.clock.now());
         assert!(place.lock().unwrap().is_none(), "not all in one turn");
         let (closed, _) = counted();
@@ -135,10 +136,39 @@ fn connections_are_listed_in_pieces_and_those_that_went_meanwhile_are_left_out()
     });
 }
 
+#[test]
+fn types_are_counted_in_pieces_and_questions_are_answered_one_after_the_other() {
+    const TYPES: usize = 2000;
+    under_faults(|mut shard| {
+        let mut ann = shard.client("ann");
+        for n in 0..TYPES {
+            let name = format!("type-{n}");
+            for platform in [None, Some("ios")] {
+                shard.floor.state.profiles.enter(Claims { user_type: Some(&name), is_vouched: true, platform });
+            }
+        }
+        let (answer, types) = kept();
+        shard.ask(Query::Types { answer });
+        let (answer, kinds) = kept();
+        shard.ask(Query::Kinds { answer });
+        let mut turns = 0;
+        while kinds.lock().unwrap().is_none() {
+            shard.floor.turn(shard.clock.now());
+            turns += 1;
+        }
+        assert!(turns >= TYPES / 512, "{turns} turns");
+        let types = types.lock().unwrap().take().expect("asked first, answered first");
+        assert_eq!(types.iter().map(|t| t.sessions).sum::<usize>(), 2 * TYPES);
+        ann.say(r#"{"type":"ping"}"#);
+        shard.settle();
+        assert_eq!(ann.texts().len(), 1);
+    });
+}
+
 /// How many there are, and the largest, in order.
 fn channels(shard: &mut Shard, prefix: &str, limit: usize) -> (usize, Vec<(String, usize)>) {
     let (answer, place) = kept();
-    shard.command(Command::Channels { prefix: prefix.into(), limit, answer });
+    shard.ask(Query::Channels { prefix: prefix.into(), limit, answer });
     shard.settle();
     let list = place.lock().unwrap().take().unwrap();
     let mut largest: Vec<_> = list.largest.into_iter().map(|c| (c.name.into(), c.subscribers)).collect();

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
 use crate::channel::{Interest, Policies, Table};
-use crate::lane::{Answer, Channel, Command, Filter, Lane, Posted, Publication};
+use crate::lane::{Answer, Channel, Command, Filter, Lane, Posted, Publication, Query};
 use crate::metrics::{Counters, Latency, Timed};
 use crate::ws::frame::encode_text;
 
@@ -169,6 +169,10 @@ impl Shard {
         })
     }
 
+    fn ask(&mut self, query: Query) {
+        self.command(Command::Ask(query));
+    }
+
     fn command(&mut self, command: Command) {
         assert!(self.lane.offer(Posted { at_us: self.clock.now().us, command }).is_ok(), "the lane is full");
     }
@@ -238,7 +242,7 @@ impl Shard {
         assert_eq!(wire.outbox_bytes, 0, "bytes in outboxes");
         assert_eq!((state.table.membership_count(), state.table.channel_count()), (0, 0), "subscriptions and channels");
         assert_eq!((state.table.user_share(), state.sessions), (0, 0), "users and sessions");
-        assert_eq!((state.profiles.types().count(), state.echoes), (0, 0), "profiles and echoes");
+        assert_eq!((state.profiles.is_empty(), state.echoes), (true, 0), "profiles and echoes");
         assert!(self.floor.wheel.is_empty(), "deadlines");
         let counters = self.counters();
         let levels = [

@@ -1,6 +1,6 @@
 //! What is timed: each thing once, from its beginning to its end.
 
-use crate::lane::Command;
+use crate::lane::{Command, Query};
 use crate::metrics::{Latency, Timed};
 use crate::ws::frame::Opcode;
 
@@ -10,7 +10,7 @@ use super::{Shard, arrival, token, under_faults, under_faults_with};
 
 fn latency(shard: &mut Shard) -> Latency {
     let (answer, place) = kept();
-    shard.command(Command::Latency { answer });
+    shard.ask(Query::Latency { answer });
     shard.settle();
     place.lock().unwrap().take().unwrap().latency
 }
