@@ -17,8 +17,9 @@ const SRC: &[&[&str]] = &[
     &["config"],
     &["shard"],
     &["lane"],
-    &["channel", "metrics"],
-    &["auth", "clock", "protocol", "ws"],
+    &["metrics"],
+    &["auth"],
+    &["channel", "clock", "protocol", "ws"],
 ];
 
 /// The same for src/shard/.
