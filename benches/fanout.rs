@@ -103,7 +103,7 @@ impl Shard {
     }
 
     fn publish(&mut self, payload: &str) {
-        let frame = Frame { bytes: encode_text(payload.as_bytes()), arrived_us: 0 };
+        let frame = Frame { bytes: encode_text(payload), arrived_us: 0 };
         let channel = self.channel.clone();
         let publication = Publication { channel, frame, filter: None, answer: None, batch_delay_us: 0 };
         assert!(self.lane.offer(Posted::now(Command::Publish(publication))).is_ok(), "the floor empties it");

@@ -191,7 +191,7 @@ fn encode(criterion: &mut Criterion) {
     for payload_bytes in [64, 1024, 8192] {
         let payload = json(payload_bytes);
         let mut group = criterion.benchmark_group(format!("encode/{payload_bytes} B"));
-        group.bench_function("ringway", |bencher| bencher.iter(|| encode_text(black_box(payload.as_bytes()))));
+        group.bench_function("ringway", |bencher| bencher.iter(|| encode_text(black_box(&payload))));
         group.bench_function("tungstenite", |bencher| {
             let payload = bytes::Bytes::from(payload.clone());
             bencher.iter(|| {

@@ -64,13 +64,10 @@ async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -
     Ok(Json(Delivered { delivered: answers.values.iter().sum(), note: answers.note() }))
 }
 
-fn message(body: BodyOf) -> Result<Bytes, Refusal> {
+fn message(body: BodyOf) -> Result<String, Refusal> {
     let body = body?;
     if body.is_empty() {
         return Err(Refusal::BodyEmpty);
     }
-    match simdutf8::basic::from_utf8(&body) {
-        Ok(_) => Ok(body),
-        Err(_) => Err(Refusal::BodyNotUtf8),
-    }
+    String::from_utf8(body.into()).map_err(|_| Refusal::BodyNotUtf8)
 }

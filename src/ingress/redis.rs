@@ -164,11 +164,11 @@ impl Desk {
         self.status.bytes.add(payload.len() as u64);
         // A frame that is not UTF-8 would make every client that gets it fail its connection (RFC 6455 section 8.1).
         let channel = redis_channel.strip_prefix(&self.prefix).filter(|name| !name.is_empty());
-        let (Some(channel), Ok(_)) = (channel, simdutf8::basic::from_utf8(payload)) else {
+        let (Some(channel), Ok(text)) = (channel, simdutf8::basic::from_utf8(payload)) else {
             self.status.invalid.add(1);
             return;
         };
-        if self.bus.publish(channel, payload) == Outcome::default() {
+        if self.bus.publish(channel, text) == Outcome::default() {
             self.status.unmatched.add(1);
         }
     }

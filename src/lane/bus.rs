@@ -83,18 +83,18 @@ impl Bus {
         }
     }
 
-    /// Publishes `payload`, as it is, as one text message.
+    /// Publishes `text`, as it is, as one text message.
     ///
     /// Must not be called on a shard's thread: it waits for room in the lanes.
-    pub fn publish(&self, channel: &str, payload: &[u8]) -> Outcome {
-        self.publication(channel, payload, None, None).put()
+    pub fn publish(&self, channel: &str, text: &str) -> Outcome {
+        self.publication(channel, text, None, None).put()
     }
 
     /// The same with a filter and an answer from every shard visited, to be put by the caller.
     pub fn publication(
         &self,
         channel: &str,
-        payload: &[u8],
+        text: &str,
         filter: Option<Filter>,
         answer: Option<Answer<usize>>,
     ) -> Posting {
@@ -108,7 +108,7 @@ impl Bus {
         }
         let publication = Publication {
             channel: Channel { name: channel.into(), hash },
-            frame: Frame { bytes: encode_text(payload), arrived_us: clock::now_us() },
+            frame: Frame { bytes: encode_text(text), arrived_us: clock::now_us() },
             filter: filter.map(Arc::new),
             answer,
             batch_delay_us: self.0.policies.of(channel).batch_delay_us,

@@ -19,7 +19,7 @@ fn bus(shards: usize, patience: Duration) -> (Bus, Vec<LaneEnd>) {
 }
 
 fn message(bus: &Bus) -> Posting {
-    bus.publication(name::ALL, b"hello", None, None)
+    bus.publication(name::ALL, "hello", None, None)
 }
 
 fn outcome(taken: usize, lost: usize) -> Outcome {
@@ -118,7 +118,7 @@ fn several_full_lanes_cost_one_wait_together() {
 #[test]
 fn a_lane_is_bounded_by_bytes_as_well() {
     let (bus, ends) = bus(1, SHORT);
-    let megabyte = vec![b'x'; 1 << 20];
+    let megabyte = "x".repeat(1 << 20);
     let large = || bus.publication(name::ALL, &megabyte, None, None);
     let put = (0..PUBLICATIONS_MAX).take_while(|_| large().try_put()).count();
     assert_eq!(put, (BYTES_MAX >> 20) - 1, "headers count too");
@@ -128,7 +128,7 @@ fn a_lane_is_bounded_by_bytes_as_well() {
     assert_eq!(large().put(), outcome(1, 0));
     assert_eq!((count(&ends[0]), bus.lanes()[0].bytes()), (put, 0));
     // One that is larger than all the room there is gets through alone.
-    let giant = vec![b'x'; BYTES_MAX + 1];
+    let giant = "x".repeat(BYTES_MAX + 1);
     assert!(bus.publication(name::ALL, &giant, None, None).try_put());
     assert!(!message(&bus).try_put());
 }
@@ -171,7 +171,7 @@ fn messages_of_one_source_stay_in_order_however_often_it_waits() {
         .map(|source| {
             let bus = bus.clone();
             thread::spawn(move || {
-                let sent = |n: usize| bus.publish(name::ALL, format!("{source} {n}").as_bytes());
+                let sent = |n: usize| bus.publish(name::ALL, &format!("{source} {n}"));
                 (0..MESSAGES).for_each(|n| assert_eq!(sent(n), outcome(2, 0)));
             })
         })

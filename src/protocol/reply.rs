@@ -17,7 +17,7 @@ const TIMESTAMP_MAX_MS: u64 = 253_402_300_799_999;
 const FIXED_BYTES: usize = 192;
 
 /// The first message of a session whose request carried the token.
-pub fn connected(user_id: &str, session_id: &str, server_id: &str, heartbeat_ms: u64) -> Vec<u8> {
+pub fn connected(user_id: &str, session_id: &str, server_id: &str, heartbeat_ms: u64) -> String {
     let mut json = buffer(2 * user_id.len() + session_id.len() + server_id.len());
     json.extend_from_slice(br#"{"type":"connected","userId":"#);
     string(&mut json, user_id);
@@ -34,7 +34,7 @@ pub fn connected(user_id: &str, session_id: &str, server_id: &str, heartbeat_ms:
 }
 
 /// The answer to `auth`, at the beginning of a session and when its token is renewed.
-pub fn auth_success(user_id: &str, session_id: &str, id: Option<&str>) -> Vec<u8> {
+pub fn auth_success(user_id: &str, session_id: &str, id: Option<&str>) -> String {
     let mut json = buffer(user_id.len() + session_id.len());
     json.extend_from_slice(br#"{"type":"auth.success","payload":{"user_id":"#);
     string(&mut json, user_id);
@@ -45,7 +45,7 @@ pub fn auth_success(user_id: &str, session_id: &str, id: Option<&str>) -> Vec<u8
 }
 
 /// The answer to `ping`, with the gateway's time.
-pub fn pong(now_unix_ms: u64, id: Option<&str>) -> Vec<u8> {
+pub fn pong(now_unix_ms: u64, id: Option<&str>) -> String {
     let mut json = Vec::with_capacity(64 + id.map_or(0, |id| r#","id":"#.len() + id.len()));
     json.extend_from_slice(br#"{"type":"pong","timestamp":""#);
     timestamp(&mut json, now_unix_ms);
@@ -54,7 +54,7 @@ pub fn pong(now_unix_ms: u64, id: Option<&str>) -> Vec<u8> {
 }
 
 /// The heartbeat of sessions with a user type.
-pub fn heartbeat(now_unix_ms: u64) -> Vec<u8> {
+pub fn heartbeat(now_unix_ms: u64) -> String {
     let mut json = Vec::with_capacity(64);
     json.extend_from_slice(br#"{"type":"heartbeat","payload":{"timestamp":"#);
     number(&mut json, now_unix_ms);
@@ -63,7 +63,7 @@ pub fn heartbeat(now_unix_ms: u64) -> Vec<u8> {
 }
 
 /// The warning before a token's time is over: how many seconds are left, and the moment in unix seconds.
-pub fn token_expiring(expires_in_s: u64, expires_at_unix_s: u64) -> Vec<u8> {
+pub fn token_expiring(expires_in_s: u64, expires_at_unix_s: u64) -> String {
     let mut json = buffer(0);
     json.extend_from_slice(br#"{"type":"token_expiring","payload":{"expires_in":"#);
     number(&mut json, expires_in_s);
@@ -75,18 +75,18 @@ pub fn token_expiring(expires_in_s: u64, expires_at_unix_s: u64) -> Vec<u8> {
 
 /// The answer to `subscribe`: what was joined, in the field in which the client named it (`channels`,
 /// `conversation_ids`).
-pub fn subscribed<S: AsRef<str>>(field: &str, list: &[S], id: Option<&str>) -> Vec<u8> {
+pub fn subscribed<S: AsRef<str>>(field: &str, list: &[S], id: Option<&str>) -> String {
     list_reply(br#"{"type":"subscribed","payload":{"#, field, list, id)
 }
 
 /// The answer to `unsubscribe`, likewise.
-pub fn unsubscribed<S: AsRef<str>>(field: &str, list: &[S], id: Option<&str>) -> Vec<u8> {
+pub fn unsubscribed<S: AsRef<str>>(field: &str, list: &[S], id: Option<&str>) -> String {
     list_reply(br#"{"type":"unsubscribed","payload":{"#, field, list, id)
 }
 
 /// Something went wrong, and the connection stays. Both shapes that clients read: `message`, and `payload`.
 /// `request` is the `type` of what is answered, where there is one.
-pub fn error(code: &str, message: &str, request: Option<&str>, id: Option<&str>) -> Vec<u8> {
+pub fn error(code: &str, message: &str, request: Option<&str>, id: Option<&str>) -> String {
     let mut json = error_head(code, message, request, 0);
     json.push(b'}');
     end(json, id)
@@ -99,7 +99,7 @@ pub fn error_about<S: AsRef<str>>(
     request: &str,
     (field, list): (&str, &[S]),
     id: Option<&str>,
-) -> Vec<u8> {
+) -> String {
     let mut json = error_head(code, message, Some(request), list_bytes(list));
     json.push(b',');
     strings_field(&mut json, field, list);
@@ -122,7 +122,7 @@ fn error_head(code: &str, message: &str, request: Option<&str>, room: usize) -> 
     json
 }
 
-fn list_reply<S: AsRef<str>>(head: &[u8], field: &str, list: &[S], id: Option<&str>) -> Vec<u8> {
+fn list_reply<S: AsRef<str>>(head: &[u8], field: &str, list: &[S], id: Option<&str>) -> String {
     let mut json = buffer(field.len() + list_bytes(list));
     json.extend_from_slice(head);
     strings_field(&mut json, field, list);
@@ -168,13 +168,13 @@ fn display(json: &mut Vec<u8>, value: impl Display) {
 }
 
 /// Closes the message, after the `id` of the request.
-fn end(mut json: Vec<u8>, id: Option<&str>) -> Vec<u8> {
+fn end(mut json: Vec<u8>, id: Option<&str>) -> String {
     if let Some(id) = id {
         json.extend_from_slice(br#","id":"#);
         json.extend_from_slice(id.as_bytes());
     }
     json.push(b'}');
-    json
+    String::from_utf8(json).expect("it is made of text")
 }
 
 #[cfg(test)]
@@ -186,14 +186,10 @@ mod tests {
     use crate::protocol::request::Request;
     use crate::protocol::request::RequestError;
 
-    fn text(json: Vec<u8>) -> String {
-        String::from_utf8(json).unwrap()
-    }
-
     #[test]
     fn connected_is_the_message_of_the_documents() {
         assert_eq!(
-            text(connected("U", "S", "N", 30_000)),
+            connected("U", "S", "N", 30_000),
             r#"{"type":"connected","userId":"U","message":"Connected to WebSocket Gateway","payload":{"user_id":"U","session_id":"S","server_id":"N","heartbeat_interval":30000}}"#
         );
     }
@@ -201,29 +197,26 @@ mod tests {
     #[test]
     fn auth_is_answered_with_user_and_session() {
         assert_eq!(
-            text(auth_success("U", "S", Some("7"))),
+            auth_success("U", "S", Some("7")),
             r#"{"type":"auth.success","payload":{"user_id":"U","session_id":"S"},"id":7}"#
         );
     }
 
     #[test]
     fn ping_is_answered_with_the_time_and_the_id() {
-        assert_eq!(text(pong(1_761_566_400_007, None)), r#"{"type":"pong","timestamp":"2025-10-27T12:00:00.007Z"}"#);
-        assert_eq!(
-            text(pong(0, Some(r#""a\"b""#))),
-            r#"{"type":"pong","timestamp":"1970-01-01T00:00:00.000Z","id":"a\"b"}"#
-        );
-        assert!(text(pong(u64::MAX, None)).contains("9999-12-31T23:59:59.999Z"));
+        assert_eq!(pong(1_761_566_400_007, None), r#"{"type":"pong","timestamp":"2025-10-27T12:00:00.007Z"}"#);
+        assert_eq!(pong(0, Some(r#""a\"b""#)), r#"{"type":"pong","timestamp":"1970-01-01T00:00:00.000Z","id":"a\"b"}"#);
+        assert!(pong(u64::MAX, None).contains("9999-12-31T23:59:59.999Z"));
     }
 
     #[test]
     fn a_list_comes_back_in_the_field_it_was_named_in() {
         assert_eq!(
-            text(subscribed("conversation_ids", &["c1", "c2"], Some("1"))),
+            subscribed("conversation_ids", &["c1", "c2"], Some("1")),
             r#"{"type":"subscribed","payload":{"conversation_ids":["c1","c2"]},"id":1}"#
         );
         assert_eq!(
-            text(unsubscribed::<String>("channels", &[], None)),
+            unsubscribed::<String>("channels", &[], None),
             r#"{"type":"unsubscribed","payload":{"channels":[]}}"#
         );
     }
@@ -231,31 +224,31 @@ mod tests {
     #[test]
     fn an_error_carries_both_shapes() {
         assert_eq!(
-            text(error("not_subscribed", "Join first", Some("typing"), Some("3"))),
+            error("not_subscribed", "Join first", Some("typing"), Some("3")),
             r#"{"type":"error","message":"Join first","payload":{"code":"not_subscribed","message":"Join first","request":"typing"},"id":3}"#
         );
         assert_eq!(
-            text(error_about("not_allowed", "No", "subscribe", ("channels", &["a"]), None)),
+            error_about("not_allowed", "No", "subscribe", ("channels", &["a"]), None),
             r#"{"type":"error","message":"No","payload":{"code":"not_allowed","message":"No","request":"subscribe","channels":["a"]}}"#
         );
         let problem = RequestError::NoType;
         assert_eq!(
-            text(error(problem.code(), &problem.to_string(), None, None)),
+            error(problem.code(), &problem.to_string(), None, None),
             r#"{"type":"error","message":"the message has no type: a string that is not empty is expected","payload":{"code":"missing_type","message":"the message has no type: a string that is not empty is expected"}}"#
         );
     }
 
     #[test]
     fn clocks_are_told_in_the_units_of_the_documents() {
-        assert_eq!(text(heartbeat(1_761_566_400_007)), r#"{"type":"heartbeat","payload":{"timestamp":1761566400007}}"#);
+        assert_eq!(heartbeat(1_761_566_400_007), r#"{"type":"heartbeat","payload":{"timestamp":1761566400007}}"#);
         assert_eq!(
-            text(token_expiring(30, 1_761_566_400)),
+            token_expiring(30, 1_761_566_400),
             r#"{"type":"token_expiring","payload":{"expires_in":30,"expires_at":1761566400}}"#
         );
     }
 
-    fn parsed(json: &[u8]) -> Value {
-        sonic_rs::from_slice(json).unwrap()
+    fn parsed(json: &str) -> Value {
+        sonic_rs::from_str(json).unwrap()
     }
 
     proptest! {
@@ -276,7 +269,7 @@ mod tests {
         #[test]
         fn an_id_that_was_taken_can_be_returned(id in "\"?\\PC{0,20}\"?") {
             let message = format!(r#"{{"type":"ping","id":{id}}}"#);
-            if let Ok(Request { id: Some(id), .. }) = Request::parse_str(&message) {
+            if let Ok(Request { id: Some(id), .. }) = Request::parse(&message) {
                 let pong = pong(0, Some(id));
                 prop_assert_eq!(Request::parse(&pong).unwrap().id, Some(id));
             }

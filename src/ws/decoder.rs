@@ -26,8 +26,8 @@ pub type Payload<'a> = Cow<'a, [u8]>;
 /// What a peer sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming<'a> {
-    /// A whole text message, checked to be UTF-8.
-    Text(Payload<'a>),
+    /// A whole text message.
+    Text(Cow<'a, str>),
     /// A whole binary message; only where the policy takes them.
     Binary(Payload<'a>),
     /// A part of a message, with more to come. It may have been empty, so it is counted by whoever counts frames.
@@ -112,7 +112,7 @@ impl Decoder {
     /// let mut input = &mut received[..];
     /// let mut decoder = Decoder::new();
     /// while let Some(incoming) = decoder.next(&mut input, Policy::text(8192))? {
-    ///     assert_eq!(incoming, Incoming::Text(b"hello"[..].into()));
+    ///     assert_eq!(incoming, Incoming::Text("hello".into()));
     /// }
     /// # Ok::<(), ringway::ws::violation::Violation>(())
     /// ```
@@ -225,7 +225,7 @@ fn event(frame: Frame, payload: &mut [u8]) -> Result<Option<Incoming<'_>>, Viola
         return Ok(Some(Incoming::Binary(Cow::Borrowed(payload))));
     }
     match simdutf8::basic::from_utf8(payload) {
-        Ok(_) => Ok(Some(Incoming::Text(Cow::Borrowed(payload)))),
+        Ok(text) => Ok(Some(Incoming::Text(Cow::Borrowed(text)))),
         Err(_) => Err(Violation::InvalidUtf8),
     }
 }

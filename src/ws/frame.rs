@@ -13,9 +13,9 @@ pub use super::header::Opcode;
 /// The longest reason of a close frame, in bytes.
 pub const CLOSE_REASON_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX - 2;
 
-/// A text message in one frame. The payload goes out as it is: the caller vouches that it is UTF-8.
-pub fn encode_text(payload: &[u8]) -> Bytes {
-    server_frame(Opcode::Text, &[payload])
+/// A text message in one frame.
+pub fn encode_text(text: &str) -> Bytes {
+    server_frame(Opcode::Text, &[text.as_bytes()])
 }
 
 /// A binary message in one frame.
@@ -105,7 +105,7 @@ mod tests {
     fn text_frames_of_every_length_form_are_read_by_a_client() {
         for length in [0, 1, 125, 126, 127, 1000, 0xffff, 0x1_0000, 100_000] {
             let payload = "x".repeat(length);
-            let frame = encode_text(payload.as_bytes());
+            let frame = encode_text(&payload);
             assert_eq!(frame.len(), header::encoded_bytes(length, false) + length);
             assert_eq!(client_reads(&frame), Message::text(payload));
         }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn header_and_payload_are_byte_for_byte_those_of_the_standard() {
         // RFC 6455 section 5.7.
-        assert_eq!(encode_text(b"Hello")[..], [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+        assert_eq!(encode_text("Hello")[..], [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
         assert_eq!(encode_ping(b"Hello")[..], [0x89, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
         assert_eq!(
             encode_masked(Opcode::Text, b"Hello", [0x37, 0xfa, 0x21, 0x3d]),

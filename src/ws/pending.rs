@@ -31,7 +31,7 @@ impl Frame {
 /// A payload that came in several pieces and is whole now.
 #[derive(Debug)]
 pub(super) enum Assembled {
-    Text(Vec<u8>),
+    Text(String),
     Binary(Vec<u8>),
     Control(Opcode, Vec<u8>),
     /// One fragment of a message, with more to come.

@@ -1,43 +1,76 @@
 //! A text message that arrives in pieces, checked to be UTF-8 as it grows.
 //!
-//! The decoder keeps one per connection while a message is incomplete. Each byte is checked about once: a piece is
-//! checked when it is appended, and only a character cut by its end (at most 3 bytes) is looked at again. The memory
-//! follows the bytes received, never a length that was announced.
+//! The decoder keeps one per connection while a message is incomplete. Each byte is checked once: a piece when it is
+//! appended, a character that its end cuts as soon as the rest of it has come. The memory follows the bytes received,
+//! never a length that was announced.
+
+use smallvec::SmallVec;
 
 use super::violation::Violation;
 
+/// Bytes of the longest character (RFC 3629 section 3).
+const CHARACTER_BYTES_MAX: usize = 4;
+
 #[derive(Debug, Default)]
 pub(super) struct TextBuffer {
-    bytes: Vec<u8>,
-    /// How many of the bytes are known to be valid; they end with a whole character.
-    checked_bytes: usize,
+    text: String,
+    /// The first bytes of a character that was cut by the end of a piece, and that may still become one.
+    cut: SmallVec<[u8; CHARACTER_BYTES_MAX]>,
 }
 
 impl TextBuffer {
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.text.len() + self.cut.len()
     }
 
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        self.text.capacity()
     }
 
     /// Appends a piece, and refuses it when no continuation could make the text valid.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        self.bytes.extend_from_slice(piece);
-        match simdutf8::compat::from_utf8(&self.bytes[self.checked_bytes..]) {
-            Ok(valid) => self.checked_bytes += valid.len(),
-            Err(error) if error.error_len().is_none() => self.checked_bytes += error.valid_up_to(),
+    pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<(), Violation> {
+        while let (false, Some((&byte, rest))) = (self.cut.is_empty(), piece.split_first()) {
+            self.push_byte(byte)?;
+            piece = rest;
+        }
+        let (whole, cut) = piece.split_at(piece.len() - cut_bytes(piece));
+        self.text.push_str(simdutf8::basic::from_utf8(whole).map_err(|_| Violation::InvalidUtf8)?);
+        cut.iter().try_for_each(|&byte| self.push_byte(byte))
+    }
+
+    /// A byte of a character that comes in pieces.
+    fn push_byte(&mut self, byte: u8) -> Result<(), Violation> {
+        self.cut.push(byte);
+        match std::str::from_utf8(&self.cut) {
+            Ok(character) => {
+                self.text.push_str(character);
+                self.cut.clear();
+            }
+            Err(error) if error.error_len().is_none() => {}
             Err(_) => return Err(Violation::InvalidUtf8),
         }
         Ok(())
     }
 
     /// The whole message, unless it ends inside a character.
-    pub(super) fn finish(self) -> Result<Vec<u8>, Violation> {
-        if self.checked_bytes == self.bytes.len() { Ok(self.bytes) } else { Err(Violation::InvalidUtf8) }
+    pub(super) fn finish(self) -> Result<String, Violation> {
+        if self.cut.is_empty() { Ok(self.text) } else { Err(Violation::InvalidUtf8) }
     }
+}
+
+/// How many bytes at the end of `piece` begin a character that goes on behind it.
+fn cut_bytes(piece: &[u8]) -> usize {
+    let is_continuation = |byte: &u8| (0x80..0xc0).contains(byte);
+    let last = piece.iter().rev().take(CHARACTER_BYTES_MAX).take_while(|byte| is_continuation(byte)).count() + 1;
+    let Some(lead) = piece.len().checked_sub(last).map(|at| piece[at]) else { return 0 };
+    let announced = match lead {
+        0xf0.. => 4,
+        0xe0.. => 3,
+        0xc0.. => 2,
+        _ => 1,
+    };
+    if last < announced { last } else { 0 }
 }
 
 #[cfg(test)]
@@ -46,7 +79,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// What becomes of `bytes` when they arrive in pieces of `piece_bytes`.
-    fn collect(bytes: &[u8], piece_bytes: usize) -> Result<Vec<u8>, Violation> {
+    fn collect(bytes: &[u8], piece_bytes: usize) -> Result<String, Violation> {
         let mut text = TextBuffer::default();
         for piece in bytes.chunks(piece_bytes) {
             text.push(piece)?;
@@ -56,9 +89,9 @@ mod tests {
 
     #[test]
     fn a_character_may_be_cut_anywhere() {
-        let text = "aß€😀z\u{10ffff}".as_bytes();
+        let text = "aß€😀z\u{10ffff}";
         for piece_bytes in 1..=text.len() {
-            assert_eq!(collect(text, piece_bytes).as_deref(), Ok(text), "pieces of {piece_bytes}");
+            assert_eq!(collect(text.as_bytes(), piece_bytes).as_deref(), Ok(text), "pieces of {piece_bytes}");
         }
     }
 
@@ -94,8 +127,7 @@ mod tests {
             ],
             piece_bytes in 1..80usize,
         ) {
-            let valid = std::str::from_utf8(&bytes).is_ok();
-            let expected = if valid { Ok(bytes.clone()) } else { Err(Violation::InvalidUtf8) };
+            let expected = String::from_utf8(bytes.clone()).map_err(|_| Violation::InvalidUtf8);
             prop_assert_eq!(collect(&bytes, piece_bytes), expected);
         }
     }

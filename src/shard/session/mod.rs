@@ -137,7 +137,7 @@ impl Session<'_> {
     }
 
     /// Answers one text message.
-    pub fn answer(&mut self, connection: &mut Connection, message: &[u8]) {
+    pub fn answer(&mut self, connection: &mut Connection, message: &str) {
         self.state.counters.messages_received.add(1);
         if !connection.admit_message(self.state.now, &self.state.rules) {
             self.effects.close = Some(CloseCode::TOO_MANY_MESSAGES);
@@ -236,7 +236,7 @@ impl Session<'_> {
     }
 
     /// The message that greets a session whose token came with the upgrade.
-    pub fn greeting(&self, connection: &Connection) -> Vec<u8> {
+    pub fn greeting(&self, connection: &Connection) -> String {
         let session_id = self.session_id(connection).to_string();
         reply::connected(
             self.user_id(connection),
@@ -328,7 +328,7 @@ impl Session<'_> {
     }
 
     /// Leaves a message for the client.
-    pub fn reply(&mut self, json: Vec<u8>) {
+    pub fn reply(&mut self, json: String) {
         self.effects.frames.push(Frame::local(encode_text(&json), self.state.now.us));
     }
 

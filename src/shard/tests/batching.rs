@@ -151,7 +151,7 @@ fn filters_and_answers_hold_when_it_is_over() {
         let (answer, reached) = counted();
         shard.post("conv:1", "to both");
         let filter = Filter { user_type: Some("driver".into()), platform: None };
-        let mut publication = shard.publication("conv:1", encode_text(b"to drivers"));
+        let mut publication = shard.publication("conv:1", encode_text("to drivers"));
         publication.filter = Some(filter.into());
         publication.answer = Some(answer);
         shard.command(Command::Publish(publication));

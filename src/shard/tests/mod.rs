@@ -179,12 +179,12 @@ impl Shard {
 
     /// Publishes and settles; says how many it reached.
     fn publish(&mut self, channel: &str, payload: &str) -> usize {
-        self.publish_to(channel, encode_text(payload.as_bytes()), None)
+        self.publish_to(channel, encode_text(payload), None)
     }
 
     /// Publishes and does no more.
     fn post(&mut self, channel: &str, payload: &str) {
-        self.post_frame(channel, Frame { bytes: encode_text(payload.as_bytes()), arrived_us: self.clock.now().us });
+        self.post_frame(channel, Frame { bytes: encode_text(payload), arrived_us: self.clock.now().us });
     }
 
     fn post_frame(&mut self, channel: &str, frame: Frame) {

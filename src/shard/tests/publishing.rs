@@ -69,7 +69,7 @@ fn one_frame_is_shared_by_all_recipients_and_let_go_after_the_last_send() {
         let members = shard.subscribers::<6>("conv:1");
         members.iter().for_each(|member| member.peer.stall(true));
         let gone = Arc::new(AtomicBool::new(false));
-        let frame = Bytes::from_owner(Watched(encode_text(b"hello"), gone.clone()));
+        let frame = Bytes::from_owner(Watched(encode_text("hello"), gone.clone()));
         let address = frame.as_ptr();
         assert_eq!(shard.publish_to("conv:1", frame, None), 6);
 
@@ -98,7 +98,7 @@ fn a_filter_narrows_the_recipients() {
         });
         let mut publish = |channel: &str, user_type: Option<&str>, platform: Option<&str>| {
             let filter = Filter { user_type: user_type.map(Into::into), platform: platform.map(Into::into) };
-            shard.publish_to(channel, encode_text(b"x"), Some(filter))
+            shard.publish_to(channel, encode_text("x"), Some(filter))
         };
         assert_eq!(publish("user:ann", Some("driver"), None), 2);
         assert_eq!(publish("all", None, Some("ios")), 2);

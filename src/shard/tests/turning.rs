@@ -147,7 +147,7 @@ fn a_turn_takes_only_what_it_can_gather() {
 fn a_large_message_is_not_copied_for_being_joined() {
     let (mut shard, clients) = many(5);
     clients.iter().for_each(|client| client.peer.stall(true));
-    let large = encode_text(&vec![b'x'; 20_000]);
+    let large = encode_text(&"x".repeat(20_000));
     let address = large.as_ptr();
     shard.post_frame("conv:1", Frame { bytes: large, arrived_us: 0 });
     shard.post("conv:1", "small");

@@ -33,7 +33,7 @@ fn answer(mut stream: TcpStream, lanes: &[Lane]) -> io::Result<()> {
         while let Some((is_post, head_bytes, body_bytes)) = head(&input[taken..])? {
             let Some(body) = input.get(taken + head_bytes..taken + head_bytes + body_bytes) else { break };
             if is_post {
-                let frame: Bytes = encode_text(body);
+                let frame: Bytes = encode_text(&String::from_utf8_lossy(body));
                 lanes
                     .iter()
                     .for_each(|lane| lane.put_quietly(Command::Broadcast { bytes: frame.clone(), done: done.clone() }));

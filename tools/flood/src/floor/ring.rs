@@ -273,7 +273,7 @@ fn echo(mut input: &mut [u8]) -> (Frames, Option<Vec<u8>>) {
         }
         let payload = &mut frame[header_bytes..];
         mask::apply(payload, header.mask, 0);
-        let answer = Frame::local(encode_text(payload), 0);
+        let answer = Frame::local(encode_text(&String::from_utf8_lossy(payload)), 0);
         match frames.first {
             None => frames.first = Some(answer),
             Some(_) => frames.more.push(answer),
@@ -296,7 +296,7 @@ mod tests {
         input.extend(&cut[..cut.len() - 1]);
         let (frames, rest) = echo(&mut input);
         let answers: Vec<Bytes> = frames.first.iter().chain(&frames.more).map(|frame| frame.bytes.clone()).collect();
-        assert_eq!(answers, [encode_text(b"one"), encode_text(b"two")]);
+        assert_eq!(answers, [encode_text("one"), encode_text("two")]);
         assert_eq!(rest.as_deref(), Some(&cut[..cut.len() - 1]));
     }
 }

@@ -79,6 +79,7 @@ mod tests {
     fn the_message_has_the_asked_size_and_is_a_ping() {
         let message = message(Protocol::Ringway, 64);
         assert_eq!(message.len(), 64);
+        let message = String::from_utf8(message).unwrap();
         assert_eq!(Request::parse(&message).unwrap().kind, "ping");
     }
 }
