@@ -110,6 +110,29 @@ fn every_setting_that_is_named_exists() {
     assert!(settings > 20, "only {settings} settings were found");
 }
 
+/// In the documents, and in what is deployed.
+#[test]
+fn every_variable_that_is_named_exists() {
+    // The form of all names, and two of those that Kubernetes makes up.
+    let other = ["RINGWAY_SECTION_KEY", "RINGWAY_SERVICE_HOST", "RINGWAY_PORT"];
+    let variable = |key: &Key| format!("RINGWAY_{}", key.to_string().replace('.', "_").to_uppercase());
+    let known: Vec<String> = Key::all().iter().map(variable).chain(other.map(str::to_owned)).collect();
+    let mut files = vec![Path::new(ROOT).join("README.md")];
+    find_files(&Path::new(ROOT).join("docs"), &|_| true, &mut files);
+    find_files(&Path::new(ROOT).join("tuning"), &|_| true, &mut files);
+    let mut found = 0;
+    for file in &files {
+        // A picture is no text.
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let words = text.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+        for word in words.filter(|word| word.starts_with("RINGWAY_") && word.len() > "RINGWAY_".len()) {
+            found += 1;
+            assert!(known.contains(&word.to_owned()), "{} names {word}, which is no setting", file.display());
+        }
+    }
+    assert!(found > 100, "only {found} variables were found");
+}
+
 #[test]
 fn every_relative_link_leads_somewhere() {
     let mut documents = Vec::new();
@@ -216,14 +239,18 @@ fn anchors(document: &str) -> Vec<String> {
 }
 
 fn find_documents(folder: &Path, found: &mut Vec<PathBuf>) {
+    find_files(folder, &|path| path.extension().is_some_and(|extension| extension == "md"), found);
+}
+
+fn find_files(folder: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();
         let name = entry.file_name();
         if path.is_dir() {
             if !NOT_OURS.iter().any(|not_ours| name == *not_ours) {
-                find_documents(&path, found);
+                find_files(&path, is_wanted, found);
             }
-        } else if path.extension().is_some_and(|extension| extension == "md") {
+        } else if is_wanted(&path) {
             found.push(path);
         }
     }

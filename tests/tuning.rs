@@ -1,4 +1,4 @@
-//! `tuning/apply` and the files beside it: run on made-up `/proc` folders, so nothing of this machine changes.
+//! `tuning/apply`, run on made-up `/proc` folders, so that nothing of this machine changes, and the files beside it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -246,6 +246,19 @@ fn seccomp_profile_allows_io_uring_and_no_way_out_of_the_container() {
 }
 
 #[test]
+fn the_unit_finds_the_configuration_that_it_asks_for() {
+    let unit = fs::read_to_string(Path::new(TUNING).join("ringway.service")).expect("the unit");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a command");
+    let path = start.strip_prefix("ringway --config ").expect("a file");
+    let install = include_str!("../docs/INSTALL.md");
+    assert!(install.contains("tuning/ringway.toml /etc/ringway/") && path == "/etc/ringway/ringway.toml", "{path}");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    check.env_clear().args(["check-config", "--config"]).arg(Path::new(TUNING).join("ringway.toml"));
+    let output = check.output().expect("the binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn unit_and_containers_stop_later_than_the_drain_and_raise_open_files() {
     let unit = fs::read_to_string(Path::new(TUNING).join("ringway.service")).expect("the unit");
     let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).expect("a setting").to_owned();
@@ -259,4 +272,10 @@ fn unit_and_containers_stop_later_than_the_drain_and_raise_open_files() {
     let grace_s: u64 = grace.trim_end_matches('s').parse().expect("seconds");
     assert!(grace_s > 30, "the drain takes 30 s");
     assert!(compose.contains("seccomp=./seccomp.json") && compose.contains("soft: 1048576"));
+
+    let manifest = fs::read_to_string(Path::new(TUNING).join("kubernetes/ringway.yaml")).expect("the manifest");
+    let value = |name: &str| manifest.lines().find_map(|line| line.trim().strip_prefix(name)).expect("a setting");
+    let grace_s: u64 = value("terminationGracePeriodSeconds: ").parse().expect("seconds");
+    assert!(grace_s > 30 + 5 + 5, "the drain takes 30 s, its end 5 s, and 5 s go before it");
+    assert!(value("seccompProfile:").contains("Localhost") && value("httpGet:").contains("/livez"));
 }

@@ -29,6 +29,12 @@ impl Config {
         Config { sections: Table::new() }
     }
 
+    /// What a file of the documents says.
+    #[track_caller]
+    pub fn parse(text: &str) -> Config {
+        Config { sections: toml::from_str(text).unwrap_or_else(|error| panic!("not TOML ({error}): {text}")) }
+    }
+
     /// Sets `section.key`. Durations are strings such as `"250ms"`.
     #[must_use]
     pub fn set(mut self, path: &str, value: impl Into<Value>) -> Config {

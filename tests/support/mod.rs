@@ -6,9 +6,11 @@
 //!
 //! `gateway` starts the binary, `redis` a Redis; `client` is tungstenite, `crowd` many of those at once, `raw` writes
 //! bytes that no library would, `non_readers` are clients that read nothing; `frozen` is a thread that stands still;
-//! `browser` is Chromium; `admin` asks the admin port, `wire` and `prometheus` read what is answered.
+//! `browser` is Chromium; `blocks` reads the code out of documents, `programs` runs it; `admin` asks the admin port,
+//! `wire` and `prometheus` read what is answered.
 
 pub mod admin;
+pub mod blocks;
 pub mod browser;
 pub mod client;
 pub mod config;
@@ -19,6 +21,7 @@ pub mod http;
 pub mod non_readers;
 pub mod ports;
 pub mod process;
+pub mod programs;
 pub mod prometheus;
 pub mod raw;
 pub mod redis;
