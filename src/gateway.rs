@@ -29,12 +29,13 @@ use crate::host::pinning::{Cores, Pinning};
 use crate::lane::{Bus, Command, LaneEnd};
 use crate::metrics::Counters;
 use crate::shard::id::SessionKey;
-use crate::shard::io::Capacity;
+use crate::shard::io::{Capacity, Chosen};
 use crate::shard::lobby::addresses::Addresses;
+use crate::shard::lobby::shared::Shared;
 use crate::shard::lobby::transfer::Transfers;
 use crate::shard::quotas::Quotas;
 use crate::shard::rules::{Echo, LobbyRules, Rules};
-use crate::shard::run::{self, Seat};
+use crate::shard::run::{self, Shard};
 use crate::ws::handshake::proxies::Proxies;
 use crate::{admin, ingress};
 
@@ -215,30 +216,31 @@ fn start_shards(
     counters: &Arc<[Arc<Counters>]>,
     interest: &Arc<Interest>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
-    let addresses = Arc::new(Addresses::new(config.limits.connects_per_address, ticks(config.limits.connects_window)));
-    let quotas = Arc::new(Quotas::new(config.limits.connections_per_address, config.limits.connections_per_user));
     let draw = RandomState::new().hash_one(std::process::id()) as usize;
     let pinning = Pinning::decide(&config.server.pin, &Cores::here(), listeners.len(), draw);
     let pinning = pinning.map_err(|error| io::Error::other(format!("server.pin: {error}")))?;
     pinning.tell();
     let (transfers, arriving) = Transfers::new(lane_ends.iter().map(|end| end.bell.clone()));
-    let transfers = Arc::new(transfers);
-    let ends = listeners.into_iter().zip(lane_ends).zip(arriving).enumerate();
-    let seats = ends.map(|(shard, ((listener, lane), arriving))| Seat {
-        shard,
-        core: pinning.core_of(shard),
-        listener,
-        capacity,
-        lane,
+    let limits = &config.limits;
+    let shared = Arc::new(Shared {
         rules: rules.clone(),
         counters: counters.clone(),
         interest: interest.clone(),
-        addresses: addresses.clone(),
-        quotas: quotas.clone(),
-        transfers: transfers.clone(),
-        arriving,
+        addresses: Addresses::new(limits.connects_per_address, ticks(limits.connects_window)),
+        quotas: Quotas::new(limits.connections_per_address, limits.connections_per_user),
+        transfers,
+        capacity,
     });
-    seats.map(|seat| run::start(seat).map_err(explain)).collect()
+    let ends = listeners.into_iter().zip(lane_ends).zip(arriving).enumerate();
+    let shards = ends.map(|(index, ((listener, lane), arriving))| Shard {
+        index,
+        core: pinning.core_of(index),
+        listener,
+        lane,
+        arriving,
+        shared: shared.clone(),
+    });
+    shards.map(|shard| run::start::<Chosen>(shard).map_err(explain)).collect()
 }
 
 /// A ring that is refused deserves more than an errno.

@@ -1,11 +1,11 @@
 //! One core: a thread that owns everything about its connections. For messages nothing in it is shared, locked or
 //! atomic but the lane at its door, the interest and its counters; for clients that come there are also the limits of
-//! the whole process ([`lobby::addresses`], [`quotas`]) and the ways to the other shards ([`lobby::transfer`]).
+//! the whole process and the ways to the other shards ([`lobby::shared`]).
 //!
 //! The [`lobby`] accepts and upgrades (async, on monoio, ordinary descriptors); the [`floor`] serves what is open (a
-//! completion loop on an io_uring of its own). [`run`] joins them. What may change where: bytes and sockets in [`io`],
-//! what is remembered of a connection in [`connection`], how frames leave and connections end in [`floor`], what a client
-//! may ask for in [`session`], who is let in and when in [`lobby`].
+//! completion loop). [`run`] joins them on a backend ([`io::Backend`]) that whoever starts a shard chooses. What may change
+//! where: bytes and sockets in [`io`], what is remembered of a connection in [`connection`], how frames leave and connections
+//! end in [`floor`], what a client may ask for in [`session`], who is let in and when in [`lobby`].
 
 pub mod connection;
 pub mod floor;

@@ -1,7 +1,7 @@
-//! One shard's thread: pins itself, builds floor and lobby, and turns the loop.
+//! One shard's thread: pins itself, builds floor and lobby on a backend, and turns the loop.
 //!
-//! While there is work the loop only looks at the floor's own ring, and gives the lobby a turn every few milliseconds; when
-//! nothing is left both sleep in monoio on one eventfd, which the lanes and the floor's ring ring.
+//! While there is work the loop only looks at the floor, and gives the lobby a turn every few milliseconds; when nothing is
+//! left both sleep in the lobby's runtime on one eventfd, which the lanes and the floor's backend ring.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,54 +15,43 @@ use core_affinity::CoreId;
 use crossbeam_channel::Receiver;
 use monoio::net::TcpStream;
 
-use crate::channel::{Interest, Table};
+use crate::channel::Table;
 use crate::clock::{Now, now_us};
 use crate::lane::LaneEnd;
-use crate::metrics::{Counters, Latency, Timed};
-
 use crate::lane::bell::Bell;
+use crate::metrics::{Latency, Timed};
 use crate::shard::floor::Floor;
-use crate::shard::io::Capacity;
-use crate::shard::io::uring::Uring;
+use crate::shard::io::Backend;
 use crate::shard::lobby::Lobby;
-use crate::shard::lobby::addresses::Addresses;
-use crate::shard::lobby::gate::Gate;
-use crate::shard::lobby::transfer::{Transfer, Transfers};
+use crate::shard::lobby::shared::Shared;
+use crate::shard::lobby::transfer::Transfer;
 use crate::shard::profiles::Profiles;
-use crate::shard::quotas::Quotas;
-use crate::shard::rules::Rules;
 use crate::shard::state::ShardState;
 
 /// After so long the lobby gets a turn although the floor is still busy. A turn of the floor lasts about a millisecond at most.
 const LOBBY_TURN_EVERY_US: u64 = 2000;
 
-/// Entries of monoio's ring: handshakes under way, not connections.
-const LOBBY_ENTRIES: u32 = 1024;
-
-/// Everything a shard is given.
-pub struct Seat {
-    pub shard: usize,
+/// A shard that is ready to start.
+pub struct Shard {
+    pub index: usize,
     /// The core to be pinned to; none: wherever the scheduler likes.
     pub core: Option<CoreId>,
     pub listener: TcpListener,
-    pub capacity: Capacity,
     pub lane: LaneEnd,
-    pub rules: Arc<Rules>,
-    /// Of all shards; this one writes to its own.
-    pub counters: Arc<[Arc<Counters>]>,
-    pub interest: Arc<Interest>,
-    pub addresses: Arc<Addresses>,
-    pub quotas: Arc<Quotas>,
-    pub transfers: Arc<Transfers>,
     /// Clients that other shards have no room for.
     pub arriving: Receiver<Box<Transfer>>,
+    pub shared: Arc<Shared>,
 }
 
-/// Starts the shard and waits until it listens. The thread ends when it has been drained.
-pub fn start(seat: Seat) -> io::Result<JoinHandle<()>> {
+/// Tells once whether the shard listens.
+type Tell = mpsc::SyncSender<io::Result<()>>;
+
+/// Starts a shard on a backend and waits until it listens. The thread ends when it has been drained.
+pub fn start<B: Backend>(shard: Shard) -> io::Result<JoinHandle<()>> {
+    assert!(shard.index < shard.shared.counters.len());
     let (tell, told) = mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name(format!("shard-{}", seat.shard));
-    let thread = thread.spawn(move || live(seat, &tell))?;
+    let thread = std::thread::Builder::new().name(format!("shard-{}", shard.index));
+    let thread = thread.spawn(move || live::<B>(shard, &tell))?;
     match told.recv() {
         Ok(Ok(())) => Ok(thread),
         Ok(Err(error)) => Err(error),
@@ -70,90 +59,62 @@ pub fn start(seat: Seat) -> io::Result<JoinHandle<()>> {
     }
 }
 
-fn live(seat: Seat, tell: &mpsc::SyncSender<io::Result<()>>) {
-    if let Some(core) = seat.core
+fn live<B: Backend>(shard: Shard, tell: &Tell) {
+    if let Some(core) = shard.core
         && !core_affinity::set_for_current(core)
     {
-        tracing::warn!(shard = seat.shard, core = core.id, "could not be pinned to its core");
+        tracing::warn!(shard = shard.index, core = core.id, "could not be pinned to its core");
     }
-    let mut builder = io_uring_of_monoio();
-    builder.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
-    let runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-        .uring_builder(builder)
-        .with_entries(LOBBY_ENTRIES)
-        .enable_timer()
-        .build();
-    match runtime {
-        Ok(mut runtime) => runtime.block_on(async {
-            match open(seat) {
-                Ok((lobby, listener)) => {
-                    let _ = tell.send(Ok(()));
-                    monoio::spawn(lobby.clone().receive_clients(listener));
-                    turn_until_done(&lobby).await;
-                }
-                Err(error) => drop(tell.send(Err(error))),
-            }
-        }),
+    if let Err(error) = B::run(serve::<B>(shard, tell)) {
+        drop(tell.send(Err(error)));
+    }
+}
+
+async fn serve<B: Backend>(shard: Shard, tell: &Tell) {
+    match open::<B>(shard) {
+        Ok((lobby, listener)) => {
+            let _ = tell.send(Ok(()));
+            monoio::spawn(lobby.clone().receive_clients(listener));
+            turn_until_done(&lobby).await;
+        }
         Err(error) => drop(tell.send(Err(error))),
     }
 }
 
-/// The builder type of the io-uring version that monoio uses, which is older than the floor's.
-fn io_uring_of_monoio() -> monoio_io_uring::Builder {
-    monoio_io_uring::IoUring::builder()
-}
-
-fn open(seat: Seat) -> io::Result<(Rc<Lobby>, monoio::net::TcpListener)> {
-    let Seat {
-        shard, listener, capacity, lane, rules, counters, interest, addresses, quotas, transfers, arriving, ..
-    } = seat;
-    let bell = lane.bell.clone();
-    let uring = Uring::new(capacity, &bell)?;
-    let capacity = capacity.slots;
+fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpListener)> {
+    let Shard { index, listener, lane, arriving, shared, .. } = shard;
+    let (bell, capacity) = (lane.bell.clone(), shared.capacity);
+    let io = B::new(capacity, &bell)?;
     let state = ShardState {
-        shard,
+        shard: index,
         now: Now::read(),
         judge_from: 0,
-        rules: rules.clone(),
-        counters: counters[shard].clone(),
+        rules: shared.rules.clone(),
+        counters: shared.counters[index].clone(),
         latency: Latency::default(),
-        table: Table::new(shard, interest, capacity),
+        table: Table::new(index, shared.interest.clone(), capacity.slots),
         profiles: Profiles::default(),
         sessions: 0,
-        shares: quotas.shares(),
+        shares: shared.quotas.shares(),
         echoes: 0,
     };
-    let lobby = Lobby {
-        gate: Gate::new(bell.clone(), rules.lobby.handshakes_max, rules.lobby.handshakes_of_address_max),
-        floor: Rc::new(RefCell::new(Floor::new(uring, capacity, state, lane))),
-        bell,
-        rules,
-        addresses,
-        quotas,
-        shard,
-        capacity,
-        transfers,
-        arriving,
-        own_counters: counters[shard].clone(),
-        counters,
-        buffers: RefCell::default(),
-    };
+    let floor = RefCell::new(Floor::new(io, capacity.slots, state, lane));
+    let lobby = Lobby::new(index, floor, bell, arriving, shared);
     Ok((Rc::new(lobby), monoio::net::TcpListener::from_std(listener)?))
 }
 
-async fn turn_until_done(lobby: &Lobby) {
+async fn turn_until_done<B: Backend>(lobby: &Rc<Lobby<B>>) {
     let ear = Ear::new(&lobby.bell).expect("an eventfd can be duplicated");
     loop {
         let busy = serve_open(&mut lobby.floor.borrow_mut());
-        lobby.gate.refill();
-        lobby.receive_transfers();
+        lobby.begin_turn();
         lobby.own_counters.turned_at_us.set(now_us() as i64);
         if lobby.is_done() {
             return;
         }
         lobby.bell.doze();
         if busy || lobby.has_transfers() || !lobby.floor.borrow_mut().doze() {
-            // The wait below ends at once, but monoio gets its turn in it.
+            // The wait below ends at once, but the lobby's tasks get their turn in it.
             lobby.bell.ring();
         }
         ear.listen().await;
@@ -163,7 +124,7 @@ async fn turn_until_done(lobby: &Lobby) {
 }
 
 /// Turns the floor until it has nothing to do, or it is the lobby's turn again. False when there is nothing to do.
-fn serve_open(floor: &mut Floor<Uring>) -> bool {
+fn serve_open<B: Backend>(floor: &mut Floor<B>) -> bool {
     let mut now = Now::read();
     let until_us = now.us + LOBBY_TURN_EVERY_US;
     while now.us < until_us {
@@ -172,6 +133,7 @@ fn serve_open(floor: &mut Floor<Uring>) -> bool {
         }
         // The end of one turn is the beginning of the next.
         let ended = Now::read();
+        debug_assert!(ended.us >= now.us, "the clock does not go back");
         floor.latency().record(Timed::LoopTurn, ended.us - now.us);
         now = ended;
     }
@@ -191,7 +153,7 @@ impl Ear {
     }
 
     async fn listen(&self) {
-        // Fails only when the ring is gone.
+        // Fails only when the runtime's driver is gone.
         let _ = self.0.readable(false).await;
     }
 }

@@ -81,7 +81,8 @@ impl Decoder {
     }
 
     /// Whether the peer stands between two messages, with nothing half received.
-    pub const fn is_idle(&self) -> bool {
+    #[cfg(test)]
+    const fn is_idle(&self) -> bool {
         self.pending.is_none()
     }
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::network;
-use super::uring::{self, Trial};
+use crate::shard::io::{Backend, Chosen, Trial};
 
 /// Everything read from files.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct OpenFiles {
 
 impl Live {
     pub fn try_out(listen: SocketAddr) -> Self {
-        Self { ring: uring::try_out(), shared_port: network::try_shared_port(listen.ip()) }
+        Self { ring: Chosen::try_out(), shared_port: network::try_shared_port(listen.ip()) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The kernel and the processors: version, clock, cores, quota, frequency governor.
 
+use crate::shard::io::Trial;
+
 use super::report::Verdict;
-use super::uring::Trial;
 use super::{Host, Notes, Wish};
 
 /// The first kernel with IORING_SETUP_DEFER_TASKRUN, the newest thing the floor needs.

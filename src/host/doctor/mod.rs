@@ -19,7 +19,6 @@ use std::net::SocketAddr;
 pub use host::{Host, Live};
 pub use kernel::{cores_online, cpu_quota};
 pub use report::{Capacity, Finding, Report, Verdict};
-pub use uring::Trial;
 
 /// What every node is meant to hold: the yardstick when no number of connections is asked for.
 const PROMISED_CONNECTIONS: u64 = 100_000;

@@ -191,11 +191,10 @@ impl FanOuts {
         }
     }
 
-    /// Gives back what [`FanOuts::next`] gave. False when the fan-out had nothing more to do and is gone.
-    pub fn put_back(&mut self, id: FanOutId) -> bool {
+    /// Gives back what [`FanOuts::next`] gave. A fan-out that has nothing more to do is gone.
+    pub fn put_back(&mut self, id: FanOutId) {
         let fan_out = &self.fan_outs[id];
-        let goes_on = fan_out.batch.is_some() || !fan_out.gathered.is_empty();
-        if goes_on {
+        if fan_out.batch.is_some() || !fan_out.gathered.is_empty() {
             self.order.push_back(id);
         } else {
             let hash = fan_out.channel.hash;
@@ -204,7 +203,6 @@ impl FanOuts {
             }
             self.fan_outs.remove(id);
         }
-        goes_on
     }
 
     fn find(&self, channel: &Channel) -> Option<FanOutId> {
@@ -275,7 +273,8 @@ mod tests {
         fan_outs.gather(publication(1, 10, DELAY_US), 21_000);
         fan_outs.gather(publication(1, 10, DELAY_US), 21_000);
         fan_outs.finish(id);
-        assert!(fan_outs.put_back(id) && !fan_outs.is_idle());
+        fan_outs.put_back(id);
+        assert!(!fan_outs.is_idle());
         assert_eq!(serve(&mut fan_outs), Some(2));
         assert!(fan_outs.is_idle() && fan_outs.next().is_none());
         assert!(!fan_outs.has(&publication(1, 0, 0).channel));

@@ -1,7 +1,8 @@
 //! What the floor needs from the outside world, and the backends that give it.
 //!
-//! A backend owns everything about sockets: descriptors, receive buffers, what is in flight. The floor speaks of slots.
-//! [`uring`] is the backend of production, [`memory`] the faulty one of the tests.
+//! A backend owns everything about sockets: descriptors, receive buffers, what is in flight. The floor speaks of slots ([`Io`]).
+//! What a whole shard needs beside it is a [`Backend`]: a runtime for the lobby, and a trial of everything on the kernel that
+//! is there. [`uring`] is the backend of production; the tests have a faulty one in memory.
 //!
 //! ```text
 //!            open            send               close
@@ -13,15 +14,21 @@
 //! Between the last send and `close` there may be `shut`: the peer hears the end of our stream and can still finish its own.
 
 mod buffers;
+#[cfg(test)]
 pub mod memory;
 pub mod uring;
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 pub use buffers::Shape;
 
+use crate::lane::bell::Bell;
 use crate::lane::frame::LocalFrame;
 use crate::metrics::latency::Deliveries;
+
+/// The backend of the gateway: what its shards run on, and what the doctor tries.
+pub type Chosen = uring::Uring;
 
 /// A connection's place: in the floor's slab, in the backend's tables and in the registered file tables of the rings.
 pub type Slot = u32;
@@ -137,6 +144,28 @@ pub trait Io {
 
     /// How long frames took from their arrival at the gateway until the kernel had taken them.
     fn deliveries(&self) -> &Deliveries;
+}
+
+/// What a shard is made of: sockets for its floor, a runtime for its lobby, and what both need of the kernel.
+pub trait Backend: Io<Socket = OwnedFd> + Sized + 'static {
+    /// For slots 0 to `capacity.slots` - 1. While it dozes, what completes rings the bell.
+    fn new(capacity: Capacity, bell: &Bell) -> io::Result<Self>;
+
+    /// Runs tasks on this thread, which use monoio, until the first of them ends. The driver asks nothing of the kernel that
+    /// this backend does without.
+    fn run(tasks: impl Future<Output = ()>) -> io::Result<()>;
+
+    /// Tries all that floor and lobby need on the kernel that runs this process. May wait a second; leaves nothing behind.
+    fn try_out() -> Trial;
+}
+
+/// What became of a trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trial {
+    /// Nothing can be tried: the error of the kernel.
+    Refused { errno: i32 },
+    /// It is there, but without these features; all is well when the list is empty.
+    Made { lacking: Vec<String> },
 }
 
 /// What a backend holds for its slots at this moment.

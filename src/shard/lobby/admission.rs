@@ -11,6 +11,7 @@ use crate::ws::handshake::{Refusal, Request, Upgrade, accept_response, json_resp
 
 use crate::shard::connection::Details;
 use crate::shard::floor::Arrival;
+use crate::shard::lobby::FULL_RETRY_AFTER_S;
 use crate::shard::lobby::addresses::customer;
 use crate::shard::quotas::{Held, Quotas};
 use crate::shard::rules::Rules;
@@ -21,9 +22,6 @@ const TOKEN_SUBPROTOCOL: &str = "bearer.";
 
 /// Longest device id and platform that are kept.
 const DETAIL_BYTES_MAX: usize = 128;
-
-/// Seconds after which a client that found no room may try again.
-pub const FULL_RETRY_AFTER_S: u32 = 5;
 
 pub enum Decision {
     Tell(Page),

@@ -1,23 +1,20 @@
-//! How many clients a lobby lets in: budgets per turn of the shard's loop, so that neither a storm of connects nor one
-//! of complete requests can starve those who are connected, and a bound on the handshakes under way at once.
+//! How many clients a lobby lets in: a budget of accepts per turn of the shard's loop, so that a storm of connects cannot
+//! starve those who are connected, and a bound on the handshakes under way at once.
 //!
 //! ```text
 //!   backlog ──► accept ──► its head is awaited ──► head complete: waits for a ticket ──► answered
-//!        Gate::open        Pass, in Heads          Gate::admit, first come first served
+//!        Gate::open        Pass, in Heads          Tickets::draw, first come first served
 //! ```
 //!
-//! When all places are taken, one whose head is still awaited makes room ([`crate::shard::lobby::heads`] says which); accepting waits
-//! only while every place is held by somebody with a complete head, and those move on with every turn.
+//! When all places are taken, one whose head is still awaited makes room ([`Heads`] says which); accepting waits only while
+//! every place is held by somebody with a complete head, and those move on with every turn.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-
-use crate::metrics::latency::Stopwatch;
 
 use crate::lane::bell::Bell;
 use crate::shard::lobby::heads::{Heads, Rank, Turn};
@@ -25,17 +22,11 @@ use crate::shard::lobby::heads::{Heads, Rank, Turn};
 /// Clients accepted between two looks at the open connections: some 10 µs each, with the first read.
 const ACCEPTS_PER_TURN: usize = 32;
 
-/// Complete requests decided in one turn. A token check takes 30 µs and more.
-const ADMISSIONS_PER_TURN: u32 = 16;
-
-/// And how long all of them together may take: an asymmetric signature costs ten times as much as a shared secret.
-const ADMISSION_US_PER_TURN: u64 = 1000;
-
 #[derive(Clone)]
 pub struct Gate(Rc<Inner>);
 
 struct Inner {
-    /// Wakes the shard's loop, which gives the next budgets.
+    /// Wakes the shard's loop, which gives the next budget.
     bell: Bell,
     accepts: Cell<usize>,
     /// Handshakes that hold a place.
@@ -44,7 +35,6 @@ struct Inner {
     /// The accept loop, while it waits.
     waiting: RefCell<Option<Waker>>,
     heads: RefCell<Heads>,
-    admissions: RefCell<Admissions>,
 }
 
 /// One handshake under way; gives its place back when dropped.
@@ -59,21 +49,6 @@ enum Stage {
     HeadComplete,
 }
 
-/// The right to be decided on now. To be dropped when that is done.
-pub struct Ticket<'a> {
-    gate: &'a Gate,
-    watch: Stopwatch,
-}
-
-/// This turn's budget of decisions, and who waits for the next ones.
-struct Admissions {
-    left: u32,
-    left_us: u64,
-    /// The number of the first in the queue.
-    first: u64,
-    queue: VecDeque<Waker>,
-}
-
 impl Gate {
     /// At most `handshakes_max` handshakes at once, `of_address_max` of them from one address (0: no limit).
     pub fn new(bell: Bell, handshakes_max: usize, of_address_max: usize) -> Self {
@@ -84,7 +59,6 @@ impl Gate {
             inside_max: handshakes_max,
             waiting: RefCell::new(None),
             heads: RefCell::new(Heads::new(of_address_max)),
-            admissions: RefCell::new(Admissions::new()),
         }))
     }
 
@@ -117,33 +91,15 @@ impl Gate {
         Pass { gate: self.clone(), stage: Cell::new(Stage::HeadAwaited(heads.enter(address, rank))) }
     }
 
-    /// Waits for this turn's or a later turn's permission to decide on a complete request. To be awaited to its end:
-    /// whoever gave up would keep those behind waiting for ever.
-    pub async fn admit(&self) -> Ticket<'_> {
-        let mut number = None;
-        poll_fn(|context| {
-            let mut admissions = self.0.admissions.borrow_mut();
-            if admissions.admit(&mut number, context.waker()) {
-                return Poll::Ready(());
-            }
-            if admissions.left == 0 {
-                self.0.bell.wake();
-            }
-            Poll::Pending
-        })
-        .await;
-        Ticket { gate: self, watch: Stopwatch::start() }
-    }
-
     /// A new turn begins.
     pub fn refill(&self) {
         if self.0.accepts.replace(ACCEPTS_PER_TURN) == 0 {
             self.wake();
         }
-        self.0.admissions.borrow_mut().refill();
     }
 
     fn leave(&self) {
+        debug_assert!(self.0.inside.get() > 0);
         self.0.inside.set(self.0.inside.get() - 1);
         self.wake();
     }
@@ -204,76 +160,9 @@ impl Drop for Pass {
     }
 }
 
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        let mut admissions = self.gate.0.admissions.borrow_mut();
-        admissions.took(self.watch.us());
-        if admissions.left == 0 && !admissions.queue.is_empty() {
-            self.gate.0.bell.wake();
-        }
-    }
-}
-
-impl Admissions {
-    fn new() -> Self {
-        Self { left: ADMISSIONS_PER_TURN, left_us: ADMISSION_US_PER_TURN, first: 0, queue: VecDeque::new() }
-    }
-
-    /// Whether it is the turn of `number`, which is drawn at the first call.
-    fn admit(&mut self, number: &mut Option<u64>, waker: &Waker) -> bool {
-        let number = *number.get_or_insert_with(|| {
-            self.queue.push_back(waker.clone());
-            self.first + self.queue.len() as u64 - 1
-        });
-        if number == self.first && self.left > 0 {
-            self.queue.pop_front();
-            self.first += 1;
-            self.left -= 1;
-            return true;
-        }
-        self.queue[(number - self.first) as usize].clone_from(waker);
-        false
-    }
-
-    /// A decision has taken so long; the next one follows if there is budget left.
-    fn took(&mut self, us: u64) {
-        self.left_us = self.left_us.saturating_sub(us);
-        if self.left_us == 0 {
-            self.left = 0;
-        }
-        self.call_next();
-    }
-
-    fn refill(&mut self) {
-        (self.left, self.left_us) = (ADMISSIONS_PER_TURN, ADMISSION_US_PER_TURN);
-        self.call_next();
-    }
-
-    fn call_next(&self) {
-        if let Some(waker) = self.queue.front()
-            && self.left > 0
-        {
-            waker.wake_by_ref();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-
-    #[derive(Default)]
-    struct Calls(AtomicUsize);
-
-    impl Wake for Calls {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 
     fn address(last: u8) -> Option<IpAddr> {
         Some(IpAddr::from([10, 0, 0, last]))
@@ -301,44 +190,6 @@ mod tests {
         assert_eq!(passes.len(), ACCEPTS_PER_TURN);
         gate.refill();
         assert!(is_open(&gate));
-    }
-
-    #[test]
-    fn a_turn_decides_on_so_many_and_the_others_follow_in_order() {
-        let mut admissions = Admissions::new();
-        let waker = Waker::from(Arc::new(Calls::default()));
-        let mut numbers = vec![None; 2 * ADMISSIONS_PER_TURN as usize + 1];
-        let mut decided = Vec::new();
-        for _ in 0..3 {
-            // Asked in whatever order, they go in the order in which they came.
-            let waiting: Vec<usize> = (0..numbers.len()).filter(|n| !decided.contains(n)).collect();
-            let mut this_turn = Vec::new();
-            for _ in 0..=waiting.len() {
-                for &index in &waiting {
-                    if !this_turn.contains(&index) && admissions.admit(&mut numbers[index], &waker) {
-                        this_turn.push(index);
-                    }
-                }
-            }
-            assert!(this_turn.len() <= ADMISSIONS_PER_TURN as usize);
-            decided.extend(this_turn);
-            admissions.refill();
-        }
-        assert_eq!(decided, (0..numbers.len()).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_turn_ends_its_decisions_when_their_time_is_used_up() {
-        let mut admissions = Admissions::new();
-        let calls = Arc::new(Calls::default());
-        let (waker, mut first, mut second) = (Waker::from(calls.clone()), None, None);
-        assert!(admissions.admit(&mut first, &waker));
-        admissions.took(ADMISSION_US_PER_TURN + 1);
-        assert!(!admissions.admit(&mut second, &waker));
-        assert_eq!(calls.0.load(Ordering::Relaxed), 0);
-        admissions.refill();
-        assert_eq!(calls.0.load(Ordering::Relaxed), 1, "the one that waits is called");
-        assert!(admissions.admit(&mut second, &waker));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::lane::bell::Bell;
 use crate::lane::frame::Frame;
 use crate::shard::io::uring::Uring;
-use crate::shard::io::{Capacity, Event, InFlight, Io, Slot};
+use crate::shard::io::{Backend, Capacity, Event, InFlight, Io, Slot};
 
 /// More than there are receive buffers, so that most slots have to wait for one, and more than two rings take.
 const SLOTS: usize = 300;

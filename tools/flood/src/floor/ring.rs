@@ -15,7 +15,7 @@ use ringway::clock::now_us;
 use ringway::lane::bell::Bell;
 use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::shard::io::uring::Uring;
-use ringway::shard::io::{Capacity, Chunk, Event, Io, Sending, Slot, VECTOR_MAX};
+use ringway::shard::io::{Backend, Capacity, Chunk, Event, Io, Sending, Slot, VECTOR_MAX};
 use ringway::ws::frame::{Opcode, encode_text};
 use ringway::ws::header::Header;
 use ringway::ws::mask;

@@ -1,0 +1,199 @@
+//! One handshake: from the accepted socket to the answer, or to the floor. A short task with a deadline.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::rc::Rc;
+
+use monoio::buf::IoBufMut;
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::TcpStream;
+use monoio::time::Instant;
+
+use crate::clock::Now;
+use crate::metrics::latency::Stopwatch;
+use crate::shard::floor::Floor;
+use crate::shard::io::Backend;
+use crate::shard::lobby::Lobby;
+use crate::shard::lobby::admission::{Decision, House, decide};
+use crate::shard::lobby::gate::Pass;
+use crate::shard::lobby::peer::Peer;
+use crate::shard::lobby::transfer::{Transfer, adopt};
+use crate::ws::handshake::{Refusal, Request, read_request, refusal_response};
+
+/// Room for a usual request head; a longer one makes its buffer grow up to the limit.
+const HEAD_BYTES_USUAL: usize = 1024;
+
+/// Read buffers kept for the next handshakes.
+const BUFFERS_KEPT: usize = 16;
+
+/// A whole HTTP response.
+pub struct Answer {
+    bytes: Vec<u8>,
+    refusal: Option<Refusal>,
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self { bytes: refusal_response(&refusal), refusal: Some(refusal) }
+    }
+}
+
+/// Why there is no head to act on.
+enum NoHead {
+    Refused(Refusal),
+    /// The client went away before it had asked for anything.
+    Gone,
+}
+
+impl From<Refusal> for NoHead {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl<B: Backend> Lobby<B> {
+    pub(super) async fn handshake(self: Rc<Self>, mut stream: TcpStream, mut peer: Peer, pass: Pass) {
+        let watch = Stopwatch::start();
+        let mut buffer = self.buffers.take();
+        let answer = match self.read_head(&mut stream, &mut buffer, &mut peer, &pass).await {
+            Ok(()) => {
+                pass.head_is_complete();
+                let _ticket = self.tickets.draw().await;
+                self.answer(stream, peer, &buffer, watch)
+            }
+            Err(NoHead::Refused(refusal)) => Some((stream, refusal.into())),
+            Err(NoHead::Gone) => None,
+        };
+        self.buffers.keep(buffer);
+        if let Some((stream, answer)) = answer {
+            self.tell(stream, answer).await;
+        }
+    }
+
+    /// Says no, or shows a page. Whoever does not take it in time goes without.
+    pub(super) async fn tell(&self, stream: TcpStream, answer: Answer) {
+        answer.refusal.inspect(|refusal| self.own_counters.refused.count(refusal.label()));
+        let deadline = self.shared.rules.lobby.handshake_deadline;
+        let _ = monoio::time::timeout(deadline, say(stream, answer.bytes)).await;
+    }
+
+    /// Reads until the head is complete, for as long as the client has the time and the place for it.
+    async fn read_head(
+        &self,
+        stream: &mut TcpStream,
+        buffer: &mut Vec<u8>,
+        peer: &mut Peer,
+        pass: &Pass,
+    ) -> Result<(), NoHead> {
+        let (accepted, rules) = (Instant::now(), &self.shared.rules.lobby);
+        let mut deadline = accepted + rules.first_byte_deadline;
+        let mut head = peer.head_reader(&self.shared);
+        loop {
+            // A read that is given up keeps its buffer, and the socket is closed behind it:
+            // nothing is lost that matters.
+            let reading = pass.unless_displaced(read_more(stream, buffer));
+            match monoio::time::timeout_at(deadline, reading).await {
+                Err(_) => return Err(Refusal::DeadlineExceeded.into()),
+                Ok(None) => return Err(Refusal::Displaced.into()),
+                Ok(Some(Err(_) | Ok(0))) => return Err(NoHead::Gone),
+                Ok(Some(Ok(_))) => {}
+            }
+            if head.read(buffer)? {
+                peer.names(&head);
+                return Ok(());
+            }
+            pass.heard();
+            deadline = accepted + rules.handshake_deadline;
+        }
+    }
+
+    /// Acts on a complete request head. What is returned is still to be sent; an upgrade is with the floor.
+    fn answer(&self, stream: TcpStream, peer: Peer, received: &[u8], watch: Stopwatch) -> Option<(TcpStream, Answer)> {
+        let now = Now::read();
+        let request = match read_request(received) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Some((stream, Refusal::Malformed.into())),
+            Err(bad) => return Some((stream, Refusal::from(bad).into())),
+        };
+        let mut floor = self.floor.borrow_mut();
+        match self.decide(&mut floor, &request, peer, now) {
+            Decision::Refuse(refusal) => Some((stream, refusal.into())),
+            Decision::TokenRefused(error) => {
+                self.own_counters.tokens_refused.count(error.name());
+                Some((stream, Refusal::Token { code: error.name(), message: error.message() }.into()))
+            }
+            Decision::Tell(page) => {
+                Some((stream, Answer { bytes: page.render(self.shared.open_connections()), refusal: None }))
+            }
+            Decision::Upgrade(mut arrival) => {
+                arrival.rest = received[request.head_len..].to_vec();
+                // SAFETY: the stream gives up its descriptor, which is open and owned by nobody else.
+                let socket = unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) };
+                let transfer = Transfer { socket, arrival, watch };
+                if floor.is_full() {
+                    return self.hand_over(Box::new(transfer));
+                }
+                adopt(&mut floor, transfer, now);
+                self.bell.wake();
+                None
+            }
+        }
+    }
+
+    /// What becomes of a request, by the rules and by how full this shard and the process are.
+    fn decide(&self, floor: &mut Floor<B>, request: &Request<'_>, peer: Peer, now: Now) -> Decision {
+        let (shared, rules) = (&self.shared, &self.shared.rules);
+        let caller = peer.caller(request, shared, now);
+        if floor.is_draining() && rules.upgrades(request.path) {
+            return Decision::Refuse(Refusal::Draining { retry_after_s: 1 });
+        }
+        // Each shard has its own few places for the echo, and hands nobody over to it.
+        let is_echo = rules.is_echo(request.path);
+        let house = House {
+            rules,
+            quotas: &shared.quotas,
+            is_full: floor.is_full() && (is_echo || shared.roomiest_beside(self.shard).is_none())
+                || shared.is_full()
+                || is_echo && floor.echo_is_full(),
+            is_full_of_strangers: shared.is_full_of_strangers(),
+            now,
+        };
+        decide(request, &caller, &house, floor.latency())
+    }
+}
+
+/// Read buffers that wait for the next handshakes.
+#[derive(Default)]
+pub struct HeadBuffers(RefCell<Vec<Vec<u8>>>);
+
+impl HeadBuffers {
+    fn take(&self) -> Vec<u8> {
+        self.0.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES_USUAL))
+    }
+
+    fn keep(&self, mut buffer: Vec<u8>) {
+        let mut kept = self.0.borrow_mut();
+        // A read that was given up keeps its buffer: then this one is empty.
+        if kept.len() < BUFFERS_KEPT && buffer.capacity() == HEAD_BYTES_USUAL {
+            buffer.clear();
+            kept.push(buffer);
+        }
+    }
+}
+
+/// Appends what has come. Zero at the end of the stream.
+async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let filled = buffer.len();
+    if filled == buffer.capacity() {
+        buffer.reserve(filled.max(HEAD_BYTES_USUAL));
+    }
+    let (read, slice) = stream.read(std::mem::take(buffer).slice_mut(filled..)).await;
+    *buffer = slice.into_inner();
+    read
+}
+
+async fn say(mut stream: TcpStream, bytes: Vec<u8>) -> io::Result<()> {
+    stream.write_all(bytes).await.0?;
+    Ok(())
+}
