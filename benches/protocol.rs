@@ -8,8 +8,9 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringway::{
     auth::{Grants, Verifier, VerifierSettings, mint::mint},
+    lane::ConnectionId,
     protocol::{reply, request::Request},
-    shard::id::{ConnectionId, SessionKey},
+    shard::id::SessionKey,
 };
 use serde::Deserialize;
 use sonic_rs::Value;

@@ -75,6 +75,7 @@ pub fn serve(config: &Config) -> io::Result<()> {
             started: Now::read(),
             sources: sources.iter().map(|s| s.status.clone()).collect(),
             revocations: rules.verifier.revocations().clone(),
+            session_key: rules.session_key.clone(),
             draining: draining.clone(),
         },
     )?;

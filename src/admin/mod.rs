@@ -50,6 +50,7 @@ use crate::config::{self, Secret};
 use crate::ingress::SourceStatus;
 use crate::lane::Bus;
 use crate::metrics::{Counters, counters};
+use crate::shard::id::SessionKey;
 
 use bodies::Bodies;
 use census::Census;
@@ -77,6 +78,8 @@ pub struct Context {
     pub started: Now,
     pub sources: Vec<Arc<SourceStatus>>,
     pub revocations: Revocations,
+    /// Finds the connection that a session id names.
+    pub session_key: SessionKey,
     /// Set when the process begins to drain; from then on it is not ready.
     pub draining: Arc<AtomicBool>,
 }

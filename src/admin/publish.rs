@@ -1,4 +1,4 @@
-//! `POST /broadcast/…`: what an operator or a backend without a broker sends.
+//! `POST /broadcast/…` and `POST /send/…`: what an operator or a backend without a broker sends.
 //!
 //! The body is the message, delivered byte for byte; it is not parsed.
 
@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::name;
 use crate::lane::Filter;
+use crate::shard::id::SessionId;
 
 use super::State;
 use super::refusal::Refusal;
+use super::shards::Answers;
 
 /// The largest message that may be published here.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -26,6 +28,11 @@ pub struct Recipients {
     user_type: Option<String>,
     platform: Option<String>,
 }
+
+/// What is sent to one session is not narrowed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
 
 #[derive(Serialize)]
 pub struct Delivered {
@@ -54,14 +61,33 @@ pub async fn to_all(state: Shares, query: QueryOf, body: BodyOf) -> Result<Json<
     publish(&state, name::ALL.to_owned(), query, body).await
 }
 
+/// Says 0 of an id that this process never gave, as of one whose session has ended.
+pub async fn to_session(
+    state: Shares,
+    id: PathOf,
+    query: Result<Query<Nothing>, QueryRejection>,
+    body: BodyOf,
+) -> Result<Json<Delivered>, Refusal> {
+    let (Path(id), Query(Nothing {})) = (id?, query?);
+    let message = message(body)?;
+    let Some(to) = SessionId::parse(&id).and_then(|session| state.context.session_key.connection(session)) else {
+        return Ok(Json(Delivered { delivered: 0, note: None }));
+    };
+    let ask = state.shards.deliver(move |bus, answer| bus.addressed(to, &message, Some(answer)));
+    Ok(delivered(&ask.await?))
+}
+
 async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {
     let Query(Recipients { user_type, platform }) = query?;
     let filter = Filter { user_type, platform };
     let filter = (filter != Filter::default()).then_some(filter);
     let message = message(body)?;
     let ask = state.shards.deliver(move |bus, answer| bus.publication(&channel, &message, filter, Some(answer)));
-    let answers = ask.await?;
-    Ok(Json(Delivered { delivered: answers.values.iter().sum(), note: answers.note() }))
+    Ok(delivered(&ask.await?))
+}
+
+fn delivered(answers: &Answers<usize>) -> Json<Delivered> {
+    Json(Delivered { delivered: answers.values.iter().sum(), note: answers.note() })
 }
 
 fn message(body: BodyOf) -> Result<String, Refusal> {

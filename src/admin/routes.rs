@@ -38,6 +38,7 @@ fn with_bodies(state: Arc<State>) -> Router<Arc<State>> {
         .route("/broadcast/user/{id}", post(publish::to_user))
         .route("/broadcast/channel/{*name}", post(publish::to_channel))
         .route("/broadcast/all", post(publish::to_all))
+        .route("/send/session/{id}", post(publish::to_session))
         .route("/disconnect/user/{id}", post(revoke::disconnect_user))
         .route("/revoke/user/{id}", post(revoke::user))
         .route("/revoke/token/{jti}", post(revoke::token))

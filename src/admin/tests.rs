@@ -11,7 +11,7 @@ use super::*;
 use crate::channel::{Interest, Policies};
 use crate::clock::now_us;
 use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
-use crate::lane::{Command, LaneEnd, Posted, Query};
+use crate::lane::{Addressed, Command, ConnectionId, LaneEnd, Posted, Query};
 use crate::metrics::{Latency, Timed};
 
 /// How long a message waits for room in a lane.
@@ -41,6 +41,7 @@ struct Node {
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
     Publish { shard: usize, channel: String, message: Vec<u8>, filter: Option<crate::lane::Filter> },
+    Send { shard: usize, to: ConnectionId, message: Vec<u8> },
     Disconnect { shard: usize, user: String, code: u16 },
 }
 
@@ -78,6 +79,7 @@ impl Node {
             started: Now::read(),
             sources: vec![Arc::new(SourceStatus::new("redis"))],
             revocations: Revocations::default(),
+            session_key: SessionKey::default(),
             draining: Arc::default(),
         };
         let settings = config::Admin { token: token.map(Secret::new), ..STALLS };
@@ -118,7 +120,7 @@ impl Node {
     fn told(&self, count: usize) -> Vec<Told> {
         let mut told: Vec<_> = (0..count).map(|_| self.told.recv().expect("the shards run")).collect();
         told.sort_by_key(|told| match told {
-            Told::Publish { shard, .. } | Told::Disconnect { shard, .. } => *shard,
+            Told::Publish { shard, .. } | Told::Send { shard, .. } | Told::Disconnect { shard, .. } => *shard,
         });
         assert!(self.told.try_recv().is_err(), "told too much");
         told
@@ -167,6 +169,10 @@ fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc
                     filter: publication.filter.as_deref().cloned(),
                 });
                 publication.answer.inspect(|answer| answer(shard + 1));
+            }
+            Command::Send(Addressed { to, frame, answer }) => {
+                let _ = teller.send(Told::Send { shard, to, message: frame.bytes[2..].to_vec() });
+                answer.inspect(|answer| answer(usize::from(to.generation == 7)));
             }
             Command::Disconnect { user, code, answer } => {
                 let _ = teller.send(Told::Disconnect { shard, user: user.into(), code: code.0 });
@@ -300,6 +306,31 @@ fn a_message_is_delivered_byte_for_byte_to_the_shards_that_have_subscribers() {
     assert_eq!(node.post("/broadcast/user/43", message).body, r#"{"delivered":0}"#);
     assert_eq!(node.post("/broadcast/all", message).body, r#"{"delivered":6}"#);
     assert_eq!(node.told(3).len(), 3);
+    node.stop();
+}
+
+#[test]
+fn a_message_to_a_session_goes_to_its_shard_and_no_other() {
+    let node = Node::start(2, None);
+    let send = |to: ConnectionId, query: &str| {
+        let session = node.context.session_key.session(to);
+        node.post(&format!("/send/session/{session}{query}"), "größe".as_bytes())
+    };
+    for (generation, delivered) in [(7, r#"{"delivered":1}"#), (8, r#"{"delivered":0}"#)] {
+        let to = ConnectionId { shard: 1, slot: 70_000, generation };
+        let answer = send(to, "");
+        assert_eq!((answer.status, answer.body.as_str()), (200, delivered));
+        assert_eq!(node.told(1), [Told::Send { shard: 1, to, message: "größe".into() }]);
+    }
+    let elsewhere = ConnectionId { shard: 2, slot: 0, generation: 7 };
+    assert_eq!(send(elsewhere, "").body, r#"{"delivered":0}"#, "a shard that is not there");
+    assert_eq!(send(ConnectionId { shard: 1, ..elsewhere }, "?userType=driver").refusal(), (400, "bad_query".into()));
+    for id in ["6a9c41d2-07be-8001-8000-00a100000007", "x", "%20"] {
+        let answer = node.post(&format!("/send/session/{id}"), b"x");
+        assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"delivered":0}"#), "{id}");
+    }
+    assert_eq!(node.post("/send/session/x", b"").refusal(), (400, "body_empty".into()));
+    assert_eq!(node.told(0), []);
     node.stop();
 }
 

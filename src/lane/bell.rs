@@ -86,13 +86,16 @@ impl AsRawFd for Bell {
 }
 
 #[cfg(test)]
+impl Bell {
+    /// Whether it has been rung since it was asked last.
+    pub fn was_rung(&self) -> bool {
+        (&self.0.eventfd).read(&mut [0; 8]).is_ok()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Whether the bell has been rung since it was asked last.
-    fn was_rung(bell: &Bell) -> bool {
-        (&bell.0.eventfd).read(&mut [0; 8]).is_ok()
-    }
 
     #[test]
     fn every_sleeper_is_woken_once_wherever_it_sleeps_and_nobody_who_is_awake() {
@@ -103,7 +106,7 @@ mod tests {
         bells[2].rouse();
         for expected in [[true, true, false, false], [false; 4]] {
             Bell::wake_all(bells.iter());
-            assert_eq!(bells.each_ref().map(was_rung), expected);
+            assert_eq!(bells.each_ref().map(Bell::was_rung), expected);
         }
     }
 }

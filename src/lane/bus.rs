@@ -1,7 +1,8 @@
 //! The way into the shards: one lane per shard, and the interest that says which of them to use.
 //!
-//! Sources, the admin port and shards publish here. A message is encoded once; each shard that has subscribers gets one
-//! command with a clone of the frame (one atomic count). Lanes are bounded: a source waits when one is full, which slows the
+//! Sources and the admin port publish here, and wait for room; a shard never waits ([`Bus::try_publish`]). A message is encoded
+//! once; each shard that has subscribers gets one command with a clone of the frame (one atomic count). A message for one
+//! connection goes to its shard alone ([`Bus::addressed`]). Lanes are bounded: a source waits when one is full, which slows the
 //! broker down instead of losing what was accepted. But one shard must not keep the others waiting for ever: after
 //! `server.lane_patience` its message is counted as lost, its lane is stuck, and nobody waits for it until it takes something.
 //!
@@ -16,8 +17,9 @@ use crate::clock;
 use crate::ws::frame::encode_text;
 
 use super::bell::Bell;
-use super::command::{Channel, Command, Filter, Posted, Publication};
+use super::command::{Addressed, Channel, Command, Filter, Posted, Publication};
 use super::frame::Frame;
+use super::id::ConnectionId;
 use super::query::{Answer, Query};
 use super::queue::{Lane, LaneEnd, Refused, Vacancies};
 
@@ -90,7 +92,13 @@ impl Bus {
         self.publication(channel, text, None, None).put()
     }
 
-    /// The same with a filter and an answer from every shard visited, to be put by the caller.
+    /// The same without waiting, so also on a shard's thread: what finds a full lane is lost there, and counted as that. The
+    /// caller's own shard finds the message in its lane when it turns next; awake as it is, nobody rings for it.
+    pub fn try_publish(&self, channel: &str, text: &str) -> Outcome {
+        self.publication(channel, text, None, None).put_or_lose()
+    }
+
+    /// Publishes with a filter and an answer from every shard visited, to be put by the caller.
     pub fn publication(
         &self,
         channel: &str,
@@ -114,6 +122,17 @@ impl Bus {
             batch_delay_us: self.0.policies.of(channel).batch_delay_us,
         };
         self.posting(shards, || Command::Publish(publication.clone()))
+    }
+
+    /// A message of `text`, as it is, for one connection, from any thread.
+    pub fn addressed(&self, to: ConnectionId, text: &str, answer: Option<Answer<usize>>) -> Posting {
+        let shard = usize::from(to.shard);
+        let mut waiting = Vec::new();
+        if shard < self.shards() {
+            let frame = Frame { bytes: encode_text(text), arrived_us: clock::now_us() };
+            waiting.push((shard, Posted::now(Command::Send(Addressed { to, frame, answer }))));
+        }
+        Posting { bus: self.clone(), waiting, outcome: Outcome::default() }
     }
 
     /// A question to every shard.
@@ -169,6 +188,17 @@ impl Posting {
     pub fn put(mut self) -> Outcome {
         if !self.try_put() && !self.wait_and_put() {
             self.give_up();
+        }
+        self.outcome
+    }
+
+    /// Puts what finds room at once and loses the rest.
+    pub fn put_or_lose(mut self) -> Outcome {
+        if !self.try_put() {
+            for (shard, posted) in self.waiting.drain(..) {
+                self.bus.0.lanes[shard].lose(&posted.command);
+                self.outcome.lost += 1;
+            }
         }
         self.outcome
     }

@@ -1,4 +1,4 @@
-//! What travels in a lane: publications, orders and questions.
+//! What travels in a lane: messages, orders and questions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,13 @@ use crate::clock;
 use crate::ws::close::CloseCode;
 
 use super::frame::Frame;
+use super::id::ConnectionId;
 use super::query::{Answer, Query};
 
 /// What a shard is told from outside.
 pub enum Command {
     Publish(Publication),
+    Send(Addressed),
     /// Closes all connections of a user.
     Disconnect {
         user: Box<str>,
@@ -26,6 +28,17 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// What is sent on to clients, if it is a message.
+    pub fn frame(&self) -> Option<&Frame> {
+        match self {
+            Self::Publish(publication) => Some(&publication.frame),
+            Self::Send(addressed) => Some(&addressed.frame),
+            Self::Disconnect { .. } | Self::Ask(_) | Self::Drain { .. } => None,
+        }
+    }
+}
+
 /// A message for the subscribers of one channel.
 #[derive(Clone)]
 pub struct Publication {
@@ -36,6 +49,14 @@ pub struct Publication {
     pub answer: Option<Answer<usize>>,
     /// How long it may wait for others of its channel, to leave with them; 0: not at all.
     pub batch_delay_us: u32,
+}
+
+/// A message for one connection. Nothing is promised of its order beside publications: these may have to gather first.
+pub struct Addressed {
+    pub to: ConnectionId,
+    pub frame: Frame,
+    /// Told whether the connection was there and open: 1, or else 0.
+    pub answer: Option<Answer<usize>>,
 }
 
 /// A channel's name with its hash, computed once per message.

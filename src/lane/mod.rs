@@ -7,13 +7,15 @@ pub mod bus;
 pub mod command;
 mod export;
 pub mod frame;
+mod id;
 mod query;
 pub mod queue;
 pub mod report;
 
 pub use bus::{Bus, Outcome, Posting};
-pub use command::{Channel, Command, Filter, Posted, Publication};
+pub use command::{Addressed, Channel, Command, Filter, Posted, Publication};
 pub use export::Lanes;
+pub use id::ConnectionId;
 pub use query::{Answer, Query};
 pub use queue::{Lane, LaneEnd};
 

@@ -1,12 +1,12 @@
-//! One shard's lane: two bounded queues, one for publications and one for commands, and what is known of its state.
+//! One shard's lane: two bounded queues, one for messages and one for commands, and what is known of its state.
 //!
 //! ```text
-//!  sources, admin port ──► publications: at most 4,096, and 64 MiB ──┐
+//!  sources, admin port ──► messages: at most 4,096, and 64 MiB ──────┐
 //!                                                                    ├──► take(), on the shard's thread, commands first
 //!  admin port, drain ────► commands: at most 256, 64 kept for drains ┘
 //! ```
 //!
-//! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind publications.
+//! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind messages.
 //! Who posts and when is told apart by [`super::bus::Posting`]; the shard only takes, and never waits for anybody. A lane is
 //! *stuck* from the moment that a source has waited in vain until the shard takes something again.
 
@@ -21,9 +21,9 @@ use rustix::thread::futex;
 use super::bell::Bell;
 use super::command::{Command, Posted};
 
-/// Publications that may wait in one lane: some milliseconds of work for a shard, so that a
+/// Messages that may wait in one lane: some milliseconds of work for a shard, so that a
 /// burst does not hold up its source.
-pub(super) const PUBLICATIONS_MAX: usize = 4096;
+pub(super) const MESSAGES_MAX: usize = 4096;
 
 /// Bytes of their frames. Small messages reach the count first, at 16 KiB each both are reached together; so
 /// this is what large messages may hold in memory behind a shard that stands still. Lanes share the frames,
@@ -38,7 +38,7 @@ const COMMANDS_KEPT: usize = 64;
 
 /// One shard's lane, as others see it.
 pub struct Lane {
-    publications: Sender<Posted>,
+    messages: Sender<Posted>,
     commands: Sender<Posted>,
     state: Arc<State>,
     pub bell: Bell,
@@ -46,7 +46,7 @@ pub struct Lane {
 
 /// One shard's lane, as the shard sees it.
 pub struct LaneEnd {
-    publications: Receiver<Posted>,
+    messages: Receiver<Posted>,
     commands: Receiver<Posted>,
     state: Arc<State>,
     pub bell: Bell,
@@ -61,7 +61,7 @@ struct State {
     stuck: AtomicBool,
     /// What has been logged: it follows `stuck`, and is never written by the shard, which must not wait for the log.
     told_stuck: AtomicBool,
-    /// Publications that the shard never got.
+    /// Messages that the shard never got.
     lost: AtomicU64,
     /// The same when the lane was last said to be stuck.
     lost_before: AtomicU64,
@@ -85,7 +85,7 @@ pub struct Vacancies {
 
 impl Lane {
     pub fn new(vacancies: Arc<Vacancies>) -> io::Result<(Self, LaneEnd)> {
-        let (publications, publications_end) = bounded(PUBLICATIONS_MAX);
+        let (messages, messages_end) = bounded(MESSAGES_MAX);
         let (commands, commands_end) = bounded(COMMANDS_MAX);
         let state = Arc::new(State {
             bytes: AtomicUsize::new(0),
@@ -97,40 +97,43 @@ impl Lane {
             vacancies,
         });
         let bell = Bell::new()?;
-        let end = LaneEnd {
-            publications: publications_end,
-            commands: commands_end,
-            state: state.clone(),
-            bell: bell.clone(),
-        };
-        Ok((Self { publications, commands, state, bell }, end))
+        let end = LaneEnd { messages: messages_end, commands: commands_end, state: state.clone(), bell: bell.clone() };
+        Ok((Self { messages, commands, state, bell }, end))
     }
 
     /// Puts it in if there is room. Rings nobody.
     pub fn offer(&self, posted: Posted) -> Result<(), Refused> {
-        let tried = match &posted.command {
-            Command::Publish(publication) => {
-                let bytes = publication.frame.bytes.len();
-                // Sequentially consistent for `await_room`. A message beyond the bound passes when it is alone.
-                let before = self.state.bytes.fetch_add(bytes, Ordering::SeqCst);
-                let tried = if before == 0 || before.saturating_add(bytes) <= BYTES_MAX {
-                    self.publications.try_send(posted)
-                } else {
-                    Err(TrySendError::Full(posted))
-                };
-                if tried.is_err() {
-                    self.state.bytes.fetch_sub(bytes, Ordering::Relaxed);
-                }
-                tried
-            }
-            Command::Drain { .. } => self.commands.try_send(posted),
-            _ if self.commands.len() >= COMMANDS_MAX - COMMANDS_KEPT => Err(TrySendError::Full(posted)),
-            _ => self.commands.try_send(posted),
+        let tried = match posted.command.frame().map(|frame| frame.bytes.len()) {
+            Some(bytes) => self.offer_message(posted, bytes),
+            None => self.offer_command(posted),
         };
         tried.map_err(|error| match error {
             TrySendError::Full(posted) => Refused::Full(posted),
             TrySendError::Disconnected(_) => Refused::Ended,
         })
+    }
+
+    fn offer_message(&self, posted: Posted, bytes: usize) -> Result<(), TrySendError<Posted>> {
+        // Sequentially consistent for `await_room`. A message beyond the bound passes when it is alone.
+        let before = self.state.bytes.fetch_add(bytes, Ordering::SeqCst);
+        let tried = if before == 0 || before.saturating_add(bytes) <= BYTES_MAX {
+            self.messages.try_send(posted)
+        } else {
+            Err(TrySendError::Full(posted))
+        };
+        if tried.is_err() {
+            let counted = self.state.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            debug_assert!(counted >= bytes, "what is given back was counted");
+        }
+        tried
+    }
+
+    fn offer_command(&self, posted: Posted) -> Result<(), TrySendError<Posted>> {
+        let is_drain = matches!(posted.command, Command::Drain { .. });
+        if !is_drain && self.commands.len() >= COMMANDS_MAX - COMMANDS_KEPT {
+            return Err(TrySendError::Full(posted));
+        }
+        self.commands.try_send(posted)
     }
 
     /// Announces that somebody will wait for room, unless a further [`Lane::offer`] finds it.
@@ -141,9 +144,9 @@ impl Lane {
         self.state.awaited.store(true, Ordering::SeqCst);
     }
 
-    /// Counts what is given up, if it is a publication: whoever posts a command is told.
+    /// Counts what is given up, if it is a message: whoever posts a command is told.
     pub(super) fn lose(&self, command: &Command) {
-        if matches!(command, Command::Publish(_)) {
+        if command.frame().is_some() {
             self.state.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -161,14 +164,16 @@ impl Lane {
     /// How many were lost, when the shard takes again what it is sent and nobody has said so yet.
     pub(super) fn take_recovery(&self) -> Option<u64> {
         let recovered = !self.is_stuck() && self.state.told_stuck.swap(false, Ordering::Relaxed);
-        recovered.then(|| self.lost() - self.state.lost_before.load(Ordering::Relaxed))
+        let before = self.state.lost_before.load(Ordering::Relaxed);
+        debug_assert!(self.lost() >= before, "a count only grows");
+        recovered.then(|| self.lost() - before)
     }
 
     pub fn is_stuck(&self) -> bool {
         self.state.stuck.load(Ordering::Relaxed)
     }
 
-    /// Publications that the shard never got because its lane was full.
+    /// Messages that the shard never got because its lane was full.
     pub fn lost(&self) -> u64 {
         self.state.lost.load(Ordering::Relaxed)
     }
@@ -178,21 +183,21 @@ impl Lane {
         self.state.bytes.load(Ordering::Relaxed)
     }
 
-    /// Publications and commands that wait.
+    /// Messages and commands that wait.
     pub fn waiting(&self) -> usize {
-        self.publications.len() + self.commands.len()
+        self.messages.len() + self.commands.len()
     }
 }
 
 impl LaneEnd {
-    /// The next command, or else the next publication. Never waits; wakes those who wait for room.
+    /// The next command, or else the next message. Never waits; wakes those who wait for room.
     pub fn take(&self) -> Option<Posted> {
-        let posted = self.next_command().or_else(|| self.publications.try_recv().ok())?;
+        let posted = self.next_command().or_else(|| self.messages.try_recv().ok())?;
         self.has_taken(&posted);
         Some(posted)
     }
 
-    /// The next command, for a shard that has its hands full of publications.
+    /// The next command, for a shard that has its hands full of messages.
     pub fn take_command(&self) -> Option<Posted> {
         let posted = self.next_command()?;
         self.has_taken(&posted);
@@ -206,23 +211,21 @@ impl LaneEnd {
 
     fn has_taken(&self, posted: &Posted) {
         let state = &*self.state;
-        let bytes = match &posted.command {
-            Command::Publish(publication) => publication.frame.bytes.len(),
-            _ => 0,
-        };
+        let bytes = posted.command.frame().map_or(0, |frame| frame.bytes.len());
         // For a command too: see `Lane::await_room`.
-        state.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        let counted = state.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        debug_assert!(counted >= bytes, "what is taken was counted before it was put in");
         if state.awaited.load(Ordering::SeqCst) && state.awaited.swap(false, Ordering::Relaxed) {
             state.vacancies.announce();
         }
         // Not for a command while messages are left behind: whoever publishes would wait for nothing.
-        if state.stuck.load(Ordering::Relaxed) && (bytes > 0 || self.publications.is_empty()) {
+        if state.stuck.load(Ordering::Relaxed) && (bytes > 0 || self.messages.is_empty()) {
             state.stuck.store(false, Ordering::Relaxed);
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.commands.is_empty() && self.publications.is_empty()
+        self.commands.is_empty() && self.messages.is_empty()
     }
 }
 
@@ -259,7 +262,7 @@ impl LaneEnd {
                 return None;
             }
             let mut select = crossbeam_channel::Select::new();
-            select.recv(&self.publications);
+            select.recv(&self.messages);
             select.recv(&self.commands);
             select.ready();
         }

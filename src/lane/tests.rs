@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{Policies, name};
 
-use super::queue::{BYTES_MAX, COMMANDS_MAX, PUBLICATIONS_MAX};
+use super::queue::{BYTES_MAX, COMMANDS_MAX, MESSAGES_MAX};
 use super::report::TypeCount;
 use super::*;
 
@@ -28,7 +28,7 @@ fn outcome(taken: usize, lost: usize) -> Outcome {
 
 /// Posts messages for all until the lanes are full.
 fn fill(bus: &Bus) {
-    (0..PUBLICATIONS_MAX).for_each(|_| assert!(message(bus).try_put()));
+    (0..MESSAGES_MAX).for_each(|_| assert!(message(bus).try_put()));
 }
 
 fn count(end: &LaneEnd) -> usize {
@@ -50,12 +50,12 @@ fn question() -> Command {
 fn what_finds_no_room_waits_and_keeps_nobody_else_waiting() {
     let (bus, ends) = bus(2, FOREVER);
     fill(&bus);
-    assert_eq!(count(&ends[1]), PUBLICATIONS_MAX);
+    assert_eq!(count(&ends[1]), MESSAGES_MAX);
     let mut late = message(&bus);
     assert!(!late.try_put());
     assert_eq!(count(&ends[1]), 1);
     drop(ends[0].take());
-    assert_eq!((late.put(), count(&ends[0])), (outcome(2, 0), PUBLICATIONS_MAX));
+    assert_eq!((late.put(), count(&ends[0])), (outcome(2, 0), MESSAGES_MAX));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn who_waits_is_woken_when_the_shard_takes_something() {
     waits.recv().expect("it begins");
     // Whether it sleeps already or is about to: one of these wakes it.
     while !source.is_finished() {
-        assert!(ends[0].take().is_some(), "it was not woken by {PUBLICATIONS_MAX}");
+        assert!(ends[0].take().is_some(), "it was not woken by {MESSAGES_MAX}");
         thread::yield_now();
     }
     assert_eq!(source.join().expect("it ends"), outcome(1, 0));
@@ -85,23 +85,23 @@ fn a_lane_that_stays_full_does_not_stop_the_others_and_what_is_lost_is_counted()
     let (bus, mut ends) = bus(2, SHORT);
     fill(&bus);
     let (stuck, healthy) = (ends.remove(0), ends.remove(0));
-    assert_eq!(count(&healthy), PUBLICATIONS_MAX);
+    assert_eq!(count(&healthy), MESSAGES_MAX);
     assert_eq!(message(&bus).put(), outcome(1, 1));
     // Nobody waits again: what is put now never finds that it has to wait.
-    for _ in 0..PUBLICATIONS_MAX - 1 {
+    for _ in 0..MESSAGES_MAX - 1 {
         let mut next = message(&bus);
         assert!(next.try_put());
         assert_eq!(next.put(), outcome(1, 1));
     }
-    assert_eq!(count(&healthy), PUBLICATIONS_MAX);
+    assert_eq!(count(&healthy), MESSAGES_MAX);
     let lane = &bus.lanes()[0];
-    assert_eq!((lane.is_stuck(), lane.lost(), lane.take_recovery()), (true, PUBLICATIONS_MAX as u64, None));
+    assert_eq!((lane.is_stuck(), lane.lost(), lane.take_recovery()), (true, MESSAGES_MAX as u64, None));
 
     assert!(stuck.take().is_some());
     assert!(!lane.is_stuck());
-    assert_eq!(lane.take_recovery(), Some(PUBLICATIONS_MAX as u64));
+    assert_eq!(lane.take_recovery(), Some(MESSAGES_MAX as u64));
     assert_eq!(lane.take_recovery(), None, "said once");
-    assert_eq!((message(&bus).put(), lane.lost()), (outcome(2, 0), PUBLICATIONS_MAX as u64));
+    assert_eq!((message(&bus).put(), lane.lost()), (outcome(2, 0), MESSAGES_MAX as u64));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_lane_is_bounded_by_bytes_as_well() {
     let (bus, ends) = bus(1, SHORT);
     let megabyte = "x".repeat(1 << 20);
     let large = || bus.publication(name::ALL, &megabyte, None, None);
-    let put = (0..PUBLICATIONS_MAX).take_while(|_| large().try_put()).count();
+    let put = (0..MESSAGES_MAX).take_while(|_| large().try_put()).count();
     assert_eq!(put, (BYTES_MAX >> 20) - 1, "headers count too");
     assert!(bus.lanes()[0].bytes() <= BYTES_MAX);
     assert_eq!(large().put(), outcome(0, 1));
@@ -159,13 +159,56 @@ fn a_shard_that_only_answers_questions_stays_stuck() {
     assert!(!bus.lanes()[0].is_stuck());
 }
 
+#[test]
+fn who_must_not_wait_loses_what_finds_a_full_lane_and_the_others_get_it() {
+    let (bus, ends) = bus(2, FOREVER);
+    fill(&bus);
+    assert_eq!(count(&ends[1]), MESSAGES_MAX);
+    ends[1].bell.doze();
+    let began = Instant::now();
+    assert_eq!(bus.try_publish(name::ALL, "hello"), outcome(1, 1));
+    assert!(began.elapsed() < FOREVER);
+    let lane = &bus.lanes()[0];
+    assert_eq!((lane.lost(), lane.is_stuck(), lane.waiting()), (1, false, MESSAGES_MAX), "nobody has waited in vain");
+    assert_eq!((bus.lanes()[1].lost(), count(&ends[1])), (0, 1));
+    assert!(ends[1].bell.was_rung(), "it slept");
+    assert!(!ends[0].bell.was_rung());
+    drop(ends[0].take());
+    assert_eq!((bus.try_publish(name::ALL, "again"), lane.lost()), (outcome(2, 0), 1));
+}
+
+#[test]
+fn a_shard_that_publishes_to_itself_does_not_ring_for_itself() {
+    let (bus, ends) = bus(1, FOREVER);
+    assert_eq!(bus.try_publish(name::ALL, "to myself"), outcome(1, 0));
+    assert!(!ends[0].bell.was_rung(), "it is awake");
+    assert!(!ends[0].is_empty(), "and looks before it sleeps");
+}
+
+#[test]
+fn an_addressed_message_is_for_one_shard_and_bounded_like_all_messages() {
+    let (bus, ends) = bus(2, SHORT);
+    let to = ConnectionId { shard: 1, slot: 5, generation: 9 };
+    assert_eq!(bus.addressed(to, "hello", None).put(), outcome(1, 0));
+    assert_eq!((bus.lanes()[0].waiting(), bus.lanes()[1].bytes()), (0, "..hello".len()));
+    match ends[1].take().map(|posted| posted.command) {
+        Some(Command::Send(addressed)) => assert_eq!((addressed.to, &addressed.frame.bytes[2..]), (to, &b"hello"[..])),
+        _ => panic!("an addressed message"),
+    }
+    assert_eq!(bus.lanes()[1].bytes(), 0);
+    assert_eq!(bus.addressed(ConnectionId { shard: 2, ..to }, "hello", None).put(), outcome(0, 0));
+    fill(&bus);
+    assert_eq!((bus.addressed(to, "hello", None).put(), bus.lanes()[1].lost()), (outcome(0, 1), 1));
+    drop(ends);
+}
+
 fn count_commands(bus: &Bus) -> usize {
-    bus.lanes()[0].waiting() - PUBLICATIONS_MAX
+    bus.lanes()[0].waiting() - MESSAGES_MAX
 }
 
 #[test]
 fn messages_of_one_source_stay_in_order_however_often_it_waits() {
-    const MESSAGES: usize = 5 * PUBLICATIONS_MAX;
+    const MESSAGES: usize = 5 * MESSAGES_MAX;
     let (bus, ends) = bus(2, FOREVER);
     let sources: Vec<_> = (0..2)
         .map(|source| {

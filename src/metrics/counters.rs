@@ -168,7 +168,9 @@ counters! {
     lane_commands: counter,
     /// Messages published to this shard, whether anybody was there or not.
     publications: counter,
-    /// Frames handed to connections by publications.
+    /// Messages for one connection that was gone or not open.
+    addressed_stale: counter,
+    /// Frames handed to connections by publications and addressed messages.
     deliveries: counter,
     /// Frames that had to wait in an outbox because the connection was still sending.
     deliveries_queued: counter,

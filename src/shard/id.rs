@@ -1,20 +1,11 @@
-//! Names for one connection: by shard, slot and generation. A slot is reused, a generation is not, so an id that
-//! outlives its connection finds nobody instead of somebody else.
+//! Session ids: how a connection's id is shown to clients and operators, and found again by what they show.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-use crate::shard::io::Slot;
+use crate::lane::ConnectionId;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectionId {
-    pub shard: u16,
-    pub slot: Slot,
-    /// Counts the connections of the shard since start.
-    pub generation: u32,
-}
-
-/// The id as clients and operators see it: a UUID of version 8 (RFC 9562 section 5.8) that says nothing of shard, slot
+/// A connection's id as clients and operators see it: a UUID of version 8 (RFC 9562 section 5.8) that says nothing of shard, slot
 /// or how many came before. Computed when it is shown, so it costs an idle connection nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(u128);
@@ -29,6 +20,8 @@ pub struct SessionKey(RandomState);
 
 const ROUNDS: u8 = 8;
 
+const UUID_CHARS: usize = 36;
+
 /// Bits of half a block.
 const HALF: u32 = 61;
 const HALF_MASK: u64 = (1 << HALF) - 1;
@@ -40,6 +33,38 @@ impl SessionKey {
         let (left, right) = (0..ROUNDS)
             .fold(halves, |(left, right), round| (right, left ^ self.0.hash_one((round, right)) & HALF_MASK));
         SessionId(u128::from(left) << HALF | u128::from(right))
+    }
+
+    /// The connection that was given this id, which may be gone by now. `None` when this process never gave it: of ids that
+    /// somebody made up, one in 2^42 is taken for one that was given, and then finds nobody.
+    pub fn connection(&self, session: SessionId) -> Option<ConnectionId> {
+        let halves = ((session.0 >> HALF) as u64, session.0 as u64 & HALF_MASK);
+        let (left, right) = (0..ROUNDS)
+            .rev()
+            .fold(halves, |(left, right), round| (right ^ self.0.hash_one((round, left)) & HALF_MASK, left));
+        let plain = u128::from(left) << HALF | u128::from(right);
+        let shard = u16::try_from(plain >> 64).ok()?;
+        Some(ConnectionId { shard, slot: (plain >> 32) as u32, generation: plain as u32 })
+    }
+}
+
+impl SessionId {
+    /// Reads what [`fmt::Display`] writes, in small or capital letters.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != UUID_CHARS {
+            return None;
+        }
+        let mut bits = 0_u128;
+        for (at, byte) in text.bytes().enumerate() {
+            match at {
+                8 | 13 | 18 | 23 if byte == b'-' => {}
+                8 | 13 | 18 | 23 => return None,
+                _ => bits = bits << 4 | u128::from(char::from(byte).to_digit(16)?),
+            }
+        }
+        let (version, variant) = (bits >> 76 & 0xf, bits >> 62 & 0b11);
+        let free = bits >> 80 << 74 | (bits >> 64 & 0xfff) << 62 | bits & ((1 << 62) - 1);
+        (version == 8 && variant == 0b10).then_some(Self(free))
     }
 }
 
@@ -95,6 +120,28 @@ mod tests {
             let key = SessionKey::default();
             let session = |(shard, slot, generation)| key.session(ConnectionId { shard, slot, generation }).0;
             prop_assert_eq!(a == b, session(a) == session(b));
+        }
+
+        #[test]
+        fn the_connection_is_found_again_by_the_id_that_was_shown(shard: u16, slot: u32, generation: u32) {
+            let (key, id) = (SessionKey::default(), ConnectionId { shard, slot, generation });
+            let shown = key.session(id).to_string();
+            for text in [shown.clone(), shown.to_uppercase()] {
+                prop_assert_eq!(SessionId::parse(&text).and_then(|session| key.connection(session)), Some(id));
+            }
+            let other_process = SessionKey::default();
+            prop_assert_eq!(SessionId::parse(&shown).and_then(|session| other_process.connection(session)), None);
+        }
+
+        #[test]
+        fn nothing_else_is_taken_for_a_session_id(text: String, at in 0..UUID_CHARS, wrong in "[g-z -]") {
+            prop_assert!(SessionId::parse(&text).is_none());
+            let mut shown = SessionKey::default().session(ConnectionId { shard: 1, slot: 2, generation: 3 }).to_string();
+            let is_dash = shown.as_bytes()[at] == b'-';
+            shown.replace_range(at..=at, if is_dash { "0" } else { &wrong });
+            prop_assert!(SessionId::parse(&shown).is_none());
+            shown.push('0');
+            prop_assert!(SessionId::parse(&shown).is_none());
         }
     }
 }

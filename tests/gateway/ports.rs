@@ -101,7 +101,13 @@ fn a_configured_admin_token_is_asked_for() {
         for path in ["/stats", "/metrics", "/connections", "/channels", "/health/websocket"] {
             assert_eq!(stranger.get(path).status, 401, "{path} with {token:?}");
         }
-        for path in ["/broadcast/all", "/broadcast/user/u1", "/broadcast/channel/conv:c1", "/disconnect/user/u1"] {
+        for path in [
+            "/broadcast/all",
+            "/broadcast/user/u1",
+            "/broadcast/channel/conv:c1",
+            "/send/session/x",
+            "/disconnect/user/u1",
+        ] {
             assert_eq!(stranger.post(path, "hello").status, 401, "{path} with {token:?}");
         }
     }

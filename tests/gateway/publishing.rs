@@ -21,6 +21,27 @@ fn a_user_is_reached_on_every_device() {
 }
 
 #[test]
+fn one_session_is_reached_and_nobody_by_the_id_of_one_that_has_ended() {
+    let gateway = Gateway::start(Config::new());
+    let mut one = Client::connect(&gateway, &token("u1"));
+    let id = gateway.admin().connection_of("u1").session_id;
+    let mut other = Client::connect(&gateway, &token("u1"));
+    let path = format!("/send/session/{id}");
+    assert_eq!(gateway.admin().broadcast(&path, "for one device"), 1);
+    assert_eq!(one.next_text(), "for one device");
+    assert_eq!(gateway.admin().metrics().sum("ringway_addressed_stale_total"), 0.0);
+
+    one.close();
+    gateway.admin().eventually_active(1);
+    let mut successor = Client::connect(&gateway, &token("u2"));
+    assert_eq!(gateway.admin().broadcast(&path, "too late"), 0);
+    assert_eq!(gateway.admin().metrics().sum("ringway_addressed_stale_total"), 1.0);
+    assert_eq!(gateway.admin().broadcast("/send/session/6a9c41d2-07be-8001-8000-00a100000007", "made up"), 0);
+    other.ping();
+    successor.ping();
+}
+
+#[test]
 fn user_ids_with_reserved_characters_are_reached() {
     let gateway = Gateway::start(Config::new());
     let mut client = Client::connect(&gateway, &token("auth0|a b/c"));

@@ -4,11 +4,11 @@ use std::io;
 
 use crate::auth::Identity;
 use crate::clock::Now;
+use crate::lane::ConnectionId;
 use crate::lane::frame::Frame;
 use crate::metrics::latency::Stopwatch;
 use crate::shard::connection::{Connection, Details, Phase};
 use crate::shard::floor::Floor;
-use crate::shard::id::ConnectionId;
 use crate::shard::io::{Io, Slot};
 use crate::shard::quotas::Held;
 use crate::shard::session::Session;

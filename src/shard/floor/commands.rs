@@ -9,6 +9,7 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn obey(&mut self, command: Command) {
         match command {
             Command::Publish(publication) => self.publish(publication),
+            Command::Send(addressed) => self.send_addressed(addressed),
             Command::Disconnect { user, code, answer } => self.disconnect(&user, code, answer),
             Command::Ask(query) => self.inspections.ask(query),
             Command::Drain { over } => self.start_draining(over),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::channel::name;
-use crate::lane::{Channel, Publication};
+use crate::lane::{Addressed, Channel, Publication};
 use crate::metrics::Counters;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::is_close;
@@ -161,6 +161,21 @@ impl<I: Io> Floor<I> {
     /// Has one frame sent to one connection within this turn or the next.
     pub(in crate::shard) fn send(&mut self, slot: Slot, frame: LocalFrame) {
         self.wire.cork.push(slot, frame, Urgency::Answer);
+    }
+
+    /// Takes a message for one connection. One that has gone, or is not open any more or not yet, gets nothing.
+    pub(in crate::shard) fn send_addressed(&mut self, addressed: Addressed) {
+        let Addressed { to, frame, answer } = addressed;
+        let is_there = self.is_current(to) && self.wire.connections[to.slot as usize].phase == Phase::Open;
+        if is_there {
+            self.state.counters.deliveries.add(1);
+            self.send(to.slot, Frame::local(frame.bytes, frame.arrived_us));
+        } else {
+            self.state.counters.addressed_stale.add(1);
+        }
+        if let Some(answer) = answer {
+            answer(usize::from(is_there));
+        }
     }
 
     /// Sends what waits for a connection at once.

@@ -11,10 +11,9 @@ use std::sync::Arc;
 use crate::channel::{Table, name};
 use crate::clock::TICK_MS;
 use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
-use crate::lane::{Answer, Query};
+use crate::lane::{Answer, ConnectionId, Query};
 use crate::shard::connection::Phase;
 use crate::shard::floor::Floor;
-use crate::shard::id::ConnectionId;
 use crate::shard::io::{Io, Slot};
 use crate::shard::profiles::Profiles;
 

@@ -16,9 +16,10 @@ use crate::ws::close::CloseCode;
 use crate::ws::frame::encode_text;
 use crate::ws::violation::Violation;
 
+use crate::lane::ConnectionId;
 use crate::lane::frame::{Frame, LocalFrame};
 use crate::shard::connection::{Connection, Phase};
-use crate::shard::id::{ConnectionId, SessionId};
+use crate::shard::id::SessionId;
 use crate::shard::io::Slot;
 use crate::shard::profiles::Claims;
 use crate::shard::rules::Rules;

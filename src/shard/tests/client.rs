@@ -6,7 +6,7 @@ use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use crate::shard::id::ConnectionId;
+use crate::lane::ConnectionId;
 use crate::shard::io::memory::Peer;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, encode_masked};

@@ -29,13 +29,13 @@ use bytes::Bytes;
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
 use crate::channel::{Interest, Policies, Table};
-use crate::lane::{Answer, Channel, Command, Filter, Lane, Posted, Publication, Query};
+use crate::lane::{Addressed, Answer, Channel, Command, ConnectionId, Filter, Lane, Posted, Publication, Query};
 use crate::metrics::{Counters, Latency, Timed};
 use crate::ws::frame::encode_text;
 
 use super::connection::Details;
 use super::floor::{Arrival, Floor};
-use super::id::{ConnectionId, SessionKey};
+use super::id::SessionKey;
 use super::io::memory::{Clock, Memory, Peer};
 use super::io::{InFlight, Io};
 use super::rules::{Echo, LobbyRules, Rules};
@@ -212,6 +212,15 @@ impl Shard {
         let publication = self.publication(channel, bytes);
         let filter = filter.map(Arc::new);
         self.command(Command::Publish(Publication { filter, answer: Some(answer), ..publication }));
+        self.settle();
+        reached.load(Ordering::Relaxed)
+    }
+
+    /// Sends to one connection and settles; says how many it reached.
+    fn send_to(&mut self, to: ConnectionId, payload: &str) -> usize {
+        let (answer, reached) = counted();
+        let frame = Frame { bytes: encode_text(payload), arrived_us: self.clock.now().us };
+        self.command(Command::Send(Addressed { to, frame, answer: Some(answer) }));
         self.settle();
         reached.load(Ordering::Relaxed)
     }

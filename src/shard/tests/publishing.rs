@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::lane::Filter;
+use crate::lane::{ConnectionId, Filter};
 use crate::ws::frame::encode_text;
 
 use super::client::Client;
@@ -45,6 +45,35 @@ fn publications_that_come_together_keep_their_order() {
         members.iter().for_each(|member| member.peer.stall(false));
         shard.settle();
         members.iter_mut().for_each(|member| assert_eq!(member.texts(), messages));
+    });
+}
+
+#[test]
+fn a_message_for_one_connection_reaches_it_alone_and_in_order() {
+    under_faults(|mut shard| {
+        let [mut ann, mut bob] = shard.subscribers("conv:1");
+        let messages: Vec<String> = (0..30).map(|n| format!("{n} {}", "x".repeat(n * 13))).collect();
+        messages.iter().for_each(|message| assert_eq!(shard.send_to(ann.id, message), 1));
+        assert_eq!((ann.texts(), bob.texts()), (messages, vec![]));
+        assert_eq!((shard.counters().deliveries.get(), shard.counters().addressed_stale.get()), (30, 0));
+    });
+}
+
+#[test]
+fn a_message_for_a_connection_that_is_gone_or_not_open_is_dropped_and_counted() {
+    under_faults(|mut shard| {
+        let ann = shard.client("ann");
+        ann.peer.close();
+        shard.settle();
+        let (eve, stranger, echo) = (shard.client("eve"), shard.stranger(), shard.echo());
+        assert_eq!(eve.id.slot, ann.id.slot, "the slot is used again");
+        let elsewhere = ConnectionId { shard: 0, ..eve.id };
+        let nowhere = ConnectionId { slot: 63, ..eve.id };
+        for id in [ann.id, elsewhere, nowhere, stranger.id, echo.id] {
+            assert_eq!(shard.send_to(id, "hello"), 0, "{id:?}");
+        }
+        assert_eq!((shard.counters().deliveries.get(), shard.counters().addressed_stale.get()), (0, 5));
+        assert_eq!([eve, stranger, echo].map(|mut other| other.texts().len()), [0; 3]);
     });
 }
 

@@ -93,7 +93,7 @@ fn the_id_of_a_connection_that_is_gone_names_nobody() {
         let second = shard.client("bob");
         assert_eq!(second.id.slot, first.id.slot);
         assert!(shard.floor.is_current(second.id) && !shard.floor.is_current(first.id), "after its reuse");
-        assert!(!shard.floor.is_current(super::super::id::ConnectionId { shard: 0, ..second.id }), "on another shard");
+        assert!(!shard.floor.is_current(crate::lane::ConnectionId { shard: 0, ..second.id }), "on another shard");
     });
 }
 
