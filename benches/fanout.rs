@@ -17,6 +17,7 @@ use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::lane::{Channel, Command, Lane, Posted, Publication};
 use ringway::metrics::Counters;
 use ringway::metrics::latency::{Deliveries, Latency};
+use ringway::route::Routes;
 use ringway::shard::floor::{Arrival, Floor};
 use ringway::shard::id::SessionKey;
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Sending, Slot};
@@ -203,6 +204,7 @@ impl Read for Swallow {
 fn rules() -> Rules {
     let secrets = vec!["a secret of thirty-two bytes or more".to_owned()];
     Rules {
+        routes: Routes::shipped(),
         verifier: Verifier::new(&VerifierSettings { secrets, ..VerifierSettings::default() }),
         origins: Origins::default(),
         roles: Vec::new(),

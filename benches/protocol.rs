@@ -1,25 +1,27 @@
 //! What one message and one connect cost in JSON and tokens: `cargo bench --bench protocol`.
 //!
-//! Each message is read three ways: as the gateway does, into a tree of values, and into a struct made for it. The
-//! struct knows in advance which fields there are, the tree reads all of them: the gateway has to be near the first.
+//! Each message is read three ways: as the gateway does (parsed, its route found, the route's field read), into a tree of
+//! values, and into a struct made for it. The struct knows in advance which fields there are, the tree reads all of
+//! them: the gateway has to be near the first.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ringway::{
-    auth::{Grants, Verifier, VerifierSettings, mint::mint},
-    lane::ConnectionId,
-    protocol::{reply, request::Request},
-    shard::id::SessionKey,
-};
+use ringway::auth::mint::mint;
+use ringway::auth::{Grants, Verifier, VerifierSettings};
+use ringway::lane::ConnectionId;
+use ringway::protocol::reply::{Message, Problem, Timestamp};
+use ringway::protocol::request::Request;
+use ringway::route::action::Action;
+use ringway::route::template::Value;
+use ringway::route::{Route, Routes};
+use ringway::shard::id::SessionKey;
 use serde::Deserialize;
-use sonic_rs::Value;
+use serde_json::value::RawValue;
 
 const NOW_UNIX_S: u64 = 1_800_000_000;
 
 const PING: &str = r#"{"type":"ping"}"#;
-const SUBSCRIBE: &str =
-    r#"{"type":"subscribe","id":7,"payload":{"conversation_ids":["conv-uuid-1","conv-uuid-2","conv-uuid-3"]}}"#;
 const LOCATION: &str = r#"{"type":"location_update","payload":{"latitude":37.7749,"longitude":-122.4194,"heading":90,"speed":15,"accuracy":10,"timestamp":1761566400007,"isAvailable":true}}"#;
 
 #[derive(Deserialize)]
@@ -58,48 +60,91 @@ struct Position {
     _longitude: f64,
 }
 
-fn requests(criterion: &mut Criterion) {
-    compare::<Ping>(criterion, "ping", PING, |request| {
-        black_box(&request.kind);
-    });
-    compare::<Subscribe>(criterion, "subscribe", SUBSCRIBE, |request| {
-        black_box(request.strings("conversation_ids", 128).expect("it is there"));
-    });
-    compare::<Location>(criterion, "location_update", LOCATION, |request| {
-        black_box((request.field("latitude"), request.field("longitude")));
-    });
+#[derive(Deserialize)]
+struct Chat<'a> {
+    #[serde(rename = "type")]
+    _kind: &'a str,
+    #[serde(borrow, rename = "payload")]
+    _payload: Content<'a>,
 }
 
-fn compare<'a, T: Deserialize<'a>>(
-    criterion: &mut Criterion,
-    name: &str,
-    message: &'static str,
-    read: fn(&Request<'static>),
-) {
+#[derive(Deserialize)]
+struct Content<'a> {
+    #[serde(rename = "content")]
+    _content: &'a str,
+}
+
+fn subscribe(channels: usize) -> String {
+    let ids: Vec<String> = (0..channels).map(|n| format!("507f1f77bcf86cd7994{n:05}")).collect();
+    format!(r#"{{"type":"subscribe","id":7,"payload":{{"conversation_ids":{}}}}}"#, serde_json::json!(ids))
+}
+
+fn chat(bytes: usize) -> String {
+    let (before, after) = (r#"{"type":"chat","payload":{"clanId":"7","content":""#, r#""}}"#);
+    format!("{before}{}{after}", "x".repeat(bytes - before.len() - after.len()))
+}
+
+fn requests(criterion: &mut Criterion) {
+    compare::<Ping>(criterion, "ping", PING);
+    for channels in [1, 10, 100] {
+        compare::<Subscribe>(criterion, &format!("subscribe to {channels}"), &subscribe(channels));
+    }
+    compare::<Location>(criterion, "location_update", LOCATION);
+    compare::<Chat>(criterion, "chat of 8 KiB", &chat(8192));
+}
+
+fn compare<'a, T: Deserialize<'a>>(criterion: &mut Criterion, name: &str, message: &'a str) {
     let mut group = criterion.benchmark_group(format!("request/{name}"));
     group.throughput(Throughput::Bytes(message.len() as u64));
-    group.bench_function("ringway", |bencher| {
-        bencher.iter(|| read(&Request::parse(black_box(message)).expect("it is valid")));
-    });
+    group.bench_function("ringway", |bencher| bencher.iter(|| read(black_box(message))));
     group.bench_function("tree of values", |bencher| {
-        bencher.iter(|| sonic_rs::from_str::<Value>(black_box(message)).expect("it is valid"));
+        bencher.iter(|| serde_json::from_str::<serde_json::Value>(black_box(message)).expect("it is valid"));
     });
     group.bench_function("struct", |bencher| {
         bencher.iter(|| {
-            black_box(sonic_rs::from_str::<T>(black_box(message)).expect("it is valid"));
+            black_box(serde_json::from_str::<T>(black_box(message)).expect("it is valid"));
         });
     });
     group.finish();
 }
 
-fn replies(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("reply");
-    group.bench_function("pong", |bencher| {
-        bencher.iter(|| reply::pong(black_box(1_761_566_400_007), black_box(Some("7"))));
+/// What a session does with a message before it acts.
+fn read(message: &str) {
+    let request = Request::parse(message).expect("it is valid");
+    if let Some(Route { action: Action::Subscribe(list), .. }) = Routes::shipped().find(&request) {
+        black_box(request.strings(&list.field, 128).expect("it is there"));
+    } else {
+        black_box((request.field("latitude"), request.field("content")));
+    }
+}
+
+fn routes(criterion: &mut Criterion) {
+    let request = Request::parse(PING).expect("it is valid");
+    criterion.bench_function("route of ping", |bencher| {
+        bencher.iter(|| Routes::shipped().find(black_box(&request)).is_some());
     });
+}
+
+fn replies(criterion: &mut Criterion) {
+    let id: Option<&RawValue> = serde_json::from_str("7").ok();
+    let mut group = criterion.benchmark_group("reply");
+    let action =
+        |message| &Routes::shipped().find(&Request::parse(message).expect("it is valid")).expect("known").action;
+    let Action::Ping { reply } = action(PING) else { unreachable!("ping is pinged") };
+    group.bench_function("pong", |bencher| {
+        bencher.iter(|| reply.fill(black_box(id), |_| Value::Time(Timestamp(black_box(1_761_566_400_007)))));
+    });
+    let subscribe = subscribe(1);
+    let Action::Subscribe(list) = action(&subscribe) else { unreachable!("subscribe subscribes") };
     group.bench_function("subscribed", |bencher| {
-        let list = ["conv-uuid-1", "conv-uuid-2", "conv-uuid-3"];
-        bencher.iter(|| reply::subscribed("conversation_ids", black_box(&list), black_box(Some("7"))));
+        let items = ["conv-uuid-1", "conv-uuid-2", "conv-uuid-3"];
+        bencher.iter(|| list.reply.fill(black_box(id), |_| Value::List(black_box(&items))));
+    });
+    group.bench_function("error", |bencher| {
+        bencher.iter(|| {
+            let (code, message) = black_box(("not_subscribed", "not subscribed to these channels"));
+            Message::error(Problem { code, message, request: Some("unsubscribe"), part: None }, id).json()
+        });
     });
     group.finish();
 }
@@ -134,5 +179,5 @@ fn session_ids(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, requests, replies, tokens, grants, session_ids);
+criterion_group!(benches, requests, routes, replies, tokens, grants, session_ids);
 criterion_main!(benches);

@@ -28,6 +28,7 @@ use crate::host::listeners::{Inherited, Listeners};
 use crate::host::pinning::{Cores, Pinning};
 use crate::lane::{Bus, Command, LaneEnd};
 use crate::metrics::Counters;
+use crate::route::Routes;
 use crate::shard::id::SessionKey;
 use crate::shard::io::{Capacity, Chosen};
 use crate::shard::lobby::addresses::Addresses;
@@ -162,6 +163,7 @@ fn rules(config: &Config, handshakes_max: usize, batch_delay_min_us: u32) -> Rul
     });
     let server = &config.server;
     Rules {
+        routes: Routes::shipped(),
         verifier,
         origins: Origins::new(auth.origins.clone()),
         roles: auth.roles.clone(),

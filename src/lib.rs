@@ -18,5 +18,6 @@ pub mod lane;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;
+pub mod route;
 pub mod shard;
 pub mod ws;

@@ -18,7 +18,7 @@ const SRC: &[&[&str]] = &[
     &["shard"],
     &["lane"],
     &["metrics"],
-    &["auth"],
+    &["auth", "route"],
     &["channel", "clock", "protocol", "ws"],
 ];
 

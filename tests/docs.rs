@@ -7,12 +7,18 @@ use std::path::{Path, PathBuf};
 use ringway::auth::TokenError;
 use ringway::config::Key;
 use ringway::metrics::Timed;
-use ringway::protocol::reply;
-use ringway::protocol::request::RequestError;
+use ringway::protocol::reply::{Expiry, Message, Part, Problem, Time, Timestamp, Welcome};
+use ringway::protocol::request::{Request, RequestError};
+use ringway::route::Routes;
+use ringway::route::action::{Action, OfSession};
+use ringway::route::template::Value;
+use ringway::shard::session::error::{ChannelError, SessionError};
 use ringway::ws::close::CloseCode;
 use ringway::ws::handshake::Refusal;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+const SESSION: &str = "6a9c41d2-07be-8001-8000-00a100000007";
 
 /// Folders that are not part of the project.
 const NOT_OURS: [&str; 3] = ["target", ".git", "node_modules"];
@@ -39,12 +45,8 @@ fn every_refusal_before_the_upgrade_has_its_row() {
 #[test]
 fn every_error_message_has_its_row() {
     let protocol = protocol();
-    for error in request_errors() {
-        assert_row(&protocol, &[&format!("`{}`", error.code())]);
-    }
-    let codes = session_error_codes();
-    assert!(codes.contains(&"other_user".to_owned()) && codes.contains(&"too_many_channels".to_owned()), "{codes:?}");
-    for code in codes {
+    let of_channels = ChannelError::ALL.iter().map(|error| error.code());
+    for code in session_errors().iter().map(|error| error.code()).chain(of_channels) {
         assert_row(&protocol, &[&format!("`{code}`")]);
     }
 }
@@ -71,26 +73,26 @@ fn everything_that_is_timed_has_its_row() {
 
 #[test]
 fn the_examples_are_what_the_gateway_writes() {
-    const SESSION: &str = "6a9c41d2-07be-8001-8000-00a100000007";
     const PING_MS: u64 = 1_795_150_433_760;
-    let not_allowed = "not allowed to subscribe to these channels";
-    let not_subscribed = "not subscribed to these channels";
+    let welcome = Welcome { user_id: "ana", session_id: SESSION, server_id: "node-1", heartbeat_interval: 30_000 };
     let missing = RequestError::MissingField("channels");
+    let missing =
+        Problem { code: missing.code(), message: &missing.to_string(), request: Some("subscribe"), part: None };
     let protocol = protocol();
     for written in [
-        reply::connected("ana", SESSION, "node-1", 30_000),
-        reply::auth_success("ana", SESSION, None),
-        reply::token_expiring(30, 1_795_154_012),
-        reply::pong(PING_MS, Some("\"p-1\"")),
-        reply::heartbeat(PING_MS),
-        reply::subscribed("channels", &["conv:c1", "clan:7"], Some("1")),
-        reply::subscribed("conversation_ids", &["c2"], None),
-        reply::error_about("not_allowed", not_allowed, "subscribe", ("channels", &["user:bob"]), Some("3")),
-        reply::unsubscribed("channels", &["clan:7"], None),
-        reply::error_about("not_subscribed", not_subscribed, "unsubscribe", ("channels", &["clan:9"]), None),
-        reply::error(missing.code(), &missing.to_string(), Some("subscribe"), Some("\"r-17\"")),
+        Message::connected(welcome).json(),
+        answer(r#"{"type":"auth"}"#, &[], 0),
+        Message::TokenExpiring { payload: Expiry { expires_in: 30, expires_at: 1_795_154_012 } }.json(),
+        answer(r#"{"type":"ping","id":"p-1"}"#, &[], PING_MS),
+        Message::Heartbeat { payload: Time { timestamp: PING_MS } }.json(),
+        answer(r#"{"type":"subscribe","id":1,"channels":[]}"#, &["conv:c1", "clan:7"], 0),
+        answer(r#"{"type":"subscribe","conversation_ids":[]}"#, &["c2"], 0),
+        refused(r#"{"type":"subscribe","id":3}"#, ChannelError::NotAllowed, "user:bob"),
+        answer(r#"{"type":"unsubscribe","channels":[]}"#, &["clan:7"], 0),
+        refused(r#"{"type":"unsubscribe"}"#, ChannelError::NotSubscribed, "clan:9"),
+        Message::error(missing, request(r#"{"type":"subscribe","id":"r-17"}"#).id).json(),
     ] {
-        let line = format!("\n< {}\n", written);
+        let line = format!("\n< {written}\n");
         assert!(protocol.contains(&line), "no such example in docs/PROTOCOL.md: {line}");
     }
 }
@@ -177,25 +179,52 @@ fn assert_row(document: &str, cells: &[&str]) {
     assert!(document.lines().any(has_all), "no row for {cells:?} in docs/PROTOCOL.md");
 }
 
+fn request(message: &str) -> Request<'_> {
+    Request::parse(message).expect("a message")
+}
+
+/// What the route of a message is answered with.
+fn answer(message: &str, list: &[&str], now_ms: u64) -> String {
+    let request = request(message);
+    match &Routes::shipped().find(&request).expect("a route").action {
+        Action::Authenticate { reply, .. } => reply.fill(request.id, |place| match place {
+            OfSession::UserId => Value::Text("ana"),
+            OfSession::SessionId => Value::Text(SESSION),
+        }),
+        Action::Ping { reply } => reply.fill(request.id, |_| Value::Time(Timestamp(now_ms))),
+        Action::Subscribe(channels) | Action::Unsubscribe(channels) => {
+            channels.reply.fill(request.id, |_| Value::List(list))
+        }
+        Action::HeartbeatAck => panic!("it is not answered"),
+    }
+}
+
+/// What a client is told of a channel that is refused.
+fn refused(message: &str, error: ChannelError, channel: &str) -> String {
+    let request = request(message);
+    let part = Part { field: "channels", items: &[channel] };
+    let problem =
+        Problem { code: error.code(), message: error.sentence(), request: Some(&request.kind), part: Some(part) };
+    Message::error(problem, request.id).json()
+}
+
 /// One of each kind. A new kind does not compile until it is in the list.
-fn request_errors() -> Vec<RequestError> {
+fn session_errors() -> Vec<SessionError> {
     use RequestError::*;
-    let all = vec![BadJson, NotAnObject, NoType, UnknownType, MissingField("x"), BadField("x")];
+    use SessionError::*;
+    let of_requests = [BadJson, NotAnObject, NoType, UnknownType, MissingField("x"), BadField("x")];
+    let mut all = vec![NotAuthenticated, Token(TokenError::NoExpiry), OtherUser, TooManyOfUser, RoleNotAllowed];
+    for error in of_requests {
+        match error {
+            BadJson | NotAnObject | NoType | UnknownType | MissingField(_) | BadField(_) => all.push(Request(error)),
+        }
+    }
     for error in &all {
         match error {
-            BadJson | NotAnObject | NoType | UnknownType | MissingField(_) | BadField(_) => {}
+            Request(_) | NotAuthenticated | Token(_) | OtherUser | TooManyOfUser | RoleNotAllowed => {}
         }
     }
     all
-}
-
-/// The codes that sessions answer with beside those of tokens and requests: the literals in the calls that send them.
-fn session_error_codes() -> Vec<String> {
-    let source = read("src/shard/session/mod.rs");
-    let sent = source.lines().filter(|line| line.contains(".refuse(\"") || line.contains(".refuse_channels(\""));
-    let denied = source.lines().skip_while(|line| !line.starts_with("impl Denied")).take_while(|line| *line != "}");
-    let of_denied = denied.take_while(|line| !line.contains("fn sentence")).filter(|line| line.contains("=> \""));
-    sent.chain(of_denied).filter_map(first_string).map(str::to_owned).collect()
 }
 
 fn first_string(line: &str) -> Option<&str> {

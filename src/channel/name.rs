@@ -13,9 +13,6 @@ pub const USER_PREFIX: &str = "user:";
 /// `type:{userType}`: every session of that type.
 pub const TYPE_PREFIX: &str = "type:";
 
-/// `conv:{id}`: the subscribers of a conversation; `conversation_ids` in a request are these without the prefix.
-pub const CONVERSATION_PREFIX: &str = "conv:";
-
 /// The words before the colon of which subscriptions are counted apart.
 pub const KINDS: [&str; 6] = ["conv", "clan", "vendor", "user", "type", "notifications"];
 

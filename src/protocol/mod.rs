@@ -5,5 +5,3 @@
 
 pub mod reply;
 pub mod request;
-
-mod scan;

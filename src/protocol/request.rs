@@ -1,40 +1,47 @@
-//! A client's message, read lazily: its `type`, its `id`, and the fields a route names. The shard parses each text
+//! A client's message, read lazily: its `type`, its `id`, and the fields a route names. The session parses each text
 //! message with it, once.
 //!
 //! Invariant: a `Request` borrows from a message that is one complete, valid JSON object. Values stay the text that
 //! came in, so that they can be passed on without being parsed. A field may stand in `payload` or beside `type`; the
 //! one in `payload` wins. Where an object names a field twice, the last one wins, as in the JSON of browsers.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
+use std::fmt;
 
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
-
-use super::scan::{self, Field, ScanError};
 
 /// Longest `id` that is returned, in bytes of JSON. A longer one is ignored.
 const ID_BYTES_MAX: usize = 128;
 
-/// The fields of one object: name without its quotes, escapes as they came, and value as JSON text.
-type Fields<'a, const INLINE: usize> = SmallVec<[(&'a str, &'a str); INLINE]>;
+/// Deepest nesting, the message itself counted: a bound for whoever reads what is passed on, far above what is needed.
+const DEPTH_MAX: usize = 64;
 
 /// One message of a client.
 pub struct Request<'a> {
     /// The `type`. Not empty.
     pub kind: Cow<'a, str>,
-    /// JSON text of the `id`, when it is a string or a number of at most 128 bytes: to be returned as it came.
-    pub id: Option<&'a str>,
-    /// JSON text of the `payload`, of whatever type it is.
-    pub payload: Option<&'a str>,
-    /// Beside `type`, `id` and `payload`.
+    /// The `id`, when it is a string or a number of at most 128 bytes: to be returned as it came.
+    pub id: Option<&'a RawValue>,
+    /// The whole object.
     outer: Fields<'a, 4>,
-    /// In `payload`.
+    /// `payload`, when that is an object.
     inner: Fields<'a, 8>,
 }
+
+/// The fields of one object, as they came: name and value.
+struct Fields<'a, const INLINE: usize>(SmallVec<[(Cow<'a, str>, &'a RawValue); INLINE]>);
+
+/// A string, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What is wrong with a message. The connection stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RequestError {
-    /// Not JSON, cut short, followed by something, or nested too deep.
+    /// Not JSON, cut short, followed by something, nested too deep, or with a field whose name is no text.
     BadJson,
     /// JSON, but no object.
     NotAnObject,
@@ -50,42 +57,35 @@ pub enum RequestError {
 impl<'a> Request<'a> {
     /// Parses a text message.
     pub fn parse(message: &'a str) -> Result<Request<'a>, RequestError> {
-        let (mut kind, mut id, mut payload) = (None, None, None);
-        let (mut outer, mut inner) = (Fields::new(), Fields::new());
-        let mut inner_of_this_payload = 0;
-        let is_payload = |name: &str| &*unescaped(name) == "payload";
-        scan::object(message, is_payload, |field| match field {
-            Field::Inner(name, value) => inner.push((name, value)),
-            Field::Outer(name, value) => match &*unescaped(name) {
-                "type" => kind = Some(value),
-                "id" => id = Some(value),
-                "payload" => {
-                    payload = Some(value);
-                    inner.drain(..inner_of_this_payload);
-                    inner_of_this_payload = inner.len();
-                }
-                _ => outer.push((name, value)),
-            },
-        })?;
-        let kind = kind.and_then(string_of).filter(|kind| !kind.is_empty()).ok_or(RequestError::NoType)?;
-        Ok(Request { kind, id: id.filter(|id| is_id(id)), payload, outer, inner })
+        let outer: Fields<'a, 4> = serde_json::from_str(message)?;
+        if is_too_deep(message) {
+            return Err(RequestError::BadJson);
+        }
+        let kind = outer.get("type").and_then(text_of).filter(|kind| !kind.is_empty()).ok_or(RequestError::NoType)?;
+        let inner = match outer.get("payload") {
+            Some(payload) if payload.get().starts_with('{') => serde_json::from_str(payload.get())?,
+            _ => Fields(SmallVec::new()),
+        };
+        let id = outer.get("id").filter(|id| is_id(id.get()));
+        Ok(Request { kind, id, outer, inner })
     }
 
     /// The value of a field as JSON text: looked for in `payload`, when that is an object, then beside `type`.
-    pub fn field(&self, name: &str) -> Option<&'a str> {
-        find(&self.inner, name).or_else(|| find(&self.outer, name))
+    pub fn field(&self, name: &str) -> Option<&'a RawValue> {
+        self.inner.get(name).or_else(|| self.outer.get(name))
     }
 
     /// A required string.
     pub fn string(&self, name: &'static str) -> Result<Cow<'a, str>, RequestError> {
         let value = self.field(name).ok_or(RequestError::MissingField(name))?;
-        string_of(value).ok_or(RequestError::BadField(name))
+        text_of(value).ok_or(RequestError::BadField(name))
     }
 
     /// A required array of at most `max` strings.
     pub fn strings(&self, name: &'static str, max: usize) -> Result<Vec<Cow<'a, str>>, RequestError> {
         let value = self.field(name).ok_or(RequestError::MissingField(name))?;
-        strings_of(value, max).ok_or(RequestError::BadField(name))
+        let mut json = serde_json::Deserializer::from_str(value.get());
+        json.deserialize_seq(Texts { max }).map_err(|_| RequestError::BadField(name))
     }
 }
 
@@ -118,26 +118,61 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-impl From<ScanError> for RequestError {
-    fn from(error: ScanError) -> RequestError {
-        match error {
-            ScanError::Invalid => RequestError::BadJson,
-            ScanError::OtherType => RequestError::NotAnObject,
-        }
+impl From<serde_json::Error> for RequestError {
+    fn from(error: serde_json::Error) -> RequestError {
+        if error.is_data() { RequestError::NotAnObject } else { RequestError::BadJson }
     }
 }
 
-fn find<'a>(fields: &[(&'a str, &'a str)], name: &str) -> Option<&'a str> {
-    fields.iter().rfind(|(field, _)| unescaped(field) == name).map(|(_, value)| *value)
+impl<'a, const INLINE: usize> Fields<'a, INLINE> {
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rfind(|(field, _)| field == name).map(|(_, value)| *value)
+    }
 }
 
-/// A field's name without its escapes. Escapes count: a backend that the message is passed on to reads them too.
-fn unescaped(name: &str) -> Cow<'_, str> {
-    if name.contains('\\') {
-        // Half a surrogate pair is no text, so it stays as it came and is nobody's name.
-        sonic_rs::from_str(&format!("\"{name}\"")).map_or(Cow::Borrowed(name), Cow::Owned)
-    } else {
-        Cow::Borrowed(name)
+impl<'de: 'a, 'a, const INLINE: usize> Deserialize<'de> for Fields<'a, INLINE> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(SmallVec::new()))
+    }
+}
+
+impl<'de: 'a, 'a, const INLINE: usize> Visitor<'de> for Fields<'a, INLINE> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(mut self, mut map: M) -> Result<Self, M::Error> {
+        while let Some((Text(name), value)) = map.next_entry()? {
+            self.0.push((name, value));
+        }
+        Ok(self)
+    }
+}
+
+/// Reads an array of strings.
+struct Texts {
+    /// One more is an error.
+    max: usize,
+}
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Vec<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {} strings", self.max)
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<Self::Value, S::Error> {
+        let mut list = Vec::new();
+        while let Some(Text(item)) = items.next_element()? {
+            if list.len() == self.max {
+                return Err(S::Error::invalid_length(self.max + 1, &self));
+            }
+            list.push(item);
+        }
+        Ok(list)
     }
 }
 
@@ -146,20 +181,30 @@ fn is_id(json: &str) -> bool {
 }
 
 /// A JSON string without its quotes and escapes. `None` for any other value, and for half a surrogate pair.
-fn string_of(json: &str) -> Option<Cow<'_, str>> {
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { sonic_rs::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+fn text_of(json: &RawValue) -> Option<Cow<'_, str>> {
+    serde_json::from_str(json.get()).ok().map(|Text(text)| text)
 }
 
-fn strings_of(json: &str, max: usize) -> Option<Vec<Cow<'_, str>>> {
-    let mut list = Vec::new();
-    let mut is_good = true;
-    scan::array(json, |item| match string_of(item) {
-        Some(text) if list.len() < max => list.push(text),
-        _ => is_good = false,
-    })
-    .ok()?;
-    is_good.then_some(list)
+/// Whether valid JSON is nested deeper than [`DEPTH_MAX`]. Nearly no message has brackets enough to be looked at twice.
+fn is_too_deep(json: &str) -> bool {
+    json.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() > DEPTH_MAX && depth(json) > DEPTH_MAX
+}
+
+/// How deep valid JSON is nested.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string) = (0, 0, false);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' => _ = bytes.next(),
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 #[cfg(test)]
@@ -167,6 +212,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn value_of<'a>(request: &Request<'a>, name: &str) -> Option<&'a str> {
+        request.field(name).map(RawValue::get)
+    }
 
     fn error_of(message: &str) -> RequestError {
         Request::parse(message).err().unwrap()
@@ -193,12 +242,12 @@ mod tests {
         let request =
             Request::parse(r#"{"type":"t","a":{"b": [1, 2.50,"\u00e9"]},"n":-0.5e+3,"z":null,"payload": {"p":true}}"#)
                 .unwrap();
-        assert_eq!(request.field("a"), Some(r#"{"b": [1, 2.50,"\u00e9"]}"#));
-        assert_eq!(request.field("n"), Some("-0.5e+3"));
-        assert_eq!(request.field("z"), Some("null"));
-        assert_eq!(request.field("p"), Some("true"));
-        assert_eq!(request.payload, Some(r#"{"p":true}"#));
-        assert_eq!(request.field("b"), None);
+        assert_eq!(value_of(&request, "a"), Some(r#"{"b": [1, 2.50,"\u00e9"]}"#));
+        assert_eq!(value_of(&request, "n"), Some("-0.5e+3"));
+        assert_eq!(value_of(&request, "z"), Some("null"));
+        assert_eq!(value_of(&request, "p"), Some("true"));
+        assert_eq!(value_of(&request, "payload"), Some(r#"{"p":true}"#));
+        assert_eq!(value_of(&request, "b"), None);
     }
 
     #[test]
@@ -215,25 +264,32 @@ mod tests {
         let request =
             Request::parse(r#"{"type":"a","id":1,"x":"1","type":"b","x":"2","id":2,"payload":{"y":"3","y":"4"}}"#)
                 .unwrap();
-        assert_eq!((&*request.kind, request.id), ("b", Some("2")));
+        assert_eq!((&*request.kind, request.id.map(RawValue::get)), ("b", Some("2")));
         assert_eq!(request.string("x").unwrap(), "2");
         assert_eq!(request.string("y").unwrap(), "4");
         let request =
             Request::parse(r#"{"type":"t","payload":{"x":1,"y":2},"payload":{"x":3},"payload":{"x":4,"z":5}}"#)
                 .unwrap();
-        assert_eq!((request.field("x"), request.field("y"), request.field("z")), (Some("4"), None, Some("5")));
-        assert_eq!(Request::parse(r#"{"type":"t","payload":{"x":1},"payload":7}"#).unwrap().field("x"), None);
+        assert_eq!(
+            (value_of(&request, "x"), value_of(&request, "y"), value_of(&request, "z")),
+            (Some("4"), None, Some("5"))
+        );
+        let request = Request::parse(r#"{"type":"t","payload":{"x":1},"payload":7}"#).unwrap();
+        assert_eq!(value_of(&request, "x"), None);
     }
 
     #[test]
     fn an_id_is_a_short_string_or_number() {
         let longest = format!("\"{}\"", "x".repeat(126));
         for id in ["1", "-1.5e3", r#""a""#, r#""a\"b\u00e9""#, r#""""#, &longest] {
-            assert_eq!(Request::parse(&format!(r#"{{"type":"t","id":{id}}}"#)).unwrap().id, Some(id));
+            assert_eq!(
+                Request::parse(&format!(r#"{{"type":"t","id":{id}}}"#)).unwrap().id.map(RawValue::get),
+                Some(id)
+            );
         }
         let too_long = format!("\"{}\"", "x".repeat(127));
         for id in ["null", "true", "[1]", r#"{"a":1}"#, &too_long] {
-            assert_eq!(Request::parse(&format!(r#"{{"type":"t","id":{id}}}"#)).unwrap().id, None);
+            assert_eq!(Request::parse(&format!(r#"{{"type":"t","id":{id}}}"#)).unwrap().id.map(RawValue::get), None);
         }
     }
 
@@ -263,7 +319,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused() {
-        for message in ["[]", "1", "null", r#""type""#, r#"[{"type":"t"}]"#, "x", "\u{a0}{}"] {
+        for message in ["[]", "[1", "1", "null", r#""type""#, r#"[{"type":"t"}]"#] {
             assert_eq!(error_of(message), RequestError::NotAnObject, "{message}");
         }
         assert_eq!(RequestError::NotAnObject.code(), RequestError::BadJson.code());
@@ -305,6 +361,10 @@ mod tests {
             "{\"type\":\"t\",\"a\":\"\n\"}",
             "{\"type\":\"t\",\"a\":\"\0\"}",
             r#"{"type":"t"/**/}"#,
+            r#"{"type":"t","\ud800":1}"#,
+            r#"{"type":"t","payload":{"\ud800":1}}"#,
+            "x",
+            "\u{a0}{}",
         ] {
             assert_eq!(error_of(message), RequestError::BadJson, "{message}");
         }
@@ -325,6 +385,19 @@ mod tests {
         ] {
             assert_eq!(error_of(&message).code(), "bad_json");
         }
+    }
+
+    #[test]
+    fn nesting_is_bounded_wherever_it_is() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        for (before, after, around) in [("", "", 1), (r#"{"x":"#, "}", 2)] {
+            let message = |depth| format!(r#"{{"type":"t","payload":{before}{}{after}}}"#, nested(depth - around));
+            assert!(Request::parse(&message(DEPTH_MAX)).is_ok());
+            assert_eq!(error_of(&message(DEPTH_MAX + 1)), RequestError::BadJson);
+        }
+        // Wide is not deep, and brackets in strings are no nesting.
+        let wide = format!(r#"{{"type":"t","a":[{}[]],"b":"{}\\\"["}}"#, "[[]],".repeat(1000), "[{".repeat(1000));
+        assert!(Request::parse(&wide).is_ok());
     }
 
     /// Messages that are JSON or nearly so.
@@ -377,7 +450,7 @@ mod tests {
         #[test]
         fn only_valid_json_is_accepted(inside in messages()) {
             for message in [format!(r#"{{"type":"t",{inside}}}"#), format!(r#"{{"type":"t","a":{inside}}}"#)] {
-                let valid = sonic_rs::from_str::<sonic_rs::Value>(&message).is_ok();
+                let valid = serde_json::from_str::<serde::de::IgnoredAny>(&message).is_ok();
                 if Request::parse(&message).is_ok() {
                     prop_assert!(valid, "{}", message);
                 }

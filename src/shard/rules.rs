@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use crate::auth::{Grants, Origins, Verifier};
+use crate::auth::{Grants, Identity, Origins, Verifier};
 
-use crate::shard::id::SessionKey;
+use crate::lane::ConnectionId;
+use crate::route::Routes;
+use crate::shard::id::{SessionId, SessionKey};
 use crate::ws::handshake::proxies::Proxies;
 
 pub struct Rules {
+    /// What is done with the messages of clients.
+    pub routes: &'static Routes,
     pub verifier: Verifier,
     pub origins: Origins,
     /// User types of tokens that may connect; empty: all.
@@ -78,6 +82,16 @@ pub struct Echo {
 }
 
 impl Rules {
+    /// The role check of an upgrade and of an `auth` message. What a client says of itself is no role.
+    pub fn may_connect(&self, identity: &Identity) -> bool {
+        let is_role = |user_type: &str| self.roles.iter().any(|role| role == user_type);
+        self.roles.is_empty() || identity.user_type.as_deref().is_some_and(is_role)
+    }
+
+    pub fn session_id(&self, connection: ConnectionId) -> SessionId {
+        self.session_key.session(connection)
+    }
+
     pub fn is_echo(&self, path: &str) -> bool {
         self.echo.as_ref().is_some_and(|echo| echo.path == path)
     }

@@ -5,7 +5,7 @@
 
 use crate::clock::TICK_MS;
 use crate::lane::frame::{Frame, LocalFrame};
-use crate::protocol::reply;
+use crate::protocol::reply::{Expiry, Message, Time};
 use crate::shard::connection::Attention;
 use crate::shard::floor::Floor;
 use crate::shard::floor::cork::Urgency;
@@ -96,8 +96,9 @@ impl<I: Io> Floor<I> {
                 Attention::HeartbeatDue => self.beat(slot),
                 Attention::TokenExpiresSoon => {
                     let expires_at = u64::from(self.wire.connections[slot as usize].expires_at);
-                    let expires_in_s = expires_at.saturating_sub(self.state.now.unix_s());
-                    let warning = encode_text(&reply::token_expiring(expires_in_s, expires_at));
+                    let expires_in = expires_at.saturating_sub(self.state.now.unix_s());
+                    let warning =
+                        encode_text(&Message::TokenExpiring { payload: Expiry { expires_in, expires_at } }.json());
                     self.send(slot, Frame::local(warning, self.state.now.us));
                 }
             }
@@ -113,7 +114,10 @@ impl<I: Io> Floor<I> {
             _ => Beat {
                 tick: now.tick(),
                 ping: Frame::local(encode_ping(&now.us.to_be_bytes()), now.us),
-                heartbeat: Frame::local(encode_text(&reply::heartbeat(now.unix_ms)), now.us),
+                heartbeat: Frame::local(
+                    encode_text(&Message::Heartbeat { payload: Time { timestamp: now.unix_ms } }.json()),
+                    now.us,
+                ),
             },
         };
         let has_type = self.state.profiles.user_type(self.wire.connections[slot as usize].profile).is_some();

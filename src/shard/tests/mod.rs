@@ -41,6 +41,7 @@ use super::io::{InFlight, Io};
 use super::rules::{Echo, LobbyRules, Rules};
 use super::state::ShardState;
 use crate::lane::frame::Frame;
+use crate::route::Routes;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::{Held, Shares};
 use client::{Client, HEAD};
@@ -268,6 +269,7 @@ impl Shard {
 
 fn rules() -> Rules {
     Rules {
+        routes: Routes::shipped(),
         verifier: Verifier::new(&VERIFIER_SETTINGS),
         origins: Origins::default(),
         roles: Vec::new(),

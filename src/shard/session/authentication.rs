@@ -1,0 +1,90 @@
+//! Who a session is: the token that begins it, with the upgrade or as a message, and the fresh one that renews it.
+
+use crate::auth::{Identity, TokenError};
+use crate::channel::name;
+use crate::channel::table::Joined;
+use crate::metrics::Timed;
+use crate::protocol::reply::{Message, Welcome};
+use crate::protocol::request::Request;
+use crate::route::action::OfSession;
+use crate::route::template::{Template, Value};
+
+use crate::shard::connection::{Connection, Phase};
+use crate::shard::profiles::Claims;
+use crate::shard::session::Session;
+use crate::shard::session::error::SessionError;
+use crate::shard::state::ShardState;
+
+impl Session<'_> {
+    /// A token as a message: the first one of a connection that came without, or a fresh one in place of the old.
+    pub(super) fn authenticate(
+        &mut self,
+        connection: &mut Connection,
+        request: &Request<'_>,
+        field: &'static str,
+        reply: &Template<OfSession>,
+    ) -> Result<(), SessionError> {
+        let identity = self.verify(&request.string(field)?)?;
+        if connection.phase == Phase::Open && *self.user_id(connection) != *identity.user_id {
+            return Err(SessionError::OtherUser);
+        }
+        if connection.phase == Phase::Arrived && self.state.shares.take_user(self.slot, &identity.user_id).is_err() {
+            return Err(SessionError::TooManyOfUser);
+        }
+        if !self.admit(connection, identity) {
+            return Err(SessionError::RoleNotAllowed);
+        }
+        let session_id = self.session_id(connection).to_string();
+        let reply = reply.fill(request.id, |place| match place {
+            OfSession::UserId => Value::Text(self.user_id(connection)),
+            OfSession::SessionId => Value::Text(&session_id),
+        });
+        self.send(&reply);
+        Ok(())
+    }
+
+    fn verify(&mut self, token: &str) -> Result<Identity, TokenError> {
+        let ShardState { rules, latency, now, counters, .. } = &mut *self.state;
+        let verified = latency.time(Timed::Authentication, || rules.verifier.verify(token, now.unix_s()));
+        verified.inspect_err(|error| counters.tokens_refused.count(error.name()))
+    }
+
+    /// Makes the bearer of a verified token a session, or renews the one it has; false when its role may not connect.
+    pub fn admit(&mut self, connection: &mut Connection, identity: Identity) -> bool {
+        if !self.state.rules.may_connect(&identity) {
+            return false;
+        }
+        if connection.phase == Phase::Arrived {
+            let asked = connection.details.as_ref();
+            let user_type = identity.user_type_or(asked.and_then(|d| d.user_type.as_deref()));
+            let (Joined::New(channel) | Joined::Already(channel)) =
+                self.state.table.join(self.slot, &format!("{}{}", name::USER_PREFIX, identity.user_id));
+            connection.user_channel = channel;
+            connection.profile = self.state.profiles.enter(Claims {
+                user_type,
+                is_vouched: identity.user_type.is_some(),
+                platform: asked.and_then(|d| d.platform.as_deref()),
+            });
+            if let Some(user_type) = user_type {
+                self.state.table.join(self.slot, &format!("{}{user_type}", name::TYPE_PREFIX));
+            }
+            self.state.sessions += 1;
+            self.state.counters.unauthenticated.add(-1);
+        }
+        connection.authenticate(identity.expires_at, identity.grants, self.state.now, &self.state.rules);
+        self.effects.rearm = true;
+        true
+    }
+
+    /// The message that greets a session whose token came with the upgrade.
+    pub fn greeting(&self, connection: &Connection) -> String {
+        let rules = &self.state.rules;
+        let welcome = Welcome {
+            user_id: self.user_id(connection),
+            session_id: &self.session_id(connection).to_string(),
+            server_id: &rules.server_id,
+            heartbeat_interval: rules.heartbeat_ms,
+        };
+        Message::connected(welcome).json()
+    }
+}

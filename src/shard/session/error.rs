@@ -1,0 +1,105 @@
+//! Why a session does not do what a message asks: every reason, and the one table of what follows from it.
+
+use std::fmt;
+
+use crate::auth::TokenError;
+use crate::protocol::request::RequestError;
+use crate::ws::close::CloseCode;
+
+/// Why a message is answered with an `error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionError {
+    Request(RequestError),
+    /// Without a token it asks for what needs one.
+    NotAuthenticated,
+    Token(TokenError),
+    /// An open session brings another user's token.
+    OtherUser,
+    TooManyOfUser,
+    RoleNotAllowed,
+}
+
+/// Why a channel of a list is not joined or left, while the others are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelError {
+    NotAllowed,
+    BadName,
+    TooMany,
+    NotSubscribed,
+}
+
+impl SessionError {
+    /// The word for `error` messages.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Request(error) => error.code(),
+            Self::NotAuthenticated => "not_authenticated",
+            Self::Token(error) => error.name(),
+            Self::OtherUser => "other_user",
+            Self::TooManyOfUser => "too_many_of_user",
+            Self::RoleNotAllowed => "role_not_allowed",
+        }
+    }
+
+    /// How the connection is closed behind the `error`; `None`: it stays.
+    pub fn close_code(self) -> Option<CloseCode> {
+        match self {
+            Self::Request(_) | Self::NotAuthenticated => None,
+            Self::Token(TokenError::UserSentAway) => Some(CloseCode::OPERATOR),
+            Self::Token(_) | Self::OtherUser => Some(CloseCode::TOKEN_INVALID),
+            Self::TooManyOfUser => Some(CloseCode::TRY_AGAIN_LATER),
+            Self::RoleNotAllowed => Some(CloseCode::NOT_ALLOWED),
+        }
+    }
+}
+
+/// The sentence for people.
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(error) => error.fmt(f),
+            Self::NotAuthenticated => f.write_str("send an auth message first"),
+            Self::Token(error) => error.fmt(f),
+            Self::OtherUser => f.write_str("the token is for another user"),
+            Self::TooManyOfUser => f.write_str("this user has as many connections as it may"),
+            Self::RoleNotAllowed => f.write_str("this user type may not connect"),
+        }
+    }
+}
+
+impl From<RequestError> for SessionError {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<TokenError> for SessionError {
+    fn from(error: TokenError) -> Self {
+        Self::Token(error)
+    }
+}
+
+impl ChannelError {
+    /// In the order in which a client is told of them.
+    pub const ALL: [Self; 4] = [Self::NotAllowed, Self::BadName, Self::TooMany, Self::NotSubscribed];
+
+    /// The word for `error` messages.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "not_allowed",
+            Self::BadName => "bad_channel",
+            Self::TooMany => "too_many_channels",
+            Self::NotSubscribed => "not_subscribed",
+        }
+    }
+
+    /// The sentence for people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "not allowed to subscribe to these channels",
+            Self::BadName => "these are not channel names",
+            Self::TooMany => "subscribed to as many channels as a connection may",
+            Self::NotSubscribed => "not subscribed to these channels",
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The channels a session joins and leaves.
+
+use crate::channel::name;
+use crate::protocol::reply::Part;
+use crate::protocol::request::{Request, RequestError};
+use crate::route::action::{ChannelList, OfList};
+use crate::route::template::Value;
+
+use crate::shard::connection::Connection;
+use crate::shard::session::Session;
+use crate::shard::session::error::ChannelError;
+
+/// Channels in one request. More are refused as a bad field; the channels a connection may be in are limited apart.
+const CHANNELS_PER_REQUEST_MAX: usize = 1024;
+
+/// What became of a list: the items that hold now, and those that are refused.
+#[derive(Default)]
+struct Settled<'r> {
+    held: Vec<&'r str>,
+    refused: Vec<(ChannelError, &'r str)>,
+}
+
+impl Session<'_> {
+    pub(super) fn subscribe(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        list: &'static ChannelList,
+    ) -> Result<(), RequestError> {
+        self.settle(request, list, |session, channel| session.join(connection, channel))
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        request: &Request<'_>,
+        list: &'static ChannelList,
+    ) -> Result<(), RequestError> {
+        self.settle(request, list, |session, channel| session.leave(channel))
+    }
+
+    /// Does the same for every channel of the list, and says which hold and which are refused for what.
+    fn settle(
+        &mut self,
+        request: &Request<'_>,
+        list: &'static ChannelList,
+        each: impl Fn(&mut Self, &str) -> Result<(), ChannelError>,
+    ) -> Result<(), RequestError> {
+        let items = request.strings(&list.field, CHANNELS_PER_REQUEST_MAX)?;
+        let mut settled = Settled { held: Vec::with_capacity(items.len()), refused: Vec::new() };
+        for item in &items {
+            match each(self, &list.channel.of(item)) {
+                Ok(()) => settled.held.push(item),
+                Err(error) => settled.refused.push((error, item)),
+            }
+        }
+        self.tell(request, list, &settled);
+        Ok(())
+    }
+
+    /// One answer with what holds, unless that is nothing, and one error for each reason.
+    fn tell(&mut self, request: &Request<'_>, list: &ChannelList, Settled { held, refused }: &Settled<'_>) {
+        if !held.is_empty() || refused.is_empty() {
+            self.send(&list.reply.fill(request.id, |OfList::List| Value::List(held)));
+        }
+        if refused.is_empty() {
+            return;
+        }
+        for error in ChannelError::ALL {
+            let items: Vec<&str> = refused.iter().filter(|(why, _)| *why == error).map(|(_, item)| *item).collect();
+            if !items.is_empty() {
+                let part = Part { field: &list.field, items: &items };
+                self.send_error(error.code(), error.sentence(), Some(request), Some(part));
+            }
+        }
+    }
+
+    fn join(&mut self, connection: &Connection, channel: &str) -> Result<(), ChannelError> {
+        let rules = &self.state.rules;
+        if !name::is_valid(channel, rules.channel_name_bytes_max) {
+            return Err(ChannelError::BadName);
+        }
+        let granted = connection.details.as_ref().and_then(|d| d.grants.as_ref());
+        if name::is_implicit(channel) || !granted.unwrap_or(&rules.default_grants).allows(channel) {
+            return Err(ChannelError::NotAllowed);
+        }
+        // The session's own channel and that of its type are not counted.
+        let implicit = 1 + usize::from(self.state.profiles.user_type(connection.profile).is_some());
+        let channels_max = rules.channels_per_connection_max + implicit;
+        self.state.table.join_within(self.slot, channel, channels_max).map(drop).ok_or(ChannelError::TooMany)
+    }
+
+    fn leave(&mut self, channel: &str) -> Result<(), ChannelError> {
+        let left = !name::is_implicit(channel) && self.state.table.leave(self.slot, channel);
+        left.then_some(()).ok_or(ChannelError::NotSubscribed)
+    }
+}
