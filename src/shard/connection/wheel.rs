@@ -38,6 +38,7 @@ impl Wheel {
 
     /// Sets the slot's deadline, in place of one it may have. A deadline in the past expires with the next tick.
     pub fn set(&mut self, slot: Slot, due: u32) {
+        debug_assert!(due != NONE);
         let due = due.max(self.now + 1);
         if self.links.len() <= slot as usize {
             self.links.resize(slot as usize + 1, UNSET);

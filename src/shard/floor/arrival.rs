@@ -7,7 +7,7 @@ use crate::clock::Now;
 use crate::lane::ConnectionId;
 use crate::lane::frame::Frame;
 use crate::metrics::latency::Stopwatch;
-use crate::shard::connection::{Connection, Details, Phase};
+use crate::shard::connection::{Connection, Details};
 use crate::shard::floor::Floor;
 use crate::shard::io::{Io, Slot};
 use crate::shard::quotas::Held;
@@ -36,10 +36,10 @@ impl<I: Io> Floor<I> {
         debug_assert!(!self.is_full());
         self.state.now = now;
         self.generation = self.generation.wrapping_add(1);
-        let mut connection = Connection::new(self.generation, now, arrival.details);
-        if arrival.echo {
-            connection.phase = Phase::Echo;
-        }
+        let connection = match arrival.echo {
+            true => Connection::echo(self.generation, now),
+            false => Connection::new(self.generation, now, arrival.details),
+        };
         let slot = self.wire.connections.insert(connection) as Slot;
         self.slots_used = self.slots_used.max(slot + 1);
         if let Err(error) = self.wire.io.open(slot, socket) {

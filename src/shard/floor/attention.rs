@@ -95,7 +95,7 @@ impl<I: Io> Floor<I> {
                 Attention::CloseOverdue => return self.give_up(slot),
                 Attention::HeartbeatDue => self.beat(slot),
                 Attention::TokenExpiresSoon => {
-                    let expires_at = u64::from(self.wire.connections[slot as usize].expires_at);
+                    let expires_at = self.wire.connections[slot as usize].token_expires_at().map_or(0, u64::from);
                     let expires_in = expires_at.saturating_sub(self.state.now.unix_s());
                     let warning =
                         encode_text(&Message::TokenExpiring { payload: Expiry { expires_in, expires_at } }.json());

@@ -21,7 +21,6 @@ use crate::ws::frame::{encode_close, encode_close_without_code};
 use crate::ws::violation::Violation;
 
 use crate::lane::frame::Frame;
-use crate::shard::connection::Phase;
 use crate::shard::floor::Floor;
 use crate::shard::io::{Io, Slot};
 use crate::shard::profiles;
@@ -72,7 +71,7 @@ impl<I: Io> Floor<I> {
         let code = violation.close_code();
         let goodbye = Goodbye { code: Some(code), reason: violation.reason() };
         self.say_goodbye(slot, goodbye, code.name(), self.state.rules.close_deadline_ticks);
-        self.end_behind_goodbye(slot, Phase::Failing);
+        self.end_behind_goodbye(slot, true);
     }
 
     /// The peer has said goodbye: it gets its code back unless we spoke first. When it goes on sending, it is not believed
@@ -80,19 +79,20 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn answer_close(&mut self, slot: Slot, code: Option<CloseCode>, goes_on: bool) {
         let goodbye = Goodbye { code, reason: code.map_or("", CloseCode::reason) };
         self.say_goodbye(slot, goodbye, BY_PEER, self.state.rules.close_deadline_ticks);
-        self.end_behind_goodbye(slot, if goes_on { Phase::Failing } else { Phase::Finishing });
+        self.end_behind_goodbye(slot, goes_on);
     }
 
     /// Nothing of the peer's is awaited any more: our side ends with the last byte.
-    fn end_behind_goodbye(&mut self, slot: Slot, phase: Phase) {
+    fn end_behind_goodbye(&mut self, slot: Slot, goes_on: bool) {
         let rules = &self.state.rules;
         let echo_bytes_max = rules.echo.as_ref().map_or(0, |echo| echo.message_bytes_max);
         let input_bytes_max = rules.message_bytes_max.max(echo_bytes_max).max(LINGER_BYTES);
         let connection = &mut self.wire.connections[slot as usize];
-        if connection.phase == Phase::Stopped {
-            return;
+        if goes_on {
+            connection.fail(input_bytes_max);
+        } else {
+            connection.finish();
         }
-        connection.finish(phase, input_bytes_max);
         self.flush(slot);
         if !self.wire.io.await_sent(slot) {
             self.all_sent(slot);
@@ -102,15 +102,12 @@ impl<I: Io> Floor<I> {
     /// Nothing of a connection is on its way any more: if that was all there will be, its stream ends.
     pub(in crate::shard) fn all_sent(&mut self, slot: Slot) {
         let connection = &mut self.wire.connections[slot as usize];
-        match connection.phase {
-            Phase::Finishing => self.stop(slot),
-            Phase::Failing => {
-                connection.phase = Phase::Lingering;
-                connection.attention_at = self.state.now.tick() + ticks(LINGER);
-                self.wire.io.shut(slot);
-                self.watch_clock(slot);
-            }
-            _ => {}
+        if connection.phase.is_finishing() {
+            self.stop(slot);
+        } else if connection.phase.is_failing() {
+            connection.phase.linger(self.state.now.tick() + ticks(LINGER));
+            self.wire.io.shut(slot);
+            self.watch_clock(slot);
         }
     }
 
@@ -133,7 +130,7 @@ impl<I: Io> Floor<I> {
     /// The peer has had its time: what it has not taken is dropped, and it is told by a reset. A lingering one has taken
     /// everything, and a reset could take that away from it again.
     pub(in crate::shard) fn give_up(&mut self, slot: Slot) {
-        let has_all = self.wire.connections[slot as usize].phase == Phase::Lingering;
+        let has_all = self.wire.connections[slot as usize].phase.is_lingering();
         if has_all {
             self.stop(slot);
         } else if self.forget(slot) {
@@ -144,11 +141,11 @@ impl<I: Io> Floor<I> {
     /// Drops what a connection still had here. False when that was done before.
     fn forget(&mut self, slot: Slot) -> bool {
         let connection = &mut self.wire.connections[slot as usize];
-        if connection.phase == Phase::Stopped {
+        if connection.phase.is_stopped() {
             return false;
         }
         debug_assert!(!connection.is_alive() || connection.profile == profiles::NONE);
-        connection.phase = Phase::Stopped;
+        connection.phase.stop();
         let dropped = self.wire.drop_waiting(slot);
         self.state.counters.deliveries_dropped.add(dropped as u64);
         self.wheel.cancel(slot);
@@ -159,7 +156,7 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn free(&mut self, slot: Slot) {
         let connection = self.wire.connections.remove(slot as usize);
         self.state.shares.leave(slot);
-        debug_assert_eq!(connection.phase, Phase::Stopped);
+        debug_assert!(connection.phase.is_stopped());
     }
 
     /// Closes every connection of a user.
@@ -239,8 +236,7 @@ impl<I: Io> Floor<I> {
             self.state.counters.deliveries_dropped.add(dropped as u64);
         }
         let connection = &mut self.wire.connections[slot as usize];
-        connection.phase = Phase::Closing;
-        connection.attention_at = self.state.now.tick() + patience_ticks;
+        connection.phase.close(self.state.now.tick() + patience_ticks);
         let frame = match goodbye.code {
             Some(code) => encode_close(code, goodbye.reason),
             None => encode_close_without_code(),
@@ -253,15 +249,15 @@ impl<I: Io> Floor<I> {
     /// Takes the connection out of everything that could send to it or count it.
     fn leave(&mut self, slot: Slot) {
         let connection = &mut self.wire.connections[slot as usize];
-        match connection.phase {
-            Phase::Arrived => self.state.counters.unauthenticated.add(-1),
-            Phase::Open => {
-                self.state.sessions -= 1;
-                self.state.profiles.leave(connection.profile);
-                connection.profile = profiles::NONE;
-            }
-            Phase::Echo => self.state.echoes -= 1,
-            _ => {}
+        debug_assert!(connection.is_alive());
+        if connection.phase.is_open() {
+            self.state.sessions -= 1;
+            self.state.profiles.leave(connection.profile);
+            connection.profile = profiles::NONE;
+        } else if connection.phase.is_echo() {
+            self.state.echoes -= 1;
+        } else {
+            self.state.counters.unauthenticated.add(-1);
         }
         self.state.table.leave_all(slot);
         self.state.shares.leave_user(slot);

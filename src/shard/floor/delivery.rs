@@ -22,8 +22,8 @@ use crate::ws::close::CloseCode;
 use crate::ws::frame::is_close;
 
 use crate::lane::frame::{Frame, LocalFrame};
+use crate::shard::connection::Connection;
 use crate::shard::connection::outbox::cost_bytes;
-use crate::shard::connection::{Connection, Phase};
 use crate::shard::floor::Floor;
 use crate::shard::floor::cork::{Cork, Urgency};
 use crate::shard::floor::fan_out::{Batch, FanOutId, Reach};
@@ -137,7 +137,7 @@ impl<I: Io> Wire<I> {
         }
         let connection = &mut self.connections[slot as usize];
         let outbox = connection.outbox.get_or_insert_default();
-        let is_echo = connection.phase == Phase::Echo;
+        let is_echo = connection.phase.is_echo();
         let before = outbox.bytes();
         let mut dropped = 0;
         for frame in frames {
@@ -166,7 +166,7 @@ impl<I: Io> Floor<I> {
     /// Takes a message for one connection. One that has gone, or is not open any more or not yet, gets nothing.
     pub(in crate::shard) fn send_addressed(&mut self, addressed: Addressed) {
         let Addressed { to, frame, answer } = addressed;
-        let is_there = self.is_current(to) && self.wire.connections[to.slot as usize].phase == Phase::Open;
+        let is_there = self.is_current(to) && self.wire.connections[to.slot as usize].phase.is_open();
         if is_there {
             self.state.counters.deliveries.add(1);
             self.send(to.slot, Frame::local(frame.bytes, frame.arrived_us));
@@ -205,7 +205,8 @@ impl<I: Io> Floor<I> {
 
     /// What was in flight has left, and the slot was waiting for it.
     pub(in crate::shard) fn sent(&mut self, slot: Slot) {
-        let ends = matches!(self.wire.connections[slot as usize].phase, Phase::Finishing | Phase::Failing);
+        let phase = &self.wire.connections[slot as usize].phase;
+        let ends = phase.is_finishing() || phase.is_failing();
         if !self.wire.send_waiting(slot) {
             self.all_sent(slot);
         } else if ends {
@@ -290,7 +291,7 @@ impl<I: Io> Floor<I> {
             Reach::Everybody(end) => {
                 let begin = end.saturating_sub(MEMBERS_AT_ONCE as Slot);
                 for slot in (begin..*end).rev() {
-                    if wire.connections.get(slot as usize).is_some_and(|c| c.phase == Phase::Open) {
+                    if wire.connections.get(slot as usize).is_some_and(|c| c.phase.is_open()) {
                         recipient(wire, slot);
                     }
                 }

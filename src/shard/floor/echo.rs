@@ -10,7 +10,7 @@ use crate::ws::decoder::Incoming;
 use crate::ws::frame::{encode_binary, encode_pong, encode_text};
 
 use crate::lane::frame::Frame;
-use crate::shard::connection::{Connection, Phase};
+use crate::shard::connection::Connection;
 use crate::shard::floor::Floor;
 use crate::shard::floor::delivery::Wire;
 use crate::shard::io::{Io, Slot};
@@ -40,8 +40,8 @@ impl Session<'_> {
 impl Connection {
     /// Whether so much waits for an echo connection that it is not read for now.
     pub fn is_ahead(&self, echo: Option<&Echo>) -> bool {
-        let (Phase::Echo, Some(outbox), Some(echo)) = (self.phase, &self.outbox, echo) else { return false };
-        outbox.bytes() >= echo.message_bytes_max
+        let (Some(outbox), Some(echo)) = (&self.outbox, echo) else { return false };
+        self.phase.is_echo() && outbox.bytes() >= echo.message_bytes_max
     }
 }
 
@@ -55,16 +55,14 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn resume_reading(&mut self, slot: Slot) {
         let Wire { io, connections, .. } = &mut self.wire;
         let connection = &mut connections[slot as usize];
-        match connection.phase {
-            Phase::Echo => {
-                connection.last_seen = self.state.now.tick();
-                if !connection.is_ahead(self.state.rules.echo.as_ref()) {
-                    io.resume(slot);
-                }
+        if connection.phase.is_echo() {
+            connection.last_seen = self.state.now.tick();
+            if !connection.is_ahead(self.state.rules.echo.as_ref()) {
+                io.resume(slot);
             }
+        } else if connection.phase.is_closing() {
             // Its goodbye is awaited, however far ahead it was.
-            Phase::Closing => io.resume(slot),
-            _ => {}
+            io.resume(slot);
         }
     }
 }

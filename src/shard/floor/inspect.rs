@@ -12,7 +12,6 @@ use crate::channel::{Table, name};
 use crate::clock::TICK_MS;
 use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
 use crate::lane::{Answer, ConnectionId, Query};
-use crate::shard::connection::Phase;
 use crate::shard::floor::Floor;
 use crate::shard::io::{Io, Slot};
 use crate::shard::profiles::Profiles;
@@ -238,7 +237,7 @@ impl<I: Io> Floor<I> {
     fn describe_one(&self, slot: Slot) -> ConnectionInfo {
         let (connection, state) = (&self.wire.connections[slot as usize], &self.state);
         let id = ConnectionId { shard: state.shard as u16, slot, generation: connection.generation };
-        let open = connection.phase == Phase::Open;
+        let open = connection.phase.is_open();
         let user_channel = open.then(|| state.table.name(connection.user_channel));
         let age_s = u64::from(state.now.tick() - connection.connected_at) * u64::from(TICK_MS) / 1000;
         ConnectionInfo {
@@ -250,7 +249,7 @@ impl<I: Io> Floor<I> {
             platform: state.profiles.platform(connection.profile).map(Into::into),
             device_id: connection.details.as_ref().and_then(|d| d.device_id.as_deref()).map(Into::into),
             connected_at: state.now.unix_s() - age_s,
-            expires_at: open.then_some(connection.expires_at.into()),
+            expires_at: connection.token_expires_at().map(Into::into),
             channels: state.table.channels_of(slot).map(Into::into).collect(),
             outbox_bytes: connection.outbox.as_ref().map_or(0, |o| o.bytes()),
         }
@@ -259,6 +258,6 @@ impl<I: Io> Floor<I> {
     /// Whether the slot still has a session whose own channel this is.
     fn is_of(&self, slot: Slot, user_channel: &str) -> bool {
         let connection = self.wire.connections.get(slot as usize);
-        connection.is_some_and(|c| c.phase == Phase::Open && self.state.table.name(c.user_channel) == user_channel)
+        connection.is_some_and(|c| c.phase.is_open() && self.state.table.name(c.user_channel) == user_channel)
     }
 }

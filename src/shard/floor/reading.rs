@@ -3,7 +3,7 @@
 use crate::lane::frame::Frame;
 use crate::metrics::Timed;
 use crate::metrics::latency::Stopwatch;
-use crate::shard::connection::{Connection, Phase};
+use crate::shard::connection::Connection;
 use crate::shard::floor::Floor;
 use crate::shard::io::{Chunk, Io, Slot};
 use crate::shard::session::{Effects, End, Session};
@@ -21,8 +21,8 @@ impl<I: Io> Floor<I> {
         self.carry_out(slot);
         self.time_messages(before, self.since_arrival.unwrap_or_else(Stopwatch::start));
         let connection = &mut self.wire.connections[slot as usize];
-        let watch =
-            connection.goes_on_reading(chunk.len as usize) && !connection.is_ahead(self.state.rules.echo.as_ref());
+        let watch = connection.phase.goes_on_reading(chunk.len as usize)
+            && !connection.is_ahead(self.state.rules.echo.as_ref());
         self.wire.io.release(chunk, watch);
     }
 
@@ -62,7 +62,7 @@ impl<I: Io> Floor<I> {
 /// Reads what a client sent: every message in the chunk, in order. Once the connection closes only the peer's close frame
 /// is of interest.
 fn read(connection: &mut Connection, mut input: &mut [u8], mut session: Session<'_>) {
-    if connection.deaf {
+    if connection.phase.is_deaf() {
         return;
     }
     let policy = connection.policy(&session.state.rules);
@@ -73,7 +73,7 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut session: Session<
                 session.effects.rearm |= connection.decoder.note_beginning(session.state.now.tick());
                 return;
             }
-            Ok(Some(incoming)) if connection.phase == Phase::Echo && session.echo(&incoming) => {}
+            Ok(Some(incoming)) if connection.phase.is_echo() && session.echo(&incoming) => {}
             // Taken only while we close.
             Ok(Some(Incoming::Binary(_))) => {}
             Ok(Some(Incoming::Text(message))) => {
@@ -100,15 +100,13 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut session: Session<
             Ok(Some(Incoming::Close(peer))) => {
                 let code = peer.map(|p| p.code);
                 // Whoever examines us sends on behind its goodbye on purpose.
-                let goes_on = !input.is_empty() || connection.phase == Phase::Echo;
+                let goes_on = !input.is_empty() || connection.phase.is_echo();
                 session.effects.end = Some(End::Answer { code, goes_on });
-                connection.deaf = true;
                 return;
             }
             Err(violation) => {
                 session.state.counters.violations.count(violation.name());
                 session.effects.end = Some(End::Fail(violation));
-                connection.deaf = true;
                 return;
             }
         }

@@ -9,7 +9,7 @@ use crate::protocol::request::Request;
 use crate::route::action::OfSession;
 use crate::route::template::{Template, Value};
 
-use crate::shard::connection::{Connection, Phase};
+use crate::shard::connection::Connection;
 use crate::shard::profiles::Claims;
 use crate::shard::session::Session;
 use crate::shard::session::error::SessionError;
@@ -25,10 +25,10 @@ impl Session<'_> {
         reply: &Template<OfSession>,
     ) -> Result<(), SessionError> {
         let identity = self.verify(&request.string(field)?)?;
-        if connection.phase == Phase::Open && *self.user_id(connection) != *identity.user_id {
+        if connection.phase.is_open() && *self.user_id(connection) != *identity.user_id {
             return Err(SessionError::OtherUser);
         }
-        if connection.phase == Phase::Arrived && self.state.shares.take_user(self.slot, &identity.user_id).is_err() {
+        if connection.phase.is_arrived() && self.state.shares.take_user(self.slot, &identity.user_id).is_err() {
             return Err(SessionError::TooManyOfUser);
         }
         if !self.admit(connection, identity) {
@@ -54,7 +54,7 @@ impl Session<'_> {
         if !self.state.rules.may_connect(&identity) {
             return false;
         }
-        if connection.phase == Phase::Arrived {
+        if connection.phase.is_arrived() {
             let asked = connection.details.as_ref();
             let user_type = identity.user_type_or(asked.and_then(|d| d.user_type.as_deref()));
             let (Joined::New(channel) | Joined::Already(channel)) =

@@ -6,7 +6,7 @@ use crate::route::action::Action;
 use crate::route::template::Value;
 use crate::ws::close::CloseCode;
 
-use crate::shard::connection::{Connection, Phase};
+use crate::shard::connection::Connection;
 use crate::shard::session::Session;
 use crate::shard::session::error::SessionError;
 
@@ -31,7 +31,7 @@ impl Session<'_> {
 
     fn act(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), SessionError> {
         let route = self.state.rules.routes.find(request);
-        if connection.phase != Phase::Open && !route.is_some_and(|route| route.before_auth) {
+        if !connection.phase.is_open() && !route.is_some_and(|route| route.before_auth) {
             return Err(SessionError::NotAuthenticated);
         }
         match &route.ok_or(RequestError::UnknownType)?.action {

@@ -10,6 +10,7 @@ mod beating;
 mod chaos;
 mod client;
 mod closing;
+mod deadlines;
 mod draining;
 mod echoing;
 mod inspecting;
