@@ -22,6 +22,7 @@ use crate::channel::{Interest, Policies};
 use crate::clock::{Now, ticks};
 use crate::command::welcome;
 use crate::config::{ChannelRule, Config, Debug, Secret, Server, UserTypeFrom};
+use crate::control::Control;
 use crate::host::doctor::{self, Wish};
 use crate::host::limits;
 use crate::host::listeners::{Inherited, Listeners};
@@ -65,7 +66,8 @@ pub fn serve(config: &Config) -> io::Result<()> {
     let counters: Arc<[Arc<Counters>]> = (0..shard_count).map(|_| Arc::default()).collect();
     let (bus, lane_ends) = Bus::open(shard_count, interest.clone(), policies, config.server.lane_patience)?;
     let shards = start_shards(config, capacity, listeners.share()?, lane_ends, &rules, &counters, &interest)?;
-    let sources = ingress::start(config, &bus)?;
+    let control = Control::start()?;
+    let sources = ingress::start(config, &bus, &control)?;
     let draining = Arc::new(AtomicBool::new(false));
     let admin = admin::start(
         &config.admin,
@@ -74,15 +76,17 @@ pub fn serve(config: &Config) -> io::Result<()> {
             counters: counters.clone(),
             server_id: config.server.id.clone(),
             started: Now::read(),
-            sources: sources.iter().map(|s| s.status.clone()).collect(),
+            sources,
+            tasks: control.tasks().clone(),
             revocations: rules.verifier.revocations().clone(),
             session_key: rules.session_key.clone(),
             draining: draining.clone(),
         },
+        &control,
     )?;
-    tracing::info!(%public, admin = %admin.address, shards = shard_count, capacity = shard_count * capacity.slots, "serving");
+    tracing::info!(%public, %admin, shards = shard_count, capacity = shard_count * capacity.slots, "serving");
     if config.development {
-        welcome::print(config, public, admin.address);
+        welcome::print(config, public, admin);
     }
 
     let over = config.server.drain;
@@ -92,8 +96,7 @@ pub fn serve(config: &Config) -> io::Result<()> {
         // Every lane keeps room for it.
         bus.to_all(|| Command::Drain { over }).try_put();
         let all_well = shards.into_iter().all(|shard| shard.join().is_ok());
-        sources.into_iter().for_each(|source| _ = source.stop());
-        admin.stop();
+        control.stop();
         all_well
     };
     let all_well = wait_and(end, || listeners.close())?;

@@ -82,6 +82,7 @@ pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Read
     let stuck = state.context.bus.lanes().iter().enumerate().filter(|(_, lane)| lane.is_stuck());
     reasons.extend(stuck.map(|(shard, _)| format!("shard {shard} takes nothing: its lane is full")));
     reasons.extend(stalls(&state, state.ready_stall));
+    reasons.extend(state.context.tasks.failed().iter().map(|task| format!("the control task {task} has failed")));
     if state.is_draining() {
         reasons.insert(0, "draining".into());
     }

@@ -11,6 +11,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::control::Failures;
 use crate::ingress::export::Sources;
 use crate::lane::Lanes;
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
@@ -41,6 +42,7 @@ pub fn registry(context: &Context) -> Registry {
     ours.register_collector(Box::new(Shards(context.counters.clone())));
     ours.register_collector(Box::new(Lanes(context.bus.clone())));
     ours.register_collector(Box::new(Sources(context.sources.clone())));
+    ours.register_collector(Box::new(Failures(context.tasks.clone())));
     registry.register_collector(Box::new(Process { started_unix_s: context.started.unix_s() }));
     registry
 }

@@ -5,8 +5,7 @@
 //! Descriptors for the limit are kept aside at start (`limits::handshakes_per_shard`), so the
 //! public port cannot use them up.
 
-use std::io;
-use std::net::TcpListener;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +14,14 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use crate::config;
+use crate::control::Stop;
 
-use super::STOP_GRACE;
 use super::guests::{Guest, Guests};
 use super::patience::Patient;
 
@@ -35,11 +34,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Accepting fails many times in a row or not at all; the log hears of it this often.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
+/// How long requests that are under way may take when the port closes.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
 
 pub struct Port {
-    listener: TcpListener,
     router: Router,
     guests: Guests,
     head_deadline: Duration,
@@ -47,37 +48,31 @@ pub struct Port {
 }
 
 impl Port {
-    pub fn new(listener: TcpListener, router: Router, settings: &config::Admin) -> Self {
+    pub fn new(router: Router, settings: &config::Admin) -> Self {
         let config::Admin { connections, head_deadline, transfer_deadline, .. } = *settings;
-        Self { listener, router, guests: Guests::new(connections), head_deadline, transfer_deadline }
+        Self { router, guests: Guests::new(connections), head_deadline, transfer_deadline }
     }
 
     /// Serves until it is stopped, and lets what is under way end within the grace.
-    pub async fn serve(self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
-        let (port, alive) = (Arc::new(self), stopped.clone());
-        tokio::select! {
-            () = port.clone().accept(&listener, &alive) => {}
-            // An error means that the other end is gone, which is as good a reason.
-            _ = stopped.changed() => {}
-        }
-        drop((listener, alive));
-        let all_gone = async {
-            while Arc::strong_count(&port) > 1 {
-                sleep(STOP_GRACE / 100).await;
-            }
-        };
-        let _ = timeout(STOP_GRACE, all_gone).await;
-        Ok(())
+    pub async fn serve(self, listener: TcpListener, stop: Stop) {
+        // Never sent to: every connection holds the one end, and the other one knows when the last is gone.
+        let (open, mut all_gone) = mpsc::channel::<Infallible>(1);
+        stop.run_until_cancelled(Arc::new(self).accept(&listener, &stop, open)).await;
+        drop(listener);
+        let _ = timeout(STOP_GRACE, all_gone.recv()).await;
     }
 
-    async fn accept(self: Arc<Self>, listener: &tokio::net::TcpListener, stopped: &watch::Receiver<bool>) {
+    async fn accept(self: Arc<Self>, listener: &TcpListener, stop: &Stop, open: mpsc::Sender<Infallible>) {
         let mut told: Option<Instant> = None;
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     if let Some(guest) = self.let_in().await {
-                        tokio::spawn(self.clone().attend(stream, guest, stopped.clone()));
+                        let (attending, open) = (self.clone().attend(stream, guest, stop.clone()), open.clone());
+                        tokio::spawn(async move {
+                            attending.await;
+                            drop(open);
+                        });
                     } else {
                         // Whoever cannot take it at once goes without.
                         let _ = stream.try_write(FULL);
@@ -107,7 +102,7 @@ impl Port {
         Some(self.guests.enter())
     }
 
-    async fn attend(self: Arc<Self>, stream: TcpStream, guest: Guest, mut stopped: watch::Receiver<bool>) {
+    async fn attend(self: Arc<Self>, stream: TcpStream, guest: Guest, stop: Stop) {
         let (router, guest) = (TowerToHyperService::new(self.router.clone()), Arc::new(guest));
         let host = guest.clone();
         let service = service_fn(move |mut request: hyper::Request<_>| {
@@ -131,7 +126,7 @@ impl Port {
             // Before the connection is looked at: whoever is asked to go must not begin a request and be cut off in it.
             biased;
             () = guest.asked_to_go() => return,
-            _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
             // An error is the client's: it was too slow, wrote no HTTP, or went away.
             _ = connection.as_mut() => return,
         }

@@ -28,7 +28,7 @@ impl Pulse {
         Self { bus, counters, woken_at_us }
     }
 
-    /// Beats for as long as the admin port is open.
+    /// Beats for ever.
     pub async fn beat(&self) -> Infallible {
         let mut beats = tokio::time::interval(EVERY);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

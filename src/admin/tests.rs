@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::sync::mpsc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 
@@ -30,7 +30,8 @@ const STALLS: config::Admin = config::Admin {
 
 /// An admin port and what stands behind it.
 struct Node {
-    admin: Admin,
+    control: Control,
+    address: SocketAddr,
     context: Context,
     interest: Arc<Interest>,
     shards: Vec<JoinHandle<()>>,
@@ -72,19 +73,21 @@ impl Node {
         }
         // These shards are loops that nobody looks at: as if each had just turned, for ever.
         counters.iter().for_each(|counters| counters.turned_at_us.set(i64::MAX));
+        let control = Control::start().expect("a thread");
         let context = Context {
             bus,
             counters,
             server_id: "node-1".into(),
             started: Now::read(),
             sources: vec![Arc::new(SourceStatus::new("redis"))],
+            tasks: control.tasks().clone(),
             revocations: Revocations::default(),
             session_key: SessionKey::default(),
             draining: Arc::default(),
         };
         let settings = config::Admin { token: token.map(Secret::new), ..STALLS };
-        let admin = start(&settings, context.clone()).expect("a free port");
-        Node { admin, context, interest, shards: threads, told }
+        let address = start(&settings, context.clone(), &control).expect("a free port");
+        Node { control, address, context, interest, shards: threads, told }
     }
 
     fn subscribe(&self, shard: usize, channel: &str) {
@@ -100,11 +103,11 @@ impl Node {
     }
 
     fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.admin.address).expect("the port is open");
+        let mut stream = TcpStream::connect(self.address).expect("the port is open");
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
-            self.admin.address,
+            self.address,
             body.len()
         );
         stream.write_all(head.as_bytes()).expect("writable");
@@ -127,8 +130,8 @@ impl Node {
     }
 
     fn stop(self) {
-        assert!(self.admin.stop());
-        drop(self.context);
+        assert!(self.control.stop());
+        drop((self.control, self.context));
         for shard in self.shards {
             shard.join().expect("a shard that ends");
         }
@@ -289,6 +292,21 @@ fn a_node_is_ready_when_its_sources_are_connected_and_until_it_drains() {
     node.context.draining.store(true, Relaxed);
     let draining = node.get("/readyz");
     assert_eq!((draining.status, draining.json()["reasons"][0].as_str()), (503, Some("draining")));
+    assert_eq!(node.get("/livez").status, 200);
+    node.stop();
+}
+
+#[test]
+fn a_control_task_that_has_failed_is_told_by_readyz_and_counted() {
+    let node = Node::start(1, None);
+    node.context.sources[0].connected();
+    assert_eq!(node.get("/readyz").status, 200);
+    node.control.run("clumsy", async |_| panic!("as a test has it"));
+    let unready = asked(&node, "/readyz").find(|answer| answer.status == 503).expect("in time");
+    assert_eq!(unready.json()["reasons"][0].as_str(), Some("the control task clumsy has failed"));
+    let samples = parse_metrics(&node.get("/metrics").body);
+    assert_eq!(samples[r#"ringway_control_failures_total{task="clumsy"}"#], 1.0);
+    assert_eq!(samples[r#"ringway_control_failures_total{task="admin"}"#], 0.0);
     assert_eq!(node.get("/livez").status, 200);
     node.stop();
 }
@@ -527,8 +545,8 @@ fn a_shard_that_does_not_turn_is_named_by_readyz_and_later_by_livez() {
 #[test]
 fn an_address_in_use_is_reported_before_anything_runs() {
     let node = Node::start(1, None);
-    let settings = config::Admin { listen: node.admin.address, ..config::Admin::default() };
-    let error = start(&settings, node.context.clone()).err().expect("the port is taken");
+    let settings = config::Admin { listen: node.address, ..config::Admin::default() };
+    let error = start(&settings, node.context.clone(), &node.control).expect_err("the port is taken");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     node.stop();
 }

@@ -4,9 +4,10 @@
 //! Started by [`super::start`]. Per message: take the prefix off, check that the payload can be a text message,
 //! publish. The payload is neither parsed nor copied on its way into the frame.
 //!
-//! Publishing waits while a lane is full, within the bus's patience, and with it the whole thread, so that what Redis
-//! sends stays in its own buffers and the socket's. Redis gives up on a subscriber that lags too far
-//! (`client-output-buffer-limit pubsub`); that is a lost connection like any other.
+//! Publishing waits while a lane is full, within the bus's patience, and with it the whole thread: the client library
+//! reads ahead into a queue without a bound, and only while its reader cannot run does what Redis sends stay in Redis'
+//! own buffers and the socket's. Redis gives up on a subscriber that lags too far (`client-output-buffer-limit pubsub`);
+//! that is a lost connection like any other.
 //!
 //! Invariant: the source is `connected` exactly while Redis has confirmed the subscription and answers.
 
@@ -23,10 +24,10 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::config::{Redis, RedisUrl};
+use crate::control::{Backoff, Control};
 use crate::lane::{Bus, Outcome};
 
-use super::backoff::Backoff;
-use super::{Source, SourceStatus};
+use super::SourceStatus;
 
 /// From the first packet to the confirmed subscription.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -35,17 +36,20 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// noticed within three.
 const PULSE: Duration = Duration::from_secs(8);
 
-/// Starts the thread and returns at once; whether Redis is there shows in the status.
+/// Starts the source and returns at once; whether Redis is there shows in the status.
 ///
 /// # Errors
 ///
-/// When the thread or its runtime cannot be had.
-pub fn start(settings: &Redis, url: &RedisUrl, bus: Bus) -> io::Result<Source> {
+/// When its thread cannot be had.
+pub fn start(settings: &Redis, url: &RedisUrl, bus: Bus, control: &Control) -> io::Result<Arc<SourceStatus>> {
     let status = Arc::new(SourceStatus::new("redis"));
     let client = client(settings, url).map_err(io::Error::other)?;
-    let desk = Desk { prefix: format!("{}:", settings.prefix), bus, status: status.clone() };
+    let intake = Intake { prefix: format!("{}:", settings.prefix), bus, status: status.clone() };
     let address = url.to_string();
-    Source::spawn(status, move || follow(client, address, desk))
+    control.run_apart(status.name(), async move |stop| {
+        stop.run_until_cancelled(follow(client, address, intake)).await;
+    })?;
+    Ok(status)
 }
 
 /// Why a connection ended.
@@ -75,21 +79,21 @@ impl From<RedisError> for Lost {
 }
 
 /// Subscribes, again and again.
-async fn follow(client: Client, address: String, desk: Desk) -> Infallible {
-    let mut backoff = Backoff::new();
-    let pattern = desk.pattern();
+async fn follow(client: Client, address: String, intake: Intake) -> Infallible {
+    let mut backoff = Backoff::default();
+    let pattern = intake.pattern();
     loop {
         let lost = match subscribe(&client, &pattern).await {
             Ok(pubsub) => {
-                desk.status.connected();
+                intake.status.connected();
                 info!(redis = %address, %pattern, "subscribed");
                 backoff.reset();
-                listen(pubsub, &desk).await
+                listen(pubsub, &intake).await
             }
             Err(lost) => lost,
         };
         let delay = backoff.delay();
-        if desk.status.disconnected(lost.to_string()) {
+        if intake.status.disconnected(lost.to_string()) {
             warn!(redis = %address, error = %lost, "not connected to Redis, trying until it is back");
         } else {
             debug!(redis = %address, error = %lost, retry_in = ?delay, "still not connected to Redis");
@@ -108,19 +112,19 @@ async fn subscribe(client: &Client, pattern: &str) -> Result<PubSub, Lost> {
 }
 
 /// Passes messages on while the connection lives.
-async fn listen(pubsub: PubSub, desk: &Desk) -> Lost {
+async fn listen(pubsub: PubSub, intake: &Intake) -> Lost {
     let (sink, messages) = pubsub.split();
     let heard = Cell::new(false);
     tokio::select! {
         biased;
-        lost = pass_on(messages, desk, &heard) => lost,
+        lost = pass_on(messages, intake, &heard) => lost,
         lost = watch(sink, &heard) => lost,
     }
 }
 
-async fn pass_on(mut messages: PubSubStream, desk: &Desk, heard: &Cell<bool>) -> Lost {
+async fn pass_on(mut messages: PubSubStream, intake: &Intake, heard: &Cell<bool>) -> Lost {
     while let Some(message) = messages.next().await {
-        desk.take(&message);
+        intake.take(&message);
         heard.set(true);
     }
     Lost::Closed
@@ -144,13 +148,13 @@ async fn watch(mut sink: PubSubSink, heard: &Cell<bool>) -> Lost {
 }
 
 /// Where messages are taken in.
-struct Desk {
+struct Intake {
     prefix: String,
     bus: Bus,
     status: Arc<SourceStatus>,
 }
 
-impl Desk {
+impl Intake {
     fn pattern(&self) -> String {
         format!("{}*", self.prefix)
     }
@@ -193,56 +197,57 @@ mod tests {
     use crate::config::Secret;
     use crate::lane::{Command, LaneEnd, Posted};
 
-    fn desk(interested_in: &str) -> (Desk, LaneEnd) {
+    fn intake(interested_in: &str) -> (Intake, LaneEnd) {
         let interest = Arc::new(Interest::default());
         interest.add(interest.hash(interested_in), 0);
         let (bus, mut ends) = Bus::open(1, interest, Policies::default(), Duration::ZERO).expect("a lane");
         let status = Arc::new(SourceStatus::new("redis"));
-        (Desk { prefix: "ws:".into(), bus, status }, ends.remove(0))
+        (Intake { prefix: "ws:".into(), bus, status }, ends.remove(0))
     }
 
     #[test]
     fn a_message_goes_to_the_channel_behind_the_prefix_byte_for_byte() {
-        let (desk, lane) = desk("conv:c1");
+        let (intake, lane) = intake("conv:c1");
         let payload = "{ \"type\" : \"größe\" }".as_bytes();
-        desk.publish("ws:conv:c1", payload);
+        intake.publish("ws:conv:c1", payload);
         let Some(Posted { command: Command::Publish(publication), .. }) = lane.take() else {
             panic!("nothing in the lane")
         };
         assert_eq!(&*publication.channel.name, "conv:c1");
         assert!(publication.frame.bytes.ends_with(payload));
-        assert_eq!((desk.status.messages.get(), desk.status.bytes.get()), (1, payload.len() as u64));
-        assert_eq!((desk.status.unmatched.get(), desk.status.invalid.get()), (0, 0));
+        assert_eq!((intake.status.messages.get(), intake.status.bytes.get()), (1, payload.len() as u64));
+        assert_eq!((intake.status.unmatched.get(), intake.status.invalid.get()), (0, 0));
     }
 
     #[test]
     fn a_message_that_nobody_waits_for_visits_no_shard_and_is_counted() {
-        let (desk, lane) = desk("conv:c1");
-        desk.publish("ws:conv:c2", b"{}");
+        let (intake, lane) = intake("conv:c1");
+        intake.publish("ws:conv:c2", b"{}");
         assert!(lane.is_empty());
-        assert_eq!(desk.status.unmatched.get(), 1);
+        assert_eq!(intake.status.unmatched.get(), 1);
     }
 
     #[test]
     fn what_cannot_be_a_text_message_of_a_channel_is_dropped_and_counted() {
-        let (desk, lane) = desk("conv:c1");
+        let (intake, lane) = intake("conv:c1");
         for (channel, payload) in [("ws:conv:c1", &b"\xff"[..]), ("other:conv:c1", b"{}"), ("ws:", b"{}"), ("?", b"{}")]
         {
-            desk.publish(channel, payload);
+            intake.publish(channel, payload);
         }
         assert!(lane.is_empty());
-        assert_eq!((desk.status.messages.get(), desk.status.invalid.get()), (4, 4));
+        assert_eq!((intake.status.messages.get(), intake.status.invalid.get()), (4, 4));
     }
 
     #[test]
     fn a_source_stops_while_redis_is_away() {
-        let (desk, _lane) = desk("conv:c1");
+        let (intake, _lane) = intake("conv:c1");
         // Port 1 of loopback: nobody listens there.
         let url = RedisUrl::parse("redis://127.0.0.1:1").expect("a URL");
         let settings = Redis { url: Some(url.clone()), ..Redis::default() };
-        let source = start(&settings, &url, desk.bus.clone()).expect("a thread");
-        assert!(!source.status.is_connected());
-        assert!(source.stop());
+        let control = Control::start().expect("a thread");
+        let status = start(&settings, &url, intake.bus.clone(), &control).expect("a thread");
+        assert!(!status.is_connected());
+        assert!(control.stop());
     }
 
     #[test]
