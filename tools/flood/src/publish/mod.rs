@@ -41,7 +41,7 @@ pub struct Plan {
 /// A publisher at work.
 pub struct Publisher {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<Outcome>>,
+    thread: JoinHandle<Result<Outcome, Trouble>>,
 }
 
 #[derive(Default)]
@@ -55,7 +55,6 @@ pub struct Outcome {
     pub published: u64,
     /// How late messages were handed over, in microseconds.
     pub lag: Histogram<u64>,
-    pub trouble: Option<Trouble>,
 }
 
 impl Publisher {
@@ -63,13 +62,15 @@ impl Publisher {
         Self::spawn(move |shared| publish(&plan, sink, shared))
     }
 
-    fn spawn(publish: impl FnOnce(&Shared) -> Outcome + Send + 'static) -> Result<Self, Trouble> {
+    fn spawn(
+        publish: impl FnOnce(&Shared) -> Result<Outcome, Trouble> + Send + 'static,
+    ) -> Result<Self, Trouble> {
         let shared = Arc::<Shared>::default();
         let thread = std::thread::Builder::new().name("publisher".into()).spawn({
             let shared = shared.clone();
             move || publish(&shared)
         })?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread })
     }
 
     pub fn published(&self) -> u64 {
@@ -77,18 +78,17 @@ impl Publisher {
     }
 
     pub fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.thread.is_finished()
     }
 
     /// Ends after the message that is under way.
-    pub fn stop(mut self) -> Outcome {
+    ///
+    /// # Errors
+    ///
+    /// What kept it from publishing.
+    pub fn stop(self) -> Result<Outcome, Trouble> {
         self.shared.stop.store(true, Relaxed);
-        let ended = self.thread.take().and_then(|thread| thread.join().ok());
-        ended.unwrap_or_else(|| Outcome {
-            published: self.published(),
-            lag: new_histogram(),
-            trouble: Some(Trouble::new("the publisher ended unexpectedly")),
-        })
+        self.thread.join().unwrap_or_else(|_| Err(Trouble::new("the publisher ended unexpectedly")))
     }
 }
 
@@ -116,8 +116,8 @@ fn published_to(channels: u32, channel: u32, published: u64) -> u64 {
     published / channels + u64::from(u64::from(channel) < published % channels)
 }
 
-fn publish(plan: &Plan, mut sink: Sink, shared: &Shared) -> Outcome {
-    let mut outcome = Outcome { published: 0, lag: new_histogram(), trouble: None };
+fn publish(plan: &Plan, mut sink: Sink, shared: &Shared) -> Result<Outcome, Trouble> {
+    let mut outcome = Outcome { published: 0, lag: new_histogram() };
     while outcome.published < plan.messages {
         let (channel, stamp) = plan.message(outcome.published);
         let payload = stamp.payload(plan.payload_bytes);
@@ -125,14 +125,11 @@ fn publish(plan: &Plan, mut sink: Sink, shared: &Shared) -> Outcome {
             break;
         }
         record(&mut outcome.lag, now_us().saturating_sub(stamp.intended_us));
-        if let Err(trouble) = sink.publish(&channel, &payload) {
-            outcome.trouble = Some(trouble);
-            break;
-        }
+        sink.publish(&channel, &payload)?;
         outcome.published += 1;
         shared.published.store(outcome.published, Relaxed);
     }
-    outcome
+    Ok(outcome)
 }
 
 /// Sleeps until `at_us`. False when the publisher is to stop.

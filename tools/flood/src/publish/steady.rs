@@ -48,8 +48,8 @@ impl Publisher {
     }
 }
 
-fn publish(plan: &Plan, mut pipe: Pipe, under_way: &UnderWay, shared: &Shared) -> Outcome {
-    let mut outcome = Outcome { published: 0, lag: new_histogram(), trouble: None };
+fn publish(plan: &Plan, mut pipe: Pipe, under_way: &UnderWay, shared: &Shared) -> Result<Outcome, Trouble> {
+    let mut outcome = Outcome { published: 0, lag: new_histogram() };
     while outcome.published < plan.messages && !shared.stop.load(Relaxed) {
         let now = now_us();
         if now >= plan.until_us {
@@ -66,16 +66,13 @@ fn publish(plan: &Plan, mut pipe: Pipe, under_way: &UnderWay, shared: &Shared) -
         }
         if outcome.published == before {
             under_way.wait(complete);
-        } else if let Err(trouble) = pipe.flush() {
-            outcome.trouble = Some(trouble);
-            break;
+        } else {
+            pipe.flush()?;
         }
         shared.published.store(outcome.published, Relaxed);
     }
-    if outcome.trouble.is_none() {
-        outcome.trouble = pipe.end().err();
-    }
-    outcome
+    pipe.end()?;
+    Ok(outcome)
 }
 
 #[cfg(test)]

@@ -7,12 +7,11 @@ use ringway::clock::now_us;
 
 use super::phase::Figures;
 use super::run::{Clients, Run};
-use super::{GROUP_CHANNEL, LEAD_US, echo};
+use super::{LEAD_US, echo, to_a_group};
 use crate::args::{Common, Fairness};
 use crate::client::cast::Troupe;
 use crate::limits::Trouble;
-use crate::publish::{Plan, Publisher};
-use crate::schedule::Schedule;
+use crate::publish::Publisher;
 use crate::worker::traffic::{self, Pace};
 
 /// Of each phase.
@@ -41,14 +40,10 @@ fn phase(run: &mut Run, args: &Fairness, name: &'static str, publishes: bool) ->
     let length = run.common.duration.unwrap_or(LENGTH);
     let before = run.fleet.gauge().totals;
     run.fleet.follow(0, 1);
-    let publisher = publishes.then(|| publish(run, args)).transpose()?;
+    let publisher = publishes.then(|| run.publish(to_a_group(run, args.publish_rate))).transpose()?;
     send_pings(run, args, length);
     run.pass(&beginning, length + Duration::from_micros(LEAD_US))?;
-    let outcome = publisher.map(Publisher::stop);
-    if let Some(trouble) = outcome.as_ref().and_then(|outcome| outcome.trouble.clone()) {
-        return Err(trouble);
-    }
-    let published = outcome.as_ref().map_or(0, |outcome| outcome.published);
+    let published = publisher.map(Publisher::stop).transpose()?.map_or(0, |outcome| outcome.published);
     let expected = published * u64::from(args.others);
     let sent = run.fleet.gauge().totals.sent - before.sent;
     run.wait(&beginning, expected + sent, |_, gauge| {
@@ -67,18 +62,6 @@ fn phase(run: &mut Run, args: &Fairness, name: &'static str, publishes: bool) ->
         latency: Some(tally.round_trip.clone()),
         receipt_latency: Some(tally.latency.clone()),
         ..Figures::default()
-    })
-}
-
-fn publish(run: &Run, args: &Fairness) -> Result<Publisher, Trouble> {
-    run.publish(Plan {
-        stream: 0,
-        prefix: GROUP_CHANNEL.into(),
-        channels: 1,
-        payload_bytes: run.common.payload_bytes,
-        first: 1,
-        schedule: Schedule::new(now_us() + LEAD_US, args.publish_rate),
-        messages: u64::MAX,
     })
 }
 

@@ -1,16 +1,13 @@
 //! `fanout`: one publisher, everybody subscribed to one of the channels, every receipt checked; after a quiet time, if one is
 //! asked for.
 
-use ringway::clock::now_us;
-
 use super::phase::Figures;
 use super::run::Run;
-use super::{GROUP_CHANNEL, LEAD_US, hold};
+use super::{hold, to_a_group};
 use crate::args::Fanout;
 use crate::client::cast::Troupe;
 use crate::limits::Trouble;
 use crate::publish::Plan;
-use crate::schedule::Schedule;
 
 /// What a small machine with both ends on it can do without falling behind.
 const DELIVERIES_PER_S: f64 = 50_000.0;
@@ -30,15 +27,7 @@ pub(super) fn play(mut run: Run, args: &Fanout) -> Result<bool, Trouble> {
     let subscribers = audience.max(1) as f64 / f64::from(args.channels);
     let per_s = args.publish_rate.unwrap_or((DELIVERIES_PER_S / subscribers).min(MESSAGES_PER_S_MAX));
     run.fleet.follow(0, 1);
-    let plan = Plan {
-        stream: 0,
-        prefix: GROUP_CHANNEL.into(),
-        channels: args.channels,
-        payload_bytes: run.common.payload_bytes,
-        first: 1,
-        schedule: Schedule::new(now_us() + LEAD_US, per_s),
-        messages: args.messages,
-    };
+    let plan = Plan { channels: args.channels, messages: args.messages, ..to_a_group(&run, per_s) };
     let publisher = run.publish(plan.clone())?;
     let before = run.fleet.gauge().totals.unique;
     // A slow schedule must not look like a stall: what has been published moves it on as well.
@@ -46,10 +35,7 @@ pub(super) fn play(mut run: Run, args: &Fanout) -> Result<bool, Trouble> {
     run.wait(&beginning, total, |_, gauge| {
         gauge.totals.unique - before + if publisher.is_finished() { args.messages } else { publisher.published() }
     })?;
-    let outcome = publisher.stop();
-    if let Some(trouble) = outcome.trouble {
-        return Err(trouble);
-    }
+    let outcome = publisher.stop()?;
     let expected = receipts_expected(&plan, run.cast.troupe, audience, outcome.published);
     let asked = u64::from(run.common.connections);
     run.end(beginning, |tally| Figures {
@@ -75,7 +61,9 @@ fn receipts_expected(plan: &Plan, troupe: Troupe, audience: u64, published: u64)
 
 #[cfg(test)]
 mod tests {
+    use super::super::GROUP_CHANNEL;
     use super::*;
+    use crate::schedule::Schedule;
 
     #[test]
     fn every_subscriber_of_every_channel_is_expected_to_hear() {

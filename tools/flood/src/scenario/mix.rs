@@ -71,10 +71,7 @@ fn phase(run: &mut Run, args: &Mix, name: &'static str, knows_locations: bool, n
     run.wait(&beginning, 1, |_, _| publishers.iter().all(Publisher::is_finished).into())?;
     let (mut expected, mut published, mut lag) = (0, 0, None);
     for (plan, publisher) in plans.iter().zip(publishers) {
-        let outcome = publisher.stop();
-        if let Some(trouble) = outcome.trouble {
-            return Err(trouble);
-        }
+        let outcome = publisher.stop()?;
         expected += receipts_expected(args, plan, outcome.published);
         published += outcome.published;
         lag = lag.or(Some(outcome.lag));

@@ -11,12 +11,15 @@ mod run;
 mod saturate;
 mod storm;
 
+use ringway::clock::now_us;
 use ringway::config::DEVELOPMENT_SECRET;
 
 use crate::args::{Common, Fanout, Saturate, Scenario};
 use crate::client::cast::{Cast, Protocol, Token, Troupe};
 use crate::floor::Mode;
 use crate::limits::Trouble;
+use crate::publish::Plan;
+use crate::schedule::Schedule;
 use crate::server::Server;
 
 use run::{Clients, Run};
@@ -64,6 +67,19 @@ const DRIVER_CHANNEL: &str = "vendor:flood-";
 
 /// From an order to the first message, so that all workers have it in time.
 const LEAD_US: u64 = 100_000;
+
+/// So many messages a second to one group, until stopped.
+fn to_a_group(run: &Run, per_s: f64) -> Plan {
+    Plan {
+        stream: 0,
+        prefix: GROUP_CHANNEL.into(),
+        channels: 1,
+        payload_bytes: run.common.payload_bytes,
+        first: 1,
+        schedule: Schedule::new(now_us() + LEAD_US, per_s),
+        messages: u64::MAX,
+    }
+}
 
 fn cast(common: &Common, server: &Server, troupe: Troupe) -> Cast {
     let is_ringway = common.protocol == Protocol::Ringway;

@@ -52,10 +52,7 @@ pub(super) fn play(mut run: Run, args: &Saturate) -> Result<bool, Trouble> {
             None => (now_us() - start_us) / 1000,
         }
     })?;
-    let outcome = publisher.stop();
-    if let Some(trouble) = outcome.trouble {
-        return Err(trouble);
-    }
+    let outcome = publisher.stop()?;
     let expected = receipts_expected(&plan, run.cast.troupe, audience, outcome.published);
     run.wait(&beginning, expected, |_, gauge| gauge.totals.unique - before.unique)?;
     let seconds = (now_us() - start_us) as f64 / 1e6;

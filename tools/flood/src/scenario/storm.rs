@@ -3,16 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use ringway::clock::now_us;
-
 use super::phase::{Beginning, Figures};
 use super::run::{Clients, Run};
-use super::{GROUP_CHANNEL, LEAD_US};
+use super::to_a_group;
 use crate::args::Storm;
 use crate::client::cast::Troupe;
 use crate::limits::Trouble;
-use crate::publish::{Plan, Publisher};
-use crate::schedule::Schedule;
+use crate::publish::Publisher;
 
 /// Of the phases before and after.
 const LENGTH: Duration = Duration::from_secs(10);
@@ -63,19 +60,10 @@ pub(super) fn play(mut run: Run, args: &Storm) -> Result<bool, Trouble> {
 impl Background {
     fn start(run: &Run, args: &Storm) -> Result<Self, Trouble> {
         run.fleet.follow(0, 1);
-        let plan = Plan {
-            stream: 0,
-            prefix: GROUP_CHANNEL.into(),
-            channels: 1,
-            payload_bytes: run.common.payload_bytes,
-            first: 1,
-            schedule: Schedule::new(now_us() + LEAD_US, args.publish_rate),
-            messages: u64::MAX,
-        };
         let troupe = troupe(args);
         Ok(Self {
             unique_before: run.fleet.gauge().totals.unique,
-            publisher: run.publish(plan)?,
+            publisher: run.publish(to_a_group(run, args.publish_rate))?,
             audience: (0..run.common.connections).filter(|&i| troupe.part(i).stays).count() as u64,
             told: 0,
         })
@@ -107,10 +95,7 @@ impl Background {
 
     /// Ends the last phase: what is missing now is lost.
     fn end(self, run: &mut Run, beginning: Beginning) -> Result<(), Trouble> {
-        let outcome = self.publisher.stop();
-        if let Some(trouble) = outcome.trouble {
-            return Err(trouble);
-        }
+        let outcome = self.publisher.stop()?;
         let expected = outcome.published * self.audience;
         let (before, published) = (self.unique_before, outcome.published - self.told);
         run.wait(&beginning, expected, |_, gauge| gauge.totals.unique - before)?;
