@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 /// What stands in src/, from above: a file or folder may use what stands in a lower line, and nothing of its own line.
 const SRC: &[&[&str]] = &[
     &["main"],
-    &["gateway"],
     &["command"],
-    &["cli"],
+    &["cli", "gateway"],
     &["admin"],
     &["ingress"],
+    &["control"],
     &["host", "logging"],
     &["config"],
     &["shard"],

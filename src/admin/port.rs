@@ -2,7 +2,7 @@
 //! deadline for each thing that a client may be slow at: its head, the next request, its body
 //! ([`super::bodies`]), taking its answer.
 //!
-//! Descriptors for the limit are kept aside at start (`limits::handshakes_per_shard`), so the
+//! Descriptors for the limit are kept aside at start (`limits::Size`), so the
 //! public port cannot use them up.
 
 use std::convert::Infallible;

@@ -116,3 +116,34 @@ impl<T> Answers<T> {
         (answered < asked).then_some(partial)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Policies;
+    use crate::lane::Command;
+    use crate::lane::report::TypeCount;
+
+    /// What two shards say of which none takes anything, and of which `said` have spoken already.
+    async fn gathered(said: usize) -> Result<Answers<Vec<TypeCount>>, Refusal> {
+        let lanes = Bus::open(2, Arc::default(), Policies::default(), Duration::ZERO);
+        let (bus, _ends) = lanes.expect("lanes");
+        let post = |bus: &Bus, answer: Answer<Vec<TypeCount>>| {
+            (0..said).for_each(|_| answer(Vec::new()));
+            bus.to_all(|| Command::Types { answer: answer.clone() })
+        };
+        Shards::new(bus).gather(post, Instant::now() + Duration::from_millis(20)).await
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_does_not_answer_costs_its_part_of_the_answer() {
+        let answers = gathered(1).await.ok().expect("one has answered");
+        assert_eq!(answers.values.len(), 1);
+        assert_eq!(answers.note().as_deref(), Some("partial: 1 of 2 shards answered in time"));
+    }
+
+    #[tokio::test]
+    async fn without_any_answer_there_is_an_error() {
+        assert_eq!(gathered(0).await.err(), Some(Refusal::NoAnswer));
+    }
+}

@@ -1,5 +1,16 @@
-//! What the command line can ask for beside serving.
+//! What the command line can ask for: one file per command, each with a `run` that `main` calls.
 
+pub mod check;
 pub mod doctor;
+pub mod serve;
 pub mod token;
-pub mod welcome;
+mod welcome;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Prints what was asked for. Whoever closes the pipe early has seen enough.
+pub fn print(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}

@@ -2,6 +2,7 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::config::Config;
 use crate::shard::io::Capacity;
 
 /// Slots of all shards together when nobody says how many connections to expect: reserved, not touched.
@@ -21,6 +22,27 @@ const PROCESS_DESCRIPTORS: usize = 64;
 /// The lobby's ring, the bell and its duplicates, the listener; and a turn's newcomers, who may have displaced others whose refusal
 /// is still being sent.
 const SHARD_DESCRIPTORS: usize = 40;
+
+/// How large the process is going to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pub shards: usize,
+    /// Of each shard.
+    pub capacity: Capacity,
+    /// Handshakes that each shard may have under way.
+    pub handshakes_max: usize,
+}
+
+impl Size {
+    /// What is asked for, as far as this limit of open files has room for it.
+    pub fn decide(open_files: usize, config: &Config) -> Self {
+        let shards = shards(config.server.shards);
+        let capacity = capacity(open_files, shards, config.server.max_connections);
+        let asked = config.limits.handshakes;
+        let handshakes_max = handshakes_per_shard(open_files, shards, capacity, config.admin.connections, asked);
+        Self { shards, capacity, handshakes_max }
+    }
+}
 
 /// Keeps the kernel from backing memory with huge pages of 2 MiB. The allocator asks for them, and every size class and every
 /// shard would round up to one: measured with 15,000 connections, 775 bytes a connection instead of 280.
@@ -73,7 +95,7 @@ fn rings_max(open_files: usize, shards: usize) -> usize {
 
 /// How many handshakes of `asked` one shard may have under way, so that descriptors remain for everything else: clients
 /// that are being let in have ordinary descriptors, and a flood of them must not take those of the admin port.
-pub fn handshakes_per_shard(
+fn handshakes_per_shard(
     open_files: usize,
     shards: usize,
     capacity: Capacity,

@@ -1,12 +1,12 @@
 //! The public port: bound once per shard, and given back when the process ends, by whatever way.
 //!
-//! Called by [`crate::gateway`] alone. A shard's accept holds its listener inside the shard's ring, and the kernel
+//! Called by the gateway alone. A shard's accept holds its listener inside the shard's ring, and the kernel
 //! takes rings apart some milliseconds after the process is gone. Until then a listening socket would keep the
 //! port from the next gateway, so [`Listeners`] ends the listening itself; what is killed cannot, so
 //! [`Listeners::bind`] tries again for a moment.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -85,6 +85,18 @@ impl Listeners {
     }
 }
 
+/// Binds two sockets to one port of the address, as two shards do, and lets go of them.
+///
+/// # Errors
+///
+/// When the address cannot be had, or its ports cannot be shared.
+pub fn try_sharing(address: IpAddr) -> io::Result<()> {
+    let plain = Inherited { backlog: 0, unsent_bytes: 0, user_timeout: Duration::ZERO };
+    let first = bound(SocketAddr::new(address, 0), plain, true)?;
+    let taken = first.local_addr()?.as_socket().unwrap_or(SocketAddr::new(address, 0));
+    bound(taken, plain, true).map(drop)
+}
+
 impl Drop for Listeners {
     fn drop(&mut self) {
         self.close();
@@ -134,6 +146,13 @@ mod tests {
         drop(first);
         assert!(Listeners::try_bind(address, INHERITED, 3).is_ok());
         drop(held);
+    }
+
+    #[test]
+    fn a_port_is_shared_on_this_kernel_and_a_foreign_address_is_refused() {
+        try_sharing(IpAddr::from([127, 0, 0, 1])).expect("loopback can be shared");
+        // 192.0.2.0/24 is set apart for documentation (RFC 5737): no host has it.
+        assert!(try_sharing(IpAddr::from([192, 0, 2, 1])).is_err());
     }
 
     #[test]

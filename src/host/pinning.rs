@@ -1,4 +1,4 @@
-//! Which core each shard is pinned to. Decided once at start, by [`crate::gateway`].
+//! Which core each shard is pinned to. Decided once, when the gateway starts.
 //!
 //! A shard on a core of its own keeps its caches. But a process that may use a part of the time of all cores
 //! (a CPU quota, as containers have it) does not own any of them: every such process on a host would choose

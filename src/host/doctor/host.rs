@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::network;
+use crate::host::listeners;
 use crate::shard::io::{Backend, Chosen, Trial};
 
 /// Everything read from files.
@@ -35,7 +35,7 @@ pub struct OpenFiles {
 
 impl Live {
     pub fn try_out(listen: SocketAddr) -> Self {
-        Self { ring: Chosen::try_out(), shared_port: network::try_shared_port(listen.ip()) }
+        Self { ring: Chosen::try_out(), shared_port: listeners::try_sharing(listen.ip()) }
     }
 }
 

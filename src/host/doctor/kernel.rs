@@ -109,7 +109,7 @@ mod tests {
 
     fn verdict_of(host: &MadeUp, name: &str) -> Verdict {
         let report = host.examine(&wish(None, 4));
-        report.findings.iter().find(|finding| finding.name == name).expect("looked at").verdict
+        report.rows.iter().find(|row| row.name == name).expect("looked at").verdict
     }
 
     #[test]

@@ -98,21 +98,21 @@ fn shown(limit: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::host::made_up::{MadeUp, wish};
-    use super::super::{Finding, Report};
+    use super::super::{Report, Row};
     use super::*;
 
-    fn open_files_of(report: &Report) -> &Finding {
-        report.findings.iter().find(|finding| finding.name == "open files").expect("looked at")
+    fn open_files_of(report: &Report) -> &Row {
+        report.rows.iter().find(|row| row.name == "open files").expect("looked at")
     }
 
     #[test]
     fn a_host_with_1024_open_files_holds_as_many_rings_as_they_allow() {
         let host = MadeUp::tuned().open_files(1_024, 4_096);
         let report = host.examine(&wish(Some(1_000_000), 2));
-        let finding = open_files_of(&report);
-        assert_eq!(finding.verdict, Verdict::Missing);
-        assert_eq!(finding.found, "1,024 (hard 4,096)");
-        assert!(finding.fix.as_deref().is_some_and(|fix| fix.contains("ulimit -n 4096")), "{finding:?}");
+        let row = open_files_of(&report);
+        assert_eq!(row.verdict, Verdict::Missing);
+        assert_eq!(row.found, "1,024 (hard 4,096)");
+        assert!(row.fix.as_deref().is_some_and(|fix| fix.contains("ulimit -n 4096")), "{row:?}");
         assert_eq!(report.capacity.connections, 131_072);
         assert!(report.capacity.stopped_by.starts_with("open files"), "{}", report.capacity.stopped_by);
 

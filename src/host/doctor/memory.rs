@@ -98,20 +98,20 @@ fn huge_pages(host: &Host, notes: &mut Notes) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Finding;
+    use super::super::Row;
     use super::super::host::made_up::{MadeUp, wish};
     use super::*;
 
-    fn finding(host: &MadeUp, connections: u64, name: &str) -> Finding {
+    fn row(host: &MadeUp, connections: u64, name: &str) -> Row {
         let report = host.examine(&wish(Some(connections), 4));
-        report.findings.into_iter().find(|finding| finding.name == name).expect("looked at")
+        report.rows.into_iter().find(|row| row.name == name).expect("looked at")
     }
 
     #[test]
     fn memory_for_the_connections_asked_for_is_weighed() {
         let host = MadeUp::tuned().file("proc/meminfo", "MemTotal: 8000000 kB\nMemAvailable: 3906250 kB\n");
-        assert_eq!(finding(&host, 1_000_000, "memory").verdict, Verdict::Good);
-        let short = finding(&host, 1_000_001, "memory");
+        assert_eq!(row(&host, 1_000_000, "memory").verdict, Verdict::Good);
+        let short = row(&host, 1_000_001, "memory");
         assert_eq!(short.verdict, Verdict::Missing);
         assert_eq!(short.found, "4.0 GB available");
     }
@@ -130,7 +130,7 @@ mod tests {
             let capacity = host.examine(&wish(None, 4)).capacity;
             assert_eq!(capacity.connections, 100_000);
             assert!(capacity.stopped_by.contains("control group"), "{}", capacity.stopped_by);
-            let short = finding(&host, 100_001, "memory");
+            let short = row(&host, 100_001, "memory");
             assert!(short.fix.as_deref().is_some_and(|fix| fix.contains("MemoryMax")), "{short:?}");
         }
     }
@@ -150,13 +150,13 @@ mod tests {
         let host = MadeUp::tuned()
             .file("proc/self/cgroup", "4:memory:/\n")
             .file("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-        assert_eq!(finding(&host, 1_000_000, "memory").verdict, Verdict::Good);
+        assert_eq!(row(&host, 1_000_000, "memory").verdict, Verdict::Good);
     }
 
     #[test]
     fn tcp_pages_are_weighed_against_a_frame_to_everybody() {
         let host = MadeUp::tuned().file("proc/sys/net/ipv4/tcp_mem", "287898\t383867\t575796\n");
-        assert_eq!(finding(&host, 575_796, "tcp_mem").verdict, Verdict::Good);
-        assert_eq!(finding(&host, 575_797, "tcp_mem").verdict, Verdict::Warning);
+        assert_eq!(row(&host, 575_796, "tcp_mem").verdict, Verdict::Good);
+        assert_eq!(row(&host, 575_797, "tcp_mem").verdict, Verdict::Warning);
     }
 }

@@ -3,7 +3,7 @@
 //! `ringway doctor` prints the whole table, the gateway prints the short form at start. What it looks at is a [`Host`]:
 //! `/proc` and `/sys` under some root, and three live trials on the running kernel. It changes nothing.
 //!
-//! Every finding that is not good says how to fix it, and the capacity is the least of the bounds that the groups
+//! Every row that is not good says how to fix it, and the capacity is the least of the bounds that the groups
 //! report: those two rules are kept by [`Notes`], not by the groups.
 
 mod host;
@@ -16,9 +16,11 @@ mod uring;
 
 use std::net::SocketAddr;
 
+use crate::config::{Config, Server};
+
 pub use host::{Host, Live};
 pub use kernel::{cores_online, cpu_quota};
-pub use report::{Capacity, Finding, Report, Verdict};
+pub use report::{Capacity, Report, Row, Verdict};
 
 /// What every node is meant to hold: the yardstick when no number of connections is asked for.
 const PROMISED_CONNECTIONS: u64 = 100_000;
@@ -37,6 +39,12 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// What a gateway with this configuration is going to do, measured against so many connections.
+    pub fn of(config: &Config, connections: Option<u64>) -> Self {
+        let Server { max_connections, shards, listen, .. } = config.server;
+        Self { connections, connections_max: max_connections, shards: crate::host::limits::shards(shards), listen }
+    }
+
     fn yardstick(&self) -> u64 {
         self.connections.unwrap_or(PROMISED_CONNECTIONS)
     }
@@ -74,7 +82,7 @@ pub fn examine_host(host: &Host, live: &Live, wish: &Wish) -> Report {
 /// What the groups write down while they look.
 #[derive(Default)]
 struct Notes {
-    findings: Vec<Finding>,
+    rows: Vec<Row>,
     bounds: Vec<Capacity>,
 }
 
@@ -93,7 +101,7 @@ impl Notes {
         fix: impl FnOnce() -> String,
     ) {
         let fix = (verdict != Verdict::Good).then(fix);
-        self.findings.push(Finding { name, found: found.into(), needed: needed.into(), verdict, fix });
+        self.rows.push(Row { name, found: found.into(), needed: needed.into(), verdict, fix });
     }
 
     /// The host holds at most so many connections, because of this.
@@ -104,7 +112,7 @@ impl Notes {
     fn into_report(self) -> Report {
         let nothing_known = || Capacity { connections: 0, stopped_by: "nothing is known of this host".into() };
         let capacity = self.bounds.into_iter().min_by_key(|bound| bound.connections).unwrap_or_else(nothing_known);
-        Report { findings: self.findings, capacity }
+        Report { rows: self.rows, capacity }
     }
 }
 
@@ -116,7 +124,7 @@ mod tests {
     #[test]
     fn a_tuned_host_is_given_a_clean_bill() {
         let report = MadeUp::tuned().examine(&wish(Some(1_000_000), 4));
-        let not_good: Vec<_> = report.findings.iter().filter(|finding| finding.verdict != Verdict::Good).collect();
+        let not_good: Vec<_> = report.rows.iter().filter(|row| row.verdict != Verdict::Good).collect();
         assert!(not_good.is_empty(), "{not_good:#?}");
         assert_eq!(report.exit_code(), 0);
     }
@@ -124,12 +132,12 @@ mod tests {
     #[test]
     fn every_row_that_is_not_good_says_how_to_fix_it() {
         let report = MadeUp::neglected().examine(&wish(Some(1_000_000), 4));
-        let not_good: Vec<_> = report.findings.iter().filter(|finding| finding.verdict != Verdict::Good).collect();
+        let not_good: Vec<_> = report.rows.iter().filter(|row| row.verdict != Verdict::Good).collect();
         assert!(not_good.len() >= 10, "a neglected host has many faults: {not_good:#?}");
         let table = report.plain_table();
-        for finding in not_good {
-            let fix = finding.fix.as_deref().expect("a finding that is not good has a fix");
-            assert!(!fix.is_empty() && table.contains(fix), "{} has no way out in:\n{table}", finding.name);
+        for row in not_good {
+            let fix = row.fix.as_deref().expect("a row that is not good has a fix");
+            assert!(!fix.is_empty() && table.contains(fix), "{} has no way out in:\n{table}", row.name);
         }
     }
 
@@ -158,7 +166,7 @@ mod tests {
     #[test]
     fn a_host_that_shows_nothing_is_examined_without_panic() {
         let report = MadeUp::empty().examine(&wish(None, 1));
-        assert!(!report.findings.is_empty());
+        assert!(!report.rows.is_empty());
         assert!(!report.plain_table().is_empty());
     }
 
@@ -166,7 +174,7 @@ mod tests {
     fn the_machine_of_this_test_is_examined() {
         let report = examine(&wish(None, 2));
         for name in ["kernel", "io_uring", "open files", "memory", "shared port"] {
-            assert!(report.findings.iter().any(|finding| finding.name == name), "{name} was not looked at");
+            assert!(report.rows.iter().any(|row| row.name == name), "{name} was not looked at");
         }
     }
 }

@@ -1,9 +1,6 @@
 //! The network: listening queues, cookies, connection tracking, sharing the port, ports of a local load generator.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-
-use tokio::net::TcpSocket;
 
 use super::report::{Verdict, grouped};
 use super::{Host, Notes, Wish};
@@ -106,19 +103,6 @@ fn port_sharing(error: Option<&io::Error>, notes: &mut Notes) {
     }
 }
 
-/// Binds two sockets to one port of the address, as two shards do, and lets go of them.
-pub fn try_shared_port(address: IpAddr) -> io::Result<()> {
-    let first = shared_socket(SocketAddr::new(address, 0))?;
-    shared_socket(first.local_addr()?).map(drop)
-}
-
-fn shared_socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseport(true)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
 fn privileged_port(host: &Host, wish: &Wish, notes: &mut Notes) {
     let Some(first_free) = host.setting("net.ipv4.ip_unprivileged_port_start") else { return };
     let port = u64::from(wish.listen.port());
@@ -149,12 +133,14 @@ fn client_ports(host: &Host, wish: &Wish, notes: &mut Notes) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Finding;
+    use std::net::SocketAddr;
+
+    use super::super::Row;
     use super::super::host::made_up::{MadeUp, wish};
     use super::*;
 
-    fn finding(host: &MadeUp, wish: &Wish, name: &str) -> Option<Finding> {
-        host.examine(wish).findings.into_iter().find(|finding| finding.name == name)
+    fn row(host: &MadeUp, wish: &Wish, name: &str) -> Option<Row> {
+        host.examine(wish).rows.into_iter().find(|row| row.name == name)
     }
 
     #[test]
@@ -181,47 +167,40 @@ mod tests {
         for (buckets, verdict) in [("262144", Verdict::Warning), ("524288", Verdict::Good), ("-524288", Verdict::Good)]
         {
             let host = MadeUp::tuned().file("proc/sys/net/ipv4/tcp_ehash_entries", buckets);
-            let found = finding(&host, &wish(Some(1_000_000), 2), "socket hash table").expect("looked at");
+            let found = row(&host, &wish(Some(1_000_000), 2), "socket hash table").expect("looked at");
             assert_eq!(found.verdict, verdict, "{buckets}");
         }
         let host = MadeUp::tuned().file("proc/sys/net/ipv4/tcp_ehash_entries", "262144");
         let report = host.examine(&wish(Some(1_000_000), 2));
-        assert!(report.findings.iter().any(|f| f.fix.as_deref().is_some_and(|r| r.contains("thash_entries=1048576"))));
+        assert!(report.rows.iter().any(|f| f.fix.as_deref().is_some_and(|r| r.contains("thash_entries=1048576"))));
     }
 
     #[test]
     fn an_address_that_cannot_be_shared_is_missing() {
         let mut host = MadeUp::tuned();
         host.live.shared_port = Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
-        let found = finding(&host, &wish(None, 2), "shared port").expect("looked at");
+        let found = row(&host, &wish(None, 2), "shared port").expect("looked at");
         assert_eq!(found.verdict, Verdict::Missing);
-    }
-
-    #[test]
-    fn one_port_is_shared_on_this_kernel_and_a_foreign_address_is_refused() {
-        try_shared_port(IpAddr::from([127, 0, 0, 1])).expect("loopback can be shared");
-        // 192.0.2.0/24 is set apart for documentation (RFC 5737): no host has it.
-        assert!(try_shared_port(IpAddr::from([192, 0, 2, 1])).is_err());
     }
 
     #[test]
     fn a_port_below_1024_needs_its_capability() {
         let mut low = wish(None, 2);
         low.listen.set_port(443);
-        let found = finding(&MadeUp::tuned(), &low, "port below 1024").expect("looked at");
+        let found = row(&MadeUp::tuned(), &low, "port below 1024").expect("looked at");
         assert_eq!(found.verdict, Verdict::Missing);
         let allowed = MadeUp::tuned().file("proc/self/status", "CapEff:\t0000000000000400\n");
-        let found = finding(&allowed, &low, "port below 1024").expect("looked at");
+        let found = row(&allowed, &low, "port below 1024").expect("looked at");
         assert_eq!(found.verdict, Verdict::Good);
-        assert_eq!(finding(&MadeUp::tuned(), &wish(None, 2), "port below 1024"), None);
+        assert_eq!(row(&MadeUp::tuned(), &wish(None, 2), "port below 1024"), None);
     }
 
     #[test]
     fn client_ports_matter_only_on_loopback() {
         let mut public = wish(Some(1_000_000), 2);
-        let local = finding(&MadeUp::tuned(), &public, "client ports").expect("looked at");
+        let local = row(&MadeUp::tuned(), &public, "client ports").expect("looked at");
         assert!(local.needed.starts_with("19 source addresses"), "{}", local.needed);
         public.listen = SocketAddr::from(([0, 0, 0, 0], 4000));
-        assert_eq!(finding(&MadeUp::tuned(), &public, "client ports"), None);
+        assert_eq!(row(&MadeUp::tuned(), &public, "client ports"), None);
     }
 }

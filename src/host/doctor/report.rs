@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 
 use serde::Serialize;
 
-/// How bad a finding is.
+/// How bad a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -19,7 +19,7 @@ pub enum Verdict {
 
 /// One thing looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct Row {
     pub name: &'static str,
     pub found: String,
     pub needed: String,
@@ -37,7 +37,8 @@ pub struct Capacity {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    pub findings: Vec<Finding>,
+    #[serde(rename = "findings")]
+    pub rows: Vec<Row>,
     pub capacity: Capacity,
 }
 
@@ -56,9 +57,9 @@ impl Report {
     /// The lines printed at the gateway's start: the capacity, then only what is not good.
     pub fn short(&self) -> Vec<String> {
         let mut lines = vec![self.capacity_line()];
-        for finding in self.findings.iter().filter(|finding| finding.verdict != Verdict::Good) {
-            let Finding { name, found, needed, .. } = finding;
-            let fix = finding.fix.as_deref().unwrap_or_default();
+        for row in self.rows.iter().filter(|row| row.verdict != Verdict::Good) {
+            let Row { name, found, needed, .. } = row;
+            let fix = row.fix.as_deref().unwrap_or_default();
             lines.push(format!("{name}: found {found}, needed {needed}; {fix}"));
         }
         lines
@@ -71,15 +72,15 @@ impl Report {
 
     /// 1 when something needed is missing, else 0.
     pub fn exit_code(&self) -> u8 {
-        u8::from(self.findings.iter().any(|finding| finding.verdict == Verdict::Missing))
+        u8::from(self.rows.iter().any(|row| row.verdict == Verdict::Missing))
     }
 
     fn render(&self, coloured: bool) -> String {
-        let name_width = self.width("CHECK", |finding| finding.name);
-        let found_width = self.width("FOUND", |finding| &finding.found);
+        let name_width = self.width("CHECK", |row| row.name);
+        let found_width = self.width("FOUND", |row| &row.found);
         let mut table = format!("         {:name_width$}  {:found_width$}  NEEDED\n", "CHECK", "FOUND");
-        for finding in &self.findings {
-            let Finding { name, found, needed, verdict, fix } = finding;
+        for row in &self.rows {
+            let Row { name, found, needed, verdict, fix } = row;
             let mark = verdict.mark(coloured);
             let _ = writeln!(table, "{mark}  {name:name_width$}  {found:found_width$}  {needed}");
             if let Some(fix) = fix {
@@ -90,8 +91,8 @@ impl Report {
         table
     }
 
-    fn width<'a>(&'a self, heading: &str, column: impl Fn(&'a Finding) -> &'a str) -> usize {
-        self.findings.iter().map(|finding| column(finding).chars().count()).fold(heading.len(), usize::max)
+    fn width<'a>(&'a self, heading: &str, column: impl Fn(&'a Row) -> &'a str) -> usize {
+        self.rows.iter().map(|row| column(row).chars().count()).fold(heading.len(), usize::max)
     }
 
     fn capacity_line(&self) -> String {
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let finding = |name, verdict, fix: Option<&str>| Finding {
+        let row = |name, verdict, fix: Option<&str>| Row {
             name,
             found: "1,024".into(),
             needed: "25,000 per shard".into(),
@@ -143,10 +144,10 @@ mod tests {
             fix: fix.map(str::to_owned),
         };
         Report {
-            findings: vec![
-                finding("kernel", Verdict::Good, None),
-                finding("open files", Verdict::Missing, Some("ulimit -n 25000")),
-                finding("accept queue", Verdict::Warning, Some("tuning/apply")),
+            rows: vec![
+                row("kernel", Verdict::Good, None),
+                row("open files", Verdict::Missing, Some("ulimit -n 25000")),
+                row("accept queue", Verdict::Warning, Some("tuning/apply")),
             ],
             capacity: Capacity { connections: 4_096, stopped_by: "open files".into() },
         }
@@ -176,7 +177,7 @@ mod tests {
     fn exit_code_is_one_only_when_something_is_missing() {
         let mut report = report();
         assert_eq!(report.exit_code(), 1);
-        report.findings.retain(|finding| finding.verdict != Verdict::Missing);
+        report.rows.retain(|row| row.verdict != Verdict::Missing);
         assert_eq!(report.exit_code(), 0);
     }
 

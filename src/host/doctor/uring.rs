@@ -17,7 +17,7 @@ pub fn check(host: &Host, trial: &Trial, notes: &mut Notes) {
             notes.bound(0, "io_uring lacks what a shard needs");
         }
         Trial::Refused { errno } => {
-            let (who, fix) = refusal(host, *errno);
+            let (who, fix) = who_refused(host, *errno);
             notes.judge(Verdict::Missing, "io_uring", format!("refused by {who}"), SHOWN, || fix.into());
             notes.bound(0, format!("io_uring is refused by {who}"));
         }
@@ -25,7 +25,7 @@ pub fn check(host: &Host, trial: &Trial, notes: &mut Notes) {
 }
 
 /// Who refused the ring, and the way out. The sysctl is the kernel's word; seccomp only shows as the error it gives.
-fn refusal(host: &Host, errno: i32) -> (&'static str, &'static str) {
+fn who_refused(host: &Host, errno: i32) -> (&'static str, &'static str) {
     let disabled = host.setting("kernel.io_uring_disabled").unwrap_or(0);
     let filtered = host.field("proc/self/status", "Seccomp").is_some_and(|mode| mode == "2");
     match (errno, disabled) {
@@ -60,19 +60,19 @@ mod tests {
     use super::super::host::made_up::{MadeUp, wish};
     use super::*;
 
-    fn finding_of(host: MadeUp) -> (String, String) {
+    fn row_of(host: MadeUp) -> (String, String) {
         let report = host.examine(&wish(None, 2));
         assert_eq!(report.capacity.connections, 0, "without a ring nothing is held");
         assert_eq!(report.exit_code(), 1);
-        let finding = report.findings.into_iter().find(|finding| finding.name == "io_uring").expect("looked at");
-        (finding.found, finding.fix.expect("a fix"))
+        let row = report.rows.into_iter().find(|row| row.name == "io_uring").expect("looked at");
+        (row.found, row.fix.expect("a fix"))
     }
 
     #[test]
     fn refusal_by_seccomp_is_named_with_the_way_out() {
         for errno in [libc::EPERM, libc::ENOSYS] {
             let host = MadeUp::tuned().ring(Trial::Refused { errno }).file("proc/self/status", "Seccomp:\t2\n");
-            let (found, fix) = finding_of(host);
+            let (found, fix) = row_of(host);
             assert_eq!(found, "refused by a seccomp filter");
             assert!(fix.contains("Docker") && fix.contains("seccomp=tuning/seccomp.json"), "{fix}");
         }
@@ -85,7 +85,7 @@ mod tests {
                 .ring(Trial::Refused { errno: libc::EPERM })
                 .file("proc/self/status", "Seccomp:\t2\n")
                 .file("proc/sys/kernel/io_uring_disabled", value);
-            let (found, fix) = finding_of(host);
+            let (found, fix) = row_of(host);
             assert!(found.contains(told), "{found}");
             assert!(fix.contains("sysctl -w kernel.io_uring"), "{fix}");
         }
@@ -93,14 +93,14 @@ mod tests {
 
     #[test]
     fn kernel_without_io_uring_is_told_from_seccomp() {
-        let (found, _) = finding_of(MadeUp::tuned().ring(Trial::Refused { errno: libc::ENOSYS }));
+        let (found, _) = row_of(MadeUp::tuned().ring(Trial::Refused { errno: libc::ENOSYS }));
         assert!(found.contains("built without io_uring"), "{found}");
     }
 
     #[test]
     fn lacking_features_are_listed() {
         let lacking = vec!["sparse file table".to_owned(), "opcode SENDMSG".to_owned()];
-        let (found, _) = finding_of(MadeUp::tuned().ring(Trial::Made { lacking }));
+        let (found, _) = row_of(MadeUp::tuned().ring(Trial::Made { lacking }));
         assert_eq!(found, "lacks sparse file table, opcode SENDMSG");
     }
 }

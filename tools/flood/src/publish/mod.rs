@@ -62,9 +62,7 @@ impl Publisher {
         Self::spawn(move |shared| publish(&plan, sink, shared))
     }
 
-    fn spawn(
-        publish: impl FnOnce(&Shared) -> Result<Outcome, Trouble> + Send + 'static,
-    ) -> Result<Self, Trouble> {
+    fn spawn(publish: impl FnOnce(&Shared) -> Result<Outcome, Trouble> + Send + 'static) -> Result<Self, Trouble> {
         let shared = Arc::<Shared>::default();
         let thread = std::thread::Builder::new().name("publisher".into()).spawn({
             let shared = shared.clone();

@@ -1,0 +1,68 @@
+//! What the configuration says about connections and channels, as the shards use it.
+
+use crate::auth::{Origins, Verifier, VerifierSettings};
+use crate::channel::Policies;
+use crate::channel::policy::Policy;
+use crate::clock::ticks;
+use crate::config::{ChannelRule, Config, Debug, Secret, UserTypeFrom};
+use crate::route::Routes;
+use crate::shard::id::SessionKey;
+use crate::shard::rules::{Echo, LobbyRules, Rules};
+use crate::ws::handshake::proxies::Proxies;
+
+pub fn rules(config: &Config, handshakes_max: usize, batch_delay_min_us: u32) -> Rules {
+    let (auth, limits, heartbeat) = (&config.auth, &config.limits, &config.heartbeat);
+    let verifier = Verifier::new(&VerifierSettings {
+        secrets: auth.secrets().map(|secret| Secret::expose(secret).to_owned()).collect(),
+        audience: auth.audience.clone(),
+        issuer: auth.issuer.clone(),
+        leeway_s: auth.leeway.as_secs(),
+    });
+    let server = &config.server;
+    Rules {
+        routes: Routes::shipped(),
+        verifier,
+        origins: Origins::new(auth.origins.clone()),
+        roles: auth.roles.clone(),
+        user_type_from_query: auth.user_type == UserTypeFrom::Query,
+        default_grants: auth.channels.clone(),
+        path: config.server.path.clone(),
+        echo: echo(config),
+        server_id: config.server.id.clone(),
+        session_key: SessionKey::default(),
+        connections_max: Some(config.server.max_connections).filter(|n| *n > 0).unwrap_or(usize::MAX),
+        message_bytes_max: limits.message_bytes,
+        outbox_bytes_max: limits.outbox_bytes,
+        channels_per_connection_max: limits.channels_per_connection,
+        channel_name_bytes_max: limits.channel_name_bytes,
+        messages_max: limits.messages,
+        message_window_ticks: ticks(limits.messages_window),
+        frames_max: limits.frames,
+        message_deadline_ticks: ticks(limits.message_deadline),
+        heartbeat_ms: heartbeat.interval.as_millis() as u64,
+        heartbeat_ticks: ticks(heartbeat.interval),
+        idle_ticks: ticks(heartbeat.idle_timeout),
+        auth_deadline_ticks: ticks(auth.deadline),
+        close_deadline_ticks: ticks(limits.close_deadline),
+        expiry_warning_s: auth.expiry_warning.as_secs(),
+        batch_delay_min_us,
+        lobby: LobbyRules {
+            handshake_deadline: limits.handshake_deadline,
+            first_byte_deadline: limits.first_byte_deadline.min(limits.handshake_deadline),
+            handshakes_max,
+            handshakes_of_address_max: limits.handshakes_per_address,
+            unauthenticated_max: limits.unauthenticated,
+            proxies: Proxies::new(server.trusted_proxies.clone(), server.forwarded_header, server.proxy_protocol),
+        },
+    }
+}
+
+pub fn policies(rules: &[ChannelRule]) -> Policies {
+    let policy = |rule: &ChannelRule| Policy { batch_delay_us: rule.batch_delay.as_micros() as u32 };
+    Policies::new(rules.iter().map(|rule| (rule.pattern.clone(), policy(rule))))
+}
+
+fn echo(config: &Config) -> Option<Echo> {
+    let Debug { echo_path, echo_message_bytes } = &config.debug;
+    echo_path.clone().map(|path| Echo { path, message_bytes_max: *echo_message_bytes })
+}
