@@ -1,10 +1,10 @@
 //! The dashboard: one page at `/`, and the numbers that it asks for every second.
 //!
-//! The page is a file beside this one and holds everything that it needs: no build step, nothing fetched from
-//! elsewhere. It is served to everybody, as it says nothing; the numbers need the token.
+//! The page is made of the files in the folder beside this one and of the [`charts`], and holds everything that it
+//! needs: no build step, nothing fetched from elsewhere. It is served to everybody, as it says nothing; the numbers need the token.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -16,11 +16,19 @@ use crate::clock::now_us;
 use crate::metrics::{Counters, Family};
 
 use super::State;
+use super::charts;
 use super::curves::{Point, View};
 use super::health::SourceLine;
 use super::refusal::Refusal;
 
-const PAGE: &str = include_str!("dashboard.html");
+/// Put together once.
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    charts::page(
+        include_str!("dashboard/page.html"),
+        include_str!("dashboard/page.css"),
+        include_str!("dashboard/page.js"),
+    )
+});
 
 /// The page runs its own script and talks to its own port, and nothing else, whatever a name from a client might hold.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
@@ -35,7 +43,7 @@ pub async fn page() -> ([(HeaderName, &'static str); 3], &'static str) {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (headers, PAGE)
+    (headers, &PAGE)
 }
 
 #[derive(Deserialize)]

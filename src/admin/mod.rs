@@ -14,6 +14,7 @@
 
 mod bodies;
 mod census;
+pub mod charts;
 mod curves;
 mod dashboard;
 mod guard;

@@ -121,7 +121,7 @@ impl<T> Answers<T> {
 mod tests {
     use super::*;
     use crate::channel::Policies;
-    use crate::lane::Command;
+    use crate::lane::Query;
     use crate::lane::report::TypeCount;
 
     /// What two shards say of which none takes anything, and of which `said` have spoken already.
@@ -130,14 +130,14 @@ mod tests {
         let (bus, _ends) = lanes.expect("lanes");
         let post = |bus: &Bus, answer: Answer<Vec<TypeCount>>| {
             (0..said).for_each(|_| answer(Vec::new()));
-            bus.to_all(|| Command::Types { answer: answer.clone() })
+            bus.ask_all(|| Query::Types { answer: answer.clone() })
         };
         Shards::new(bus).gather(post, Instant::now() + Duration::from_millis(20)).await
     }
 
     #[tokio::test]
     async fn a_shard_that_does_not_answer_costs_its_part_of_the_answer() {
-        let answers = gathered(1).await.ok().expect("one has answered");
+        let answers = gathered(1).await.expect("one has answered");
         assert_eq!(answers.values.len(), 1);
         assert_eq!(answers.note().as_deref(), Some("partial: 1 of 2 shards answered in time"));
     }

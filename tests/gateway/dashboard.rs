@@ -23,14 +23,46 @@ fn the_dashboard_shows_what_is_connected_and_delivered() {
     // What is published between two points is in the second of them.
     page.eventually("deliveries are drawn", &{
         gateway.admin().broadcast("/broadcast/all", "hello");
-        "document.querySelectorAll('#latency path.line[d^=M]').length === 3".to_owned()
+        "document.querySelectorAll('#latency path.curve[d^=M]').length === 3".to_owned()
     });
-    assert_eq!(page.evaluate("document.querySelectorAll('#rates path.line').length"), "2");
+    assert_eq!(page.evaluate("document.querySelectorAll('#rates .plot path.curve').length"), "2");
     assert_eq!(
         page.evaluate("performance.getEntriesByType('resource').every(e => e.name.startsWith(location.origin + '/'))"),
         "true",
         "nothing comes from elsewhere"
     );
+    assert_no_faults(&mut page);
+}
+
+#[test]
+fn a_curve_is_read_under_the_pointer_with_its_time() {
+    let gateway = Gateway::start(Config::new());
+    let _client = Client::connect(&gateway, &token("u1"));
+    let mut page = open(&gateway);
+    page.eventually("curves are drawn", "document.querySelectorAll('#rates .plot path.curve[d^=M]').length === 2");
+    let event = "new PointerEvent('pointermove', { clientX: innerWidth })";
+    page.evaluate(&format!("document.querySelector('#rates .plot').dispatchEvent({event})"));
+    // It goes on being read while it is drawn again.
+    page.evaluate("window.answersBefore = document.documentElement.dataset.answers");
+    page.eventually("two more answers are drawn", "document.documentElement.dataset.answers > answersBefore + 1");
+    let time = page.evaluate("document.querySelector('#rates .tip:not([hidden]) b').textContent");
+    assert!(time.contains(':'), "{time}");
+    assert_no_faults(&mut page);
+}
+
+#[test]
+fn ticks_share_a_unit_and_curves_break_where_nothing_is_known() {
+    let gateway = Gateway::start(Config::new());
+    let mut page = open(&gateway);
+    page.eventually("the charts are there", "typeof runs === 'function'");
+    for (expression, expected) in [
+        ("upwards('', 1.8e6, alike(COUNTS)).ticks.map(alike(COUNTS)(2e6)).join()", "0,0.5 M,1 M,1.5 M,2 M"),
+        ("clockTicks(290, 5).ticks.map(clockTicks(290, 5).text).join()", "0 min,1 min,2 min,3 min,4 min"),
+        ("runs([[1, 5], [2, 5], [3, null], [4, 5], [20, 5]], 5).map(run => run.length).join()", "2,1,1"),
+        ("counted(1, 'user') + ', ' + counted(2, 'user')", "1 user, 2 users"),
+    ] {
+        assert_eq!(page.evaluate(expression).replace('\u{a0}', " "), expected, "{expression}");
+    }
     assert_no_faults(&mut page);
 }
 

@@ -19,6 +19,9 @@ const last = (list) => list[list.length - 1];
 const highest = (list) => list.reduce((a, b) => Math.max(a, b), -Infinity);
 const lowest = (list) => list.reduce((a, b) => Math.min(a, b), Infinity);
 
+// Where one phase ends and the next begins, samples lie milliseconds apart, and what was added between them says nothing.
+const RATE_OVER_S = 0.25;
+
 const first = records[0];
 const measured = records.filter((record) => record.latency_us?.count);
 // The phase the run is about: the storm itself, else the last that measured messages, else simply the last.
@@ -184,16 +187,19 @@ function over(field, from = 0) {
 
 // A running total as what was added per second.
 function rate(field) {
-  const totals = over(field);
-  return totals.slice(1).flatMap(([t, total], index) => {
-    const [before, less] = totals[index];
-    return t > before ? [[t, Math.max(0, total - less) / (t - before)]] : [];
-  });
+  const rates = [];
+  let before = null;
+  for (const sample of over(field)) {
+    if (before && sample[0] - before[0] < RATE_OVER_S) continue;
+    if (before) rates.push([sample[0], Math.max(0, sample[1] - before[1]) / (sample[0] - before[0])]);
+    before = sample;
+  }
+  return rates;
 }
 
 function connectionsChart() {
   const series = [{ name: "connections", points: over("connections") }];
-  return timeChart("Connections", series, (max) => upwards("open connections", max, shortCount), count);
+  return timeChart("Connections", series, (max) => upwards("open connections", max, alike(COUNTS)), count);
 }
 
 function memoryChart() {
@@ -204,18 +210,18 @@ function memoryChart() {
     { name: "kernel, grown by", points: over("slab_bytes", slab) },
     { name: "load generator", points: over("tool_rss") },
   ];
-  return timeChart("Memory", series, (max) => upwards("resident; kernel: slab of both ends", max, bytes, { unit: sizeUnit }), (size) => bytes(size));
+  return timeChart("Memory", series, (max) => upwards("resident; kernel: slab of both ends", max, alike(SIZES), { unit: sizeUnit }), (size) => bytes(size));
 }
 
 function cpuChart() {
   const series = [{ name: "server", points: rate("server_cpu_s") }];
-  const axis = (max) => upwards("cores busy", max, (cores) => digits(cores, true), { least: 0.1 });
+  const axis = (max) => upwards("cores busy", max, () => (cores) => digits(cores, true), { least: 0.1 });
   return timeChart("Server CPU", series, axis, (cores) => `${digits(cores)} cores`);
 }
 
 function deliveriesChart() {
   const series = [{ name: "deliveries", points: rate("deliveries") }];
-  return timeChart("Deliveries per second", series, (max) => upwards("per second", max, shortCount), (number) => `${count(number)} /s`);
+  return timeChart("Deliveries per second", series, (max) => upwards("per second", max, alike(COUNTS)), (number) => `${count(number)} /s`);
 }
 
 function fillPhases() {
@@ -262,6 +268,9 @@ function fillPhases() {
     body.append(...lines);
   }
   $("phases").append(element("thead", {}, head), body);
+  // Where the table is wider than the screen it begins with the phase that the run is about.
+  const column = head.children[1 + records.indexOf(main)];
+  $("phases").parentElement.scrollLeft = column.offsetLeft - head.firstChild.offsetWidth;
 }
 
 // Nothing when no phase has a value.

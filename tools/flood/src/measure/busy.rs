@@ -66,7 +66,8 @@ impl Snapshot {
             let (Some(before), Some(after)) = (before, after) else { continue };
             let ran = after.ran_ns.saturating_sub(before.ran_ns) as f64 / ns;
             let waited = after.waited_ns.saturating_sub(before.waited_ns) as f64 / ns;
-            busy.busiest = busy.busiest.max(ran + waited);
+            // Two clocks of the kernel, read one after the other: together they may pass the time that there was.
+            busy.busiest = busy.busiest.max((ran + waited).min(1.0));
             busy.running = busy.running.max(ran);
             busy.waiting = busy.waiting.max(waited);
         }
@@ -128,6 +129,15 @@ mod tests {
         let busy = Busy { busiest: 0.99, running: 0.5, waiting: 0.49 };
         assert_eq!(busy.limits(Some(100), false), None);
         assert!(busy.limits(Some(LAG_US_MAX), false).is_some_and(|reason| reason.contains("do not fit")));
+    }
+
+    #[test]
+    fn nobody_is_busier_than_all_the_time() {
+        let at = Instant::now();
+        let snapshot = |ms, thread| Snapshot { at: at + std::time::Duration::from_millis(ms), threads: vec![thread] };
+        let before = snapshot(0, Some(Thread { ran_ns: 0, waited_ns: 0 }));
+        let after = snapshot(100, Some(Thread { ran_ns: 60_000_000, waited_ns: 45_000_000 }));
+        assert_eq!(before.until(&after), Busy { busiest: 1.0, running: 0.6, waiting: 0.45 });
     }
 
     #[test]

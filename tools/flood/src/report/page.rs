@@ -2,25 +2,20 @@
 //! run with `--report FILE.html`.
 //!
 //! The page loads nothing from anywhere: style, script and figures are inside, and its own security policy forbids the
-//! rest. Text from the run cannot leave the block of data it stands in.
+//! rest. Text from the run cannot leave the block of data it stands in. The charts are those of the dashboard.
+
+use ringway::admin::charts;
 
 const PAGE: &str = include_str!("../../report/page.html");
 const STYLE: &str = include_str!("../../report/page.css");
 
-/// In the order in which they build on each other.
-const SCRIPTS: [&str; 4] = [
-    include_str!("../../report/format.js"),
-    include_str!("../../report/scale.js"),
-    include_str!("../../report/chart.js"),
-    include_str!("../../report/page.js"),
-];
+const SCRIPT: &str = include_str!("../../report/page.js");
 
 /// The page for these records, each the JSON of one phase as `--json` writes it.
 pub fn render<S: AsRef<str>>(records: &[S]) -> String {
-    let script = SCRIPTS.concat();
     let records: String = records.iter().map(|record| embedded(record.as_ref())).collect();
     // The records come last: what they say is not searched for places to fill.
-    PAGE.replacen("{{style}}", STYLE, 1).replacen("{{script}}", &script, 1).replacen("{{records}}", &records, 1)
+    charts::page(PAGE, STYLE, SCRIPT).replacen("{{records}}", &records, 1)
 }
 
 /// One line that no parser of HTML sees an end of the script in. In JSON `<` stands only in strings, where it may be

@@ -1,6 +1,6 @@
 // Axes: where a value stands between 0 and 1, which values get a tick, and how a tick reads.
 
-// Steps of 1, 2 or 5 times a power of ten (of `base` for sizes), about `wanted` of them.
+// Steps of 1, 2 or 5 times a power of ten, about `wanted` of them.
 function niceStep(span, wanted) {
   const rough = span / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -14,22 +14,45 @@ function steps(from, to, step) {
   return ticks;
 }
 
-// From zero to a tick at or above `max`. `unit` makes sizes step in their own units (1024 and not 1000).
+// From zero to a tick at or above `max`. `text(top)` is how its ticks read; `unit` makes sizes step in their own units
+// (1024 and not 1000).
 function upwards(label, max, text, { wanted = 4, unit = () => 1, least = 1 } = {}) {
   const size = unit(Math.max(max, least));
   const step = niceStep(Math.max(max, least) / size, wanted) * size;
   const top = Math.ceil(Math.max(max, least) / step - 1e-9) * step;
-  return { label, text, from: 0, to: top, ticks: steps(0, top, step), position: (value) => value / top };
+  return { label, text: text(top), from: 0, to: top, ticks: steps(0, top, step), position: (value) => value / top };
 }
 
 const sizeUnit = (max) => 1024 ** Math.max(0, Math.floor(Math.log2(Math.max(max, 1)) / 10));
 
-// The time of the run, in steps that clocks have.
+const CLOCK_STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200];
+
+// Seconds in steps that clocks have: all in seconds, or all in minutes.
+function clockTicks(length, wanted) {
+  const minutes = length >= 120;
+  const step = CLOCK_STEPS.find((step) => step >= length / wanted && (!minutes || step % 30 === 0)) ?? length;
+  const text = (s) => (minutes ? `${s / 60}\u00a0min` : `${s}\u00a0s`);
+  return { ticks: steps(0, length, step), text };
+}
+
+// The time of a run.
 function clock(label, to, wanted) {
-  const rough = to / wanted;
-  const step = [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200].find((step) => step >= rough) ?? to;
-  const text = (s) => (to < 120 ? `${s}\u00a0s` : s ? `${s / 60}\u00a0min` : "0");
-  return { label, text, from: 0, to, ticks: steps(0, to, step), position: (value) => (to ? value / to : 0) };
+  const { ticks, text } = clockTicks(to, wanted);
+  return { label, text: (s) => (s ? text(s) : "0"), from: 0, to, ticks, position: (value) => (to ? value / to : 0) };
+}
+
+// The time until now: `length` seconds that end at `until`.
+function backwards(until, length, wanted) {
+  const { ticks, text } = clockTicks(length, wanted);
+  const from = until - length;
+  return {
+    label: "",
+    text: (at) => (at === until ? "now" : `−${text(Math.round((until - at) * 10) / 10)}`),
+    from,
+    to: until,
+    ticks: ticks.map((back) => until - back).reverse(),
+    position: (at) => (at - from) / length,
+  };
 }
 
 // A logarithm between ticks of 1, 2 and 5; finer where everything lies close together.

@@ -1,10 +1,16 @@
-// Numbers as people read them: every function takes a number (or null) and returns text with its unit.
+// Numbers as people read them: every function takes a number (or null) and returns text with its unit, which a no-break
+// space sets off.
 
 const ABSENT = "–";
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 function count(number) {
   return number == null ? ABSENT : grouped.format(number);
+}
+
+// One user, two users.
+function counted(number, one, many = one + "s") {
+  return `${count(number)} ${number === 1 ? one : many}`;
 }
 
 // A count in large type: whole as long as it is short.
@@ -21,23 +27,36 @@ function digits(number, plain) {
 
 function scaled(number, units, plain) {
   if (number == null) return ABSENT;
-  // The largest unit in which the number is at least one, also after rounding; the first for what is smaller.
-  const fits = units.filter(([size]) => Math.abs(number) >= size * 0.9995);
-  const [size, unit] = fits.length ? fits[fits.length - 1] : units[0];
+  const [size, unit] = unitOf(number, units);
   return digits(number / size, plain) + (unit ? "\u00a0" + unit : "");
 }
 
-const TIMES = [[1, "µs"], [1e3, "ms"], [1e6, "s"]];
-const SIZES = [[1, "B"], [1024, "KiB"], [1024 ** 2, "MiB"], [1024 ** 3, "GiB"]];
-const COUNTS = [[1, ""], [1e3, "k"], [1e6, "M"], [1e9, "G"]];
-
-function micros(us, plain) {
-  return us === 0 ? "0 µs" : scaled(us, TIMES, plain);
+// The largest unit in which the number is at least one, also after rounding; the first for what is smaller.
+function unitOf(number, units) {
+  return units.filter(([size]) => Math.abs(number) >= size * 0.9995).pop() ?? units[0];
 }
 
+// How the ticks of an axis that ends at `top` read: all in the unit of the last one.
+function alike(units) {
+  return (top) => {
+    const unit = unitOf(top, units);
+    return (tick) => scaled(tick, tick ? [unit] : [[1, ""]], true);
+  };
+}
+
+const TIMES = [[1, "µs"], [1e3, "ms"], [1e6, "s"]];
+const SIZES = [[1, "B"], [1024, "KiB"], [1024 ** 2, "MiB"], [1024 ** 3, "GiB"], [1024 ** 4, "TiB"]];
+const COUNTS = [[1, ""], [1e3, "k"], [1e6, "M"], [1e9, "G"]];
+
+// Single microseconds are whole.
+function micros(us, plain) {
+  if (us == null) return ABSENT;
+  return Math.abs(us) < 1000 ? Math.round(us) + "\u00a0µs" : scaled(us, TIMES, plain);
+}
+
+// So are single bytes.
 function bytes(size, plain) {
   if (size == null) return ABSENT;
-  // Single bytes are whole.
   return Math.abs(size) < 1024 ? Math.round(size) + "\u00a0B" : scaled(size, SIZES, plain);
 }
 
@@ -53,7 +72,7 @@ function seconds(s) {
   return minutes + "\u00a0min" + (rest ? "\u00a0" + rest + "\u00a0s" : "");
 }
 
-// A moment of the run; seconds keep the sample's tenths.
+// A moment of a run; seconds keep the sample's tenths.
 function moment(s) {
   return s < 120 ? Number(s.toFixed(1)) + "\u00a0s" : seconds(s);
 }

@@ -1,0 +1,244 @@
+// What the dashboard says: asks for the numbers every second and fills the document.
+
+const root = document.documentElement;
+const failed = () => { root.dataset.errors = Number(root.dataset.errors) + 1; };
+addEventListener('error', failed);
+addEventListener('unhandledrejection', failed);
+
+const PERIOD_MS = 1000, SPAN_S = 300, SPAN_MIN_S = 60, POINTS_MAX = 300, GAP_S = 5;
+const TOKEN = 'ringway.token', THEME = 'ringway.theme';
+const byId = id => document.getElementById(id);
+const points = [];
+
+/* Numbers with units */
+const large = n => n < 100000 ? count(Math.round(n)) : shortCount(n);
+const rate = n => n == null ? ABSENT : (n > 0 && n < 10 ? n.toFixed(1) : large(n)) + '/s';
+function ago(s) {
+  const [d, h, m] = [Math.floor(s / 86400), Math.floor(s / 3600) % 24, Math.floor(s / 60) % 60];
+  return d ? `${d} d ${h} h` : h ? `${h} h ${m} min` : m ? `${m} min` : `${Math.floor(s)} s`;
+}
+const words = label => label.replaceAll('_', ' ');
+
+function show(id, text, unit) {
+  const children = [text];
+  if (unit) children.push(element('small', {}, unit));
+  byId(id).replaceChildren(...children);
+}
+/* "12.3 MiB" with its unit small. */
+function showMeasure(id, text) {
+  const at = text.search(/[\u00a0/]/);
+  at < 0 ? show(id, text) : show(id, text.slice(0, at), text.slice(at).trim());
+}
+
+/* Curves: x is unix seconds */
+const over = pick => points.map(point => [point.at / 1000, pick(point)]);
+const until = () => points.at(-1).at / 1000;
+const spanS = () => Math.min(SPAN_S, Math.max(SPAN_MIN_S, until() - points[0].at / 1000));
+const time = at => new Date(at * 1000).toLocaleTimeString();
+const together = [];
+const CHARTS = {
+  rates: { title: 'Messages per second', value: rate, axis: upFrom, lines: [['in', 'received', 0], ['out', 'sent', 1]] },
+  latency: { title: 'Delivery latency', value: micros, axis: decades,
+    lines: [['p50', 'p50', 2], ['p99', 'p99', 3], ['p99.9', 'p99_9', 4]] },
+};
+for (const [id, one] of Object.entries(CHARTS)) {
+  one.figure = chart({ title: one.title, height: 230, gap: GAP_S, together, series: [], at: time, value: one.value });
+  one.figure.id = id;
+  byId('charts').append(one.figure);
+}
+byId('latency').querySelector('h3').title = 'From the arrival of a message until the kernel has taken it for one connection';
+
+/* The known values that are in sight. */
+function seen(lines) {
+  const from = until() - spanS();
+  const values = lines.flatMap(([, key]) => points.filter(p => p.at / 1000 >= from).map(p => p[key]));
+  return values.filter(value => value != null);
+}
+function upFrom(values) {
+  return upwards('', Math.max(4, ...values), alike(COUNTS), { wanted: 4 });
+}
+/* Powers of ten, at least two of them. */
+function decades(values) {
+  const low = Math.floor(Math.log10(Math.max(1, values.length ? Math.min(...values) : 10)));
+  const high = Math.max(low + 2, Math.ceil(Math.log10(Math.max(10, ...values))));
+  const ticks = Array.from({ length: high - low + 1 }, (_, n) => 10 ** (low + n));
+  return { label: '', text: us => micros(us, true), from: ticks[0], to: ticks.at(-1), ticks,
+    position: us => (Math.log10(Math.max(us, ticks[0])) - low) / (high - low) };
+}
+function drawCurves() {
+  if (!points.length) return;
+  for (const { figure, lines, value, axis } of Object.values(CHARTS)) {
+    figure.update({
+      series: lines.map(([name, key, tone]) => ({ name, tone, points: over(p => p[key]), last: value(points.at(-1)[key]) })),
+      x: wanted => backwards(until(), spanS(), wanted),
+      y: () => axis(seen(lines)),
+    });
+  }
+  drawSpark('connections', p => p.connections, 0);
+  drawSpark('received', p => p.received, 0);
+  drawSpark('sent', p => p.sent, 1);
+  drawSpark('p99', p => p.p99, 3);
+  drawSpark('memory', p => p.connections ? p.resident_bytes / p.connections : null, 2);
+  drawSpark('cpu', p => p.cpu, 2);
+}
+function drawSpark(id, pick, tone) {
+  const svg = byId(`spark-${id}`), width = svg.clientWidth || 150, height = 32, x = backwards(until(), spanS(), 1);
+  const shown = inside(over(pick), x), values = shown.map(([, y]) => y).filter(y => y != null);
+  if (values.length < 2) return svg.replaceChildren();
+  const top = Math.max(...values) || 1, low = Math.min(...values);
+  const bottom = low > top * .5 ? low - (top - low) * .6 - top * .02 : 0;
+  const px = at => width * x.position(at), py = value => 29 - 25 * (value - bottom) / (top - bottom || 1);
+  const parts = runs(shown, GAP_S), color = `var(--s${tone})`;
+  svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
+  svg.replaceChildren(shape('path', { class: 'area', d: parts.map(run => areaOf(run, px, py, height)).join(''), fill: color }),
+    shape('path', { class: 'curve', d: parts.map(run => pathOf(run, px, py)).join(''), stroke: color }));
+}
+
+/* Lists */
+function rows(id, entries, none, tone) {
+  const top = Math.max(1, ...entries.map(e => e.value));
+  byId(id).replaceChildren(entries.length === 0 ? element('p', { class: 'none' }, none) : element('ul', { class: 'rows' },
+    ...entries.map(e => {
+      const name = element('span', { title: e.name }, e.name);
+      if (e.kind) name.prepend(element('em', {}, `${e.kind} · `));
+      const bar = element('i');
+      bar.hidden = e.value === 0;
+      bar.style.width = `${100 * e.value / top}%`;
+      if (tone !== undefined) bar.style.setProperty('--tone', `var(--s${tone})`);
+      return element('li', { class: 'row' }, name, element('b', {}, large(e.value)), element('div', {}, bar));
+    })));
+}
+const entries = (counts, kind) => Object.entries(counts).map(([name, value]) => ({ name: words(name), value, kind }));
+const largestFirst = (a, b) => b.value - a.value;
+function showShards(shards) {
+  const list = shards.map((shard, n) => ({ name: `shard ${n}`, value: shard.connections }));
+  if (list.length <= 6) return rows('shards', list, 'No shards.');
+  const top = Math.max(1, ...list.map(s => s.value));
+  const values = list.map(s => s.value);
+  const columns = element('div', { class: 'columns', role: 'img',
+    'aria-label': list.map(s => `${s.name}: ${large(s.value)}`).join(', ') }, ...list.map(s => {
+    const bar = element('div', { title: `${s.name}: ${large(s.value)}` });
+    bar.style.height = `${100 * s.value / top}%`;
+    return bar;
+  }));
+  byId('shards').replaceChildren(columns, element('p', { class: 'none' },
+    `${list.length} shards, ${large(Math.min(...values))} to ${counted(top, 'connection')} each`));
+}
+function showSources(sources) {
+  byId('sources').replaceChildren(...sources.map(source => {
+    const kind = { connected: 'good', connecting: 'warn', disconnected: 'bad' }[source.state];
+    const facts = [`for ${ago(Math.max(0, Date.now() / 1000 - source.since))}`, counted(source.reconnects, 'reconnect')];
+    if (source.error) facts.push(`last error: ${source.error}`);
+    return element('div', { class: 'source' }, element('strong', {}, source.name),
+      element('span', { class: `pill ${kind}` }, source.state), element('p', {}, facts.join(' · ')));
+  }));
+  if (!sources.length) byId('sources').replaceChildren(element('p', { class: 'none', style: 'margin:0' }, 'None configured. Messages come over HTTP, on this port.'));
+}
+
+/* What was answered */
+function render(now) {
+  points.push(...now.points);
+  points.splice(0, Math.max(0, points.length - POINTS_MAX));
+  const last = points.at(-1) ?? {};
+  document.title = `${large(now.connections)} · Ringway ${now.server_id}`;
+  byId('node').replaceChildren(element('b', {}, now.server_id), ` · version ${now.version} · up ${ago(now.uptime_s)}`);
+  show('connections', count(now.connections));
+  byId('connections-note').textContent = counted(now.users, 'user');
+  showMeasure('received', rate(last.received));
+  showMeasure('sent', rate(last.sent));
+  showMeasure('p99', micros(last.p99));
+  byId('p99-note').textContent = `p50 ${micros(last.p50)} · p99.9 ${micros(last.p99_9)}`;
+  showMeasure('memory', now.connections && last.resident_bytes ? bytes(last.resident_bytes / now.connections) : ABSENT);
+  byId('memory-note').textContent = last.resident_bytes ? `${bytes(last.resident_bytes)} resident in all` : '';
+  showMeasure('cpu', last.cpu == null ? ABSENT : `${(100 * last.cpu).toFixed(last.cpu < .1 ? 1 : 0)}\u00a0%`);
+  showShards(now.shards);
+  const types = now.user_types.map(t => ({ name: t.name, value: t.sessions }));
+  if (now.other_types) types.push({ name: 'other types', value: now.other_types });
+  if (now.without_type) types.push({ name: 'without a type', value: now.without_type });
+  rows('types', types, 'No sessions.', 3);
+  showMeasure('outbox', bytes(now.slow.outbox_bytes));
+  show('queued', large(now.slow.queued));
+  show('dropped', large(now.slow.dropped));
+  show('too-slow', large(now.slow.closed));
+  rows('closed', entries(now.closed).sort(largestFirst), 'None so far.', 2);
+  const errors = now.errors_sent ? [{ name: 'answered with an error', value: now.errors_sent, kind: 'message' }] : [];
+  const refused = Object.fromEntries(Object.entries(now.refused).filter(([name]) => name !== 'token'));
+  rows('refused', [...entries(refused, 'upgrade'), ...entries(now.tokens_refused, 'token'), ...entries(now.violations, 'protocol'),
+    ...errors].sort(largestFirst), 'None so far.', 1);
+  showSources(now.sources);
+  const away = now.sources.filter(s => s.state !== 'connected').map(s => s.name);
+  if (now.draining) {
+    tell('Draining: this node takes no clients any more and closes those it has.', 'warn');
+    mark('draining', 'warn');
+  } else {
+    tell(now.note ? `Incomplete: ${now.note}.` : '', 'warn');
+    away.length ? mark(`${away.join(', ')} away`, 'bad') : mark('ready', 'good');
+  }
+  drawCurves();
+  root.dataset.answers = Number(root.dataset.answers) + 1;
+}
+function tell(text, kind) {
+  const banner = byId('banner');
+  banner.className = `banner ${kind}`;
+  if (banner.textContent !== text) banner.textContent = text;
+  banner.hidden = !text;
+}
+function mark(text, kind) {
+  const pill = byId('state');
+  pill.className = `pill ${kind}`;
+  if (pill.textContent !== text) pill.textContent = text;
+}
+
+/* Asking */
+let lostSince = null;
+async function ask() {
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const answer = await fetch(`dashboard.json?after=${points.at(-1)?.at ?? 0}`, { headers, signal: AbortSignal.timeout(5000) });
+  if (answer.status === 401) return { refused: token !== null };
+  if (!answer.ok) throw new Error(`the port answers ${answer.status}`);
+  return { numbers: await answer.json() };
+}
+async function watch() {
+  const started = performance.now();
+  let answer = {};
+  try {
+    answer = await ask();
+    lostSince = null;
+  } catch (error) {
+    lostSince ??= Date.now();
+    mark('no answer', 'bad');
+    // The same words each time: a screen reader says them once.
+    tell(`No answer from the gateway since ${new Date(lostSince).toLocaleTimeString()}: ${error.message}. Trying on.`, 'bad');
+  }
+  if ('refused' in answer) return askForToken(answer.refused);
+  setTimeout(watch, Math.max(100, PERIOD_MS - (performance.now() - started)));
+  if (answer.numbers) render(answer.numbers);
+}
+function askForToken(wasWrong) {
+  mark('token needed', 'warn');
+  byId('ask-wrong').hidden = !wasWrong;
+  sessionStorage.removeItem(TOKEN);
+  byId('ask').showModal();
+}
+byId('ask').addEventListener('cancel', event => event.preventDefault());
+byId('ask-form').addEventListener('submit', event => {
+  event.preventDefault();
+  sessionStorage.setItem(TOKEN, byId('ask-token').value);
+  byId('ask-token').value = '';
+  byId('ask').close();
+  watch();
+});
+
+/* Light, dark, or as the system has it */
+const THEMES = ['system', 'light', 'dark'];
+function setTheme(theme) {
+  theme === 'system' ? delete root.dataset.theme : root.dataset.theme = theme;
+  localStorage.setItem(THEME, theme);
+  byId('theme').title = byId('theme').ariaLabel = `Colours: ${theme}`;
+}
+byId('theme').addEventListener('click', () => {
+  setTheme(THEMES[(THEMES.indexOf(localStorage.getItem(THEME)) + 1) % THEMES.length]);
+});
+setTheme(THEMES.includes(localStorage.getItem(THEME)) ? localStorage.getItem(THEME) : 'system');
+watch();
