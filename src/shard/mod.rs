@@ -3,9 +3,9 @@
 //! the whole process and the ways to the other shards ([`lobby::shared`]).
 //!
 //! The [`lobby`] accepts and upgrades (async, on monoio, ordinary descriptors); the [`floor`] serves what is open (a
-//! completion loop). [`run`] joins them on a backend ([`io::Backend`]) that whoever starts a shard chooses. What may change
-//! where: bytes and sockets in [`io`], what is remembered of a connection in [`connection`], how frames leave and connections
-//! end in [`floor`], what a client may ask for in [`session`], who is let in and when in [`lobby`].
+//! completion loop). [`run`] joins them on a backend ([`io::Backend`]) that whoever starts a shard chooses. What may
+//! change where: bytes and sockets in [`io`], what is remembered of a connection in [`connection`], how frames leave
+//! and connections end in [`floor`], what a client may ask for in [`session`], who is let in and when in [`lobby`].
 
 pub mod connection;
 pub mod floor;

@@ -1,7 +1,7 @@
 //! One shard's thread: pins itself, builds floor and lobby on a backend, and turns the loop.
 //!
-//! While there is work the loop only looks at the floor, and gives the lobby a turn every few milliseconds; when nothing is
-//! left both sleep in the lobby's runtime on one eventfd, which the lanes and the floor's backend ring.
+//! While there is work the loop only looks at the floor, and gives the lobby a turn every few milliseconds; when
+//! nothing is left both sleep in the lobby's runtime on one eventfd, which the lanes and the floor's backend ring.
 
 use std::cell::RefCell;
 use std::io;
@@ -28,7 +28,8 @@ use crate::shard::lobby::transfer::Transfer;
 use crate::shard::profiles::Profiles;
 use crate::shard::state::ShardState;
 
-/// After so long the lobby gets a turn although the floor is still busy. A turn of the floor lasts about a millisecond at most.
+/// After so long the lobby gets a turn although the floor is still busy. A turn of the floor lasts about a millisecond
+/// at most.
 const LOBBY_TURN_EVERY_US: u64 = 2000;
 
 /// A shard that is ready to start.
@@ -146,8 +147,8 @@ struct Ear(TcpStream);
 impl Ear {
     fn new(bell: &Bell) -> io::Result<Self> {
         let eventfd = bell.duplicate()?;
-        // SAFETY: a fresh duplicate, owned by nobody else. monoio has no type for a descriptor that is only polled; of a
-        // stream nothing but `readable` is used here, and that is a poll request, which suits an eventfd.
+        // SAFETY: a fresh duplicate, owned by nobody else. monoio has no type for a descriptor that is only polled; of
+        // a stream nothing but `readable` is used here, and that is a poll request, which suits an eventfd.
         let stream = unsafe { std::net::TcpStream::from_raw_fd(eventfd.into_raw_fd()) };
         Ok(Self(TcpStream::from_std(stream)?))
     }

@@ -41,6 +41,7 @@ impl<I: Io> Floor<I> {
             false => Connection::new(self.generation, now, arrival.details),
         };
         let slot = self.wire.connections.insert(connection) as Slot;
+        debug_assert!((slot as usize) < self.capacity, "the slab uses its lowest free slots");
         self.slots_used = self.slots_used.max(slot + 1);
         if let Err(error) = self.wire.io.open(slot, socket) {
             self.wire.connections.remove(slot as usize);

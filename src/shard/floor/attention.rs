@@ -1,7 +1,7 @@
 //! Deadlines: the tick that brings them, and what is done with a connection whose deadline has come.
 //!
-//! When a connection is due, and why, is known to [`crate::shard::connection`]; the wheel keeps the slots by their ticks. Ticks
-//! come only while somebody has a deadline.
+//! When a connection is due, and why, is known to [`crate::shard::connection`]; the wheel keeps the slots by their
+//! ticks. Ticks come only while somebody has a deadline.
 
 use crate::clock::TICK_MS;
 use crate::lane::frame::{Frame, LocalFrame};
@@ -29,6 +29,7 @@ pub struct Beat {
 
 impl<I: Io> Floor<I> {
     pub(super) fn tick(&mut self) {
+        debug_assert!(self.ticking, "a tick was asked for");
         self.ticking = false;
         self.forgive_if_late();
         let before = self.expired.len();
@@ -39,7 +40,8 @@ impl<I: Io> Floor<I> {
         self.keep_ticking();
     }
 
-    /// After a tick that came late nobody is judged before a ping has had its time: the shard has read nothing meanwhile.
+    /// After a tick that came late nobody is judged before a ping has had its time: the shard has read nothing
+    /// meanwhile.
     fn forgive_if_late(&mut self) {
         let (now, rules) = (self.state.now.tick(), &self.state.rules);
         if now > self.tick_due + STALL_TICKS {

@@ -1,10 +1,11 @@
-//! Frames gathered for connections within a turn, so that a connection that gets several things gets them with one send.
+//! Frames gathered for connections within a turn, so that a connection that gets several things gets them with one
+//! send.
 //!
-//! Filled by whatever has something to say to a connection; the floor then takes connection after connection and sends what
-//! waits for it. What a client waits for itself (answers, close frames) goes before what goes to many.
+//! Filled by whatever has something to say to a connection; the floor then takes connection after connection and sends
+//! what waits for it. What a client waits for itself (answers, close frames) goes before what goes to many.
 //!
-//! Per connection 4 bytes. An entry lies in an arena that is used again: nothing is allocated per recipient. The entries of a
-//! connection form a ring, of which the last one is known, and with it the first.
+//! Per connection 4 bytes. An entry lies in an arena that is used again: nothing is allocated per recipient. The
+//! entries of a connection form a ring, of which the last one is known, and with it the first.
 
 use std::collections::VecDeque;
 
@@ -23,7 +24,8 @@ pub struct Cork {
     /// The first entry that is free, or `NONE`; the others are linked by `next`.
     free: u32,
     used: usize,
-    /// Connections with something to send. One that has been served already may stand here once more, and then has nothing.
+    /// Connections with something to send. One that has been served already may stand here once more, and then has
+    /// nothing.
     answers: VecDeque<Slot>,
     bulk: VecDeque<Slot>,
     /// Connections taken since one was taken from `bulk`.

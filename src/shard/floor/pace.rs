@@ -1,6 +1,8 @@
-//! When a step of a turn looks at the clock: after some events, and sooner when they bring much input, which takes its time.
+//! When a step of a turn looks at the clock: after some events, and sooner when they bring much input, which takes its
+//! time.
 
-/// So many commands, deadlines or events are served before the clock is looked at: each step gets on, however late it is.
+/// So many commands, deadlines or events are served before the clock is looked at: each step gets on, however late it
+/// is.
 pub const BETWEEN_LOOKS: usize = 16;
 
 /// What so many bytes of input take is as much as one event: a buffer full of pings or channel names takes some 100 µs.

@@ -12,6 +12,8 @@ use crate::ws::frame::encode_pong;
 
 impl<I: Io> Floor<I> {
     pub(super) fn receive(&mut self, slot: Slot, chunk: Chunk) {
+        let Effects { frames, close, end, .. } = &self.effects;
+        debug_assert!(frames.is_empty() && close.is_none() && end.is_none(), "the last input is answered");
         self.state.counters.received_bytes.add(chunk.len.into());
         let before = self.state.counters.messages_received.get();
         let connection = &mut self.wire.connections[slot as usize];
@@ -59,8 +61,8 @@ impl<I: Io> Floor<I> {
     }
 }
 
-/// Reads what a client sent: every message in the chunk, in order. Once the connection closes only the peer's close frame
-/// is of interest.
+/// Reads what a client sent: every message in the chunk, in order. Once the connection closes only the peer's close
+/// frame is of interest.
 fn read(connection: &mut Connection, mut input: &mut [u8], mut session: Session<'_>) {
     if connection.phase.is_deaf() {
         return;

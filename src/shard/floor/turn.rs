@@ -1,8 +1,9 @@
-//! A turn of the floor: commands from the lane, deadlines, what the kernel has completed, fan-outs, and what all of that is
-//! answered with. Called by the shard's loop until there is nothing to do.
+//! A turn of the floor: commands from the lane, deadlines, what the kernel has completed, fan-outs, and what all of
+//! that is answered with. Called by the shard's loop until there is nothing to do.
 //!
-//! It ends after about a millisecond whatever there is to do: each step has a share of that time, looks at the clock on its
-//! way, and goes on in the next turn. Before sleeping everything is looked at once more that would not ring the bell.
+//! It ends after about a millisecond whatever there is to do: each step has a share of that time, looks at the clock on
+//! its way, and goes on in the next turn. Before sleeping everything is looked at once more that would not ring the
+//! bell.
 
 use crate::clock::Now;
 use crate::lane::Posted;
@@ -25,8 +26,8 @@ pub(super) const PER_TURN: usize = 4096;
 const ANSWERS_MAX: usize = 1024;
 
 impl<I: Io> Floor<I> {
-    /// One round: commands from the lane, deadlines, what the kernel has completed, and then what all of that is answered with.
-    /// False when there was nothing to do.
+    /// One round: commands from the lane, deadlines, what the kernel has completed, and then what all of that is
+    /// answered with. False when there was nothing to do.
     pub fn turn(&mut self, now: Now) -> bool {
         self.state.now = now;
         self.state.counters.turns.add(1);
@@ -83,7 +84,7 @@ impl<I: Io> Floor<I> {
 
     /// Hands what is queued to the kernel and fetches what has completed.
     pub(in crate::shard) fn enter(&mut self) {
-        self.wire.io.enter().expect("the ring accepts submissions as long as it lives");
+        self.wire.io.enter().expect("the kernel takes requests as long as the backend lives");
         self.since_arrival.get_or_insert_with(Stopwatch::start);
     }
 
@@ -103,6 +104,7 @@ impl<I: Io> Floor<I> {
     }
 
     fn handle(&mut self, event: Event) {
+        debug_assert!(event.slot().is_none_or(|slot| self.wire.connections.contains(slot as usize)), "{event:?}");
         match event {
             Event::Received { slot, chunk } => self.receive(slot, chunk),
             Event::Sent { slot } => self.sent(slot),
@@ -110,12 +112,15 @@ impl<I: Io> Floor<I> {
             Event::Closed { slot } => self.free(slot),
             Event::Tick => self.tick(),
             // What is due begins with the fan-outs of this turn.
-            Event::Alarm => self.is_alarm_set = false,
+            Event::Alarm => {
+                debug_assert!(self.is_alarm_set, "an alarm was asked for");
+                self.is_alarm_set = false;
+            }
         }
     }
 
-    /// Wakes the shard when the next of those fan-outs is due that wait. Not later than after the shortest delay there is: then
-    /// nothing that comes meanwhile is due earlier, and one alarm at a time is enough.
+    /// Wakes the shard when the next of those fan-outs is due that wait. Not later than after the shortest delay there
+    /// is: then nothing that comes meanwhile is due earlier, and one alarm at a time is enough.
     fn set_alarm(&mut self) {
         if !self.is_alarm_set
             && let Some(due_us) = self.fan_outs.next_due_us()

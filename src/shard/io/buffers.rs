@@ -1,5 +1,5 @@
-//! The shard's receive buffers, which all its rings share. A connection owns none: a buffer is lent to a receive when that
-//! goes to the kernel, where it never waits, and comes back when what it brought has been handled.
+//! The shard's receive buffers, which all its rings share. A connection owns none: a buffer is lent to a receive when
+//! that goes to the kernel, where it never waits, and comes back when what it brought has been handled.
 
 /// How many buffers there are, and how large they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,8 @@ impl Shape {
 }
 
 pub struct Buffers {
-    /// Never moved: the kernel writes to them. One allocation each, so that nobody looks at a lent one on the way to another.
+    /// Never moved: the kernel writes to them. One allocation each, so that nobody looks at a lent one on the way to
+    /// another.
     memory: Vec<Box<[u8]>>,
     /// Those that are not lent. The last one to come back goes out first: it is in the caches.
     free: Vec<u16>,
@@ -24,6 +25,7 @@ pub struct Buffers {
 
 impl Buffers {
     pub fn new(shape: Shape) -> Self {
+        assert!(shape.count > 0 && shape.bytes > 0, "without a buffer nothing is ever received");
         let ids = 0..u16::try_from(shape.count).expect("some dozens of buffers");
         Self { memory: ids.clone().map(|_| vec![0; shape.bytes].into()).collect(), free: ids.rev().collect() }
     }
@@ -35,18 +37,24 @@ impl Buffers {
 
     /// Where the kernel may write, and how much. The buffer must be lent.
     pub fn for_kernel(&mut self, id: u16) -> (*mut u8, usize) {
+        debug_assert!(self.is_lent(id));
         let buffer = &mut self.memory[usize::from(id)];
         (buffer.as_mut_ptr(), buffer.len())
     }
 
     /// The first `len` bytes of a buffer that is lent and no longer with the kernel.
     pub fn bytes(&mut self, id: u16, len: usize) -> &mut [u8] {
+        debug_assert!(self.is_lent(id));
         &mut self.memory[usize::from(id)][..len]
     }
 
     pub fn give_back(&mut self, id: u16) {
-        debug_assert!(!self.free.contains(&id), "a buffer comes back once");
+        debug_assert!(self.is_lent(id), "a buffer comes back once");
         self.free.push(id);
+    }
+
+    fn is_lent(&self, id: u16) -> bool {
+        usize::from(id) < self.memory.len() && !self.free.contains(&id)
     }
 
     /// Buffers that are lent.

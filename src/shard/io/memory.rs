@@ -1,12 +1,13 @@
 //! The backend of the tests: sockets in memory, on a clock that the test moves.
 //!
-//! A test holds the [`Peer`] of each socket. What the contract in [`super`] leaves open is drawn from one seed: input comes in
-//! chunks of any length, completions come late and in another order than the requests, receive buffers are so few that some
-//! slots wait, a send to a peer that has gone fails after any number of bytes. What the contract asks of the floor is
-//! asserted at each call, so misuse panics where it happens.
+//! A test holds the [`Peer`] of each socket. What the contract in [`super`] leaves open is drawn from one seed: input
+//! comes in chunks of any length, completions come late and in another order than the requests, receive buffers are so
+//! few that some slots wait, a send to a peer that has gone fails after any number of bytes. What the contract asks of
+//! the floor is asserted at each call, so misuse panics where it happens.
 
 mod chance;
 mod line;
+mod tests;
 
 use std::io;
 
@@ -262,7 +263,7 @@ impl Io for Memory {
             {
                 buffers[chunk.buffer as usize] = None;
             }
-            slot_of(event) != Some(slot)
+            event.slot() != Some(slot)
         });
     }
 
@@ -286,8 +287,8 @@ impl Io for Memory {
         if self.ready.is_empty() {
             return None;
         }
-        let slot = slot_of(&self.ready[self.chance.below(self.ready.len())]);
-        let first = self.ready.iter().position(|event| slot_of(event) == slot)?;
+        let slot = self.ready[self.chance.below(self.ready.len())].slot();
+        let first = self.ready.iter().position(|event| event.slot() == slot)?;
         let event = self.ready.remove(first);
         match &event {
             Event::Received { slot, chunk } => self.loan = Some((*slot, chunk.buffer)),
@@ -376,15 +377,3 @@ impl Io for Memory {
         &self.deliveries
     }
 }
-
-fn slot_of(event: &Event) -> Option<Slot> {
-    match event {
-        Event::Received { slot, .. } | Event::Ended { slot } | Event::Sent { slot } | Event::Closed { slot } => {
-            Some(*slot)
-        }
-        Event::Tick | Event::Alarm => None,
-    }
-}
-
-#[cfg(test)]
-mod tests;

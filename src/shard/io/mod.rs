@@ -1,8 +1,8 @@
 //! What the floor needs from the outside world, and the backends that give it.
 //!
-//! A backend owns everything about sockets: descriptors, receive buffers, what is in flight. The floor speaks of slots ([`Io`]).
-//! What a whole shard needs beside it is a [`Backend`]: a runtime for the lobby, and a trial of everything on the kernel that
-//! is there. [`uring`] is the backend of production; the tests have a faulty one in memory.
+//! A backend owns everything about sockets: descriptors, receive buffers, what is in flight. The floor speaks of slots
+//! ([`Io`]). What a whole shard needs beside it is a [`Backend`]: a runtime for the lobby, and a trial of everything on
+//! the kernel that is there. [`uring`] is the backend of production; the tests have a faulty one in memory.
 //!
 //! ```text
 //!            open            send               close
@@ -11,7 +11,8 @@
 //!                     └── Event::Sent ───┘     closing ── Event::Closed ──► free
 //! ```
 //!
-//! Between the last send and `close` there may be `shut`: the peer hears the end of our stream and can still finish its own.
+//! Between the last send and `close` there may be `shut`: the peer hears the end of our stream and can still finish its
+//! own.
 
 mod buffers;
 #[cfg(test)]
@@ -61,6 +62,18 @@ pub enum Event {
     Alarm,
 }
 
+impl Event {
+    /// The slot that it is about, which is in use until [`Event::Closed`] was told.
+    pub fn slot(&self) -> Option<Slot> {
+        match *self {
+            Self::Received { slot, .. } | Self::Ended { slot } | Self::Sent { slot } | Self::Closed { slot } => {
+                Some(slot)
+            }
+            Self::Tick | Self::Alarm => None,
+        }
+    }
+}
+
 /// A receive buffer on loan from the backend.
 #[derive(Debug)]
 pub struct Chunk {
@@ -94,15 +107,15 @@ pub trait Io {
     /// Asks for [`Event::Sent`] when what is in flight has left. False when nothing is.
     fn await_sent(&mut self, slot: Slot) -> bool;
 
-    /// Ends our side of the stream behind what was sent (FIN); the peer's stays open. Nothing may be in flight for the slot,
-    /// and nothing is sent on it after this.
+    /// Ends our side of the stream behind what was sent (FIN); the peer's stays open. Nothing may be in flight for the
+    /// slot, and nothing is sent on it after this.
     fn shut(&mut self, slot: Slot);
 
     /// Stops the slot: cancels what is in flight, waits for it, closes the socket. [`Event::Closed`] follows.
     fn close(&mut self, slot: Slot);
 
-    /// The same, but what the peer has not taken is dropped, and it is told by a reset: the kernel would else keep that, and try
-    /// to deliver it, for minutes.
+    /// The same, but what the peer has not taken is dropped, and it is told by a reset: the kernel would else keep
+    /// that, and try to deliver it, for minutes.
     fn reset(&mut self, slot: Slot);
 
     /// Asks for one [`Event::Tick`] after `ms` milliseconds.
@@ -111,8 +124,8 @@ pub trait Io {
     /// Asks for one [`Event::Alarm`] after `us` microseconds, not before. One at a time.
     fn alarm(&mut self, us: u64);
 
-    /// The next thing that happened, as far as is known without entering the kernel. Does a bounded amount of work: `None` does
-    /// not mean that nothing is left, [`Io::has_queued`] says that.
+    /// The next thing that happened, as far as is known without entering the kernel. Does a bounded amount of work:
+    /// `None` does not mean that nothing is left, [`Io::has_queued`] says that.
     fn next(&mut self) -> Option<Event>;
 
     fn bytes(&mut self, chunk: &Chunk) -> &mut [u8];
@@ -151,11 +164,12 @@ pub trait Backend: Io<Socket = OwnedFd> + Sized + 'static {
     /// For slots 0 to `capacity.slots` - 1. While it dozes, what completes rings the bell.
     fn new(capacity: Capacity, bell: &Bell) -> io::Result<Self>;
 
-    /// Runs tasks on this thread, which use monoio, until the first of them ends. The driver asks nothing of the kernel that
-    /// this backend does without.
+    /// Runs tasks on this thread, which use monoio, until the first of them ends. The driver asks nothing of the kernel
+    /// that this backend does without.
     fn run(tasks: impl Future<Output = ()>) -> io::Result<()>;
 
-    /// Tries all that floor and lobby need on the kernel that runs this process. May wait a second; leaves nothing behind.
+    /// Tries all that floor and lobby need on the kernel that runs this process. May wait a second; leaves nothing
+    /// behind.
     fn try_out() -> Trial;
 }
 

@@ -1,8 +1,9 @@
 //! How often each address has connected lately: the limit that is answered with 429.
 //!
 //! Shared by the lobbies of all shards and off by default. A fixed window per address (per /64 for IPv6, which one
-//! customer usually has whole). A client chooses its address, so the table is as large as we chose: where more addresses come
-//! than it has places, the one that has connected least often is forgotten, and whoever is over the limit stays in it.
+//! customer usually has whole). A client chooses its address, so the table is as large as we chose: where more
+//! addresses come than it has places, the one that has connected least often is forgotten, and whoever is over the
+//! limit stays in it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -97,7 +98,8 @@ impl Bucket {
         place.connects
     }
 
-    /// The place of this address; a new one takes that of whoever has connected least often, which nobody has if one is free.
+    /// The place of this address; a new one takes that of whoever has connected least often, which nobody has if one is
+    /// free.
     fn place_of(&mut self, tag: u32) -> &mut Place {
         let known = self.0.iter().position(|place| place.connects > 0 && place.tag == tag);
         let at = known.unwrap_or_else(|| {

@@ -1,13 +1,13 @@
-//! How many clients a lobby lets in: a budget of accepts per turn of the shard's loop, so that a storm of connects cannot
-//! starve those who are connected, and a bound on the handshakes under way at once.
+//! How many clients a lobby lets in: a budget of accepts per turn of the shard's loop, so that a storm of connects
+//! cannot starve those who are connected, and a bound on the handshakes under way at once.
 //!
 //! ```text
 //!   backlog ──► accept ──► its head is awaited ──► head complete: waits for a ticket ──► answered
 //!        Gate::open        Pass, in Heads          Tickets::draw, first come first served
 //! ```
 //!
-//! When all places are taken, one whose head is still awaited makes room ([`Heads`] says which); accepting waits only while
-//! every place is held by somebody with a complete head, and those move on with every turn.
+//! When all places are taken, one whose head is still awaited makes room ([`Heads`] says which); accepting waits only
+//! while every place is held by somebody with a complete head, and those move on with every turn.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

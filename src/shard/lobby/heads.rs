@@ -99,15 +99,19 @@ impl Heads {
 
     fn put(&mut self, turn: Turn, head: Head) {
         if let Some(address) = head.address {
-            self.by_address.insert((address, turn));
+            let is_new = self.by_address.insert((address, turn));
+            debug_assert!(is_new);
         }
-        self.awaited.insert(turn, head);
+        let other = self.awaited.insert(turn, head);
+        debug_assert!(other.is_none(), "a turn is one handshake's");
+        debug_assert!(self.by_address.len() <= self.awaited.len());
     }
 
     fn take(&mut self, turn: Turn) -> Option<Head> {
         let head = self.awaited.remove(&turn)?;
         if let Some(address) = head.address {
-            self.by_address.remove(&(address, turn));
+            let was_known = self.by_address.remove(&(address, turn));
+            debug_assert!(was_known);
         }
         Some(head)
     }

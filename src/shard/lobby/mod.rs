@@ -1,7 +1,7 @@
 //! The slow half of a shard: accepting, reading the HTTP request, deciding, and handing the socket over to the floor.
 //!
-//! Async code on monoio, ordinary descriptors, whatever the backend of the floor. Here clients are accepted, as fast as the
-//! [`gate`] lets them; one [`handshake`] is one short task with a deadline; what becomes of a request is decided in
+//! Async code on monoio, ordinary descriptors, whatever the backend of the floor. Here clients are accepted, as fast as
+//! the [`gate`] lets them; one [`handshake`] is one short task with a deadline; what becomes of a request is decided in
 //! [`admission`]. An accepted upgrade leaves nothing behind here: the floor sends the 101.
 
 pub mod addresses;

@@ -1,5 +1,5 @@
-//! What the shards of a process have in common: the immutable rules, what clients are counted by before they are let in, the
-//! ways from lobby to lobby, and everybody's counters, of which each shard writes its own.
+//! What the shards of a process have in common: the immutable rules, what clients are counted by before they are let
+//! in, the ways from lobby to lobby, and everybody's counters, of which each shard writes its own.
 
 use std::sync::Arc;
 

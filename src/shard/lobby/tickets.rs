@@ -1,5 +1,5 @@
-//! When a complete request is decided on: so many per turn of the shard's loop, and for so long, first come first served. A
-//! storm of requests that are all complete does not starve those who are connected.
+//! When a complete request is decided on: so many per turn of the shard's loop, and for so long, first come first
+//! served. A storm of requests that are all complete does not starve those who are connected.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

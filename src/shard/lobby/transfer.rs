@@ -2,7 +2,8 @@
 //! shard is full before the others are.
 //!
 //! The first shard's lobby has read, checked and decided; the other one's only adopts. The queues are short: whoever
-//! finds them full is told 503, as if every shard were. A descriptor travels, so each shard may have a backend of its own.
+//! finds them full is told 503, as if every shard were. A descriptor travels, so each shard may have a backend of its
+//! own.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;

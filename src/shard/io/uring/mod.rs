@@ -1,12 +1,13 @@
 //! The production backend: io_urings with direct descriptors, receive buffers and one eventfd.
 //!
-//! Needs Linux 6.1 (`IORING_SETUP_DEFER_TASKRUN`); what exactly stands in [`needs`]. A socket lives only in a ring's registered
-//! file table (its descriptor is closed on arrival). An idle one is armed by a one-shot poll, the cheapest in kernel memory;
-//! when something is there, one receive is lent a buffer, and when that is handled the poll is armed anew. Sends ask for
-//! `MSG_WAITALL`, so that the kernel itself resumes a short one and a completion means sent whole or failed. Tried: 6.18.
+//! Needs Linux 6.1 (`IORING_SETUP_DEFER_TASKRUN`); what exactly stands in [`needs`]. A socket lives only in a ring's
+//! registered file table (its descriptor is closed on arrival). An idle one is armed by a one-shot poll, the cheapest
+//! in kernel memory; when something is there, one receive is lent a buffer, and when that is handled the poll is armed
+//! anew. Sends ask for `MSG_WAITALL`, so that the kernel itself resumes a short one and a completion means sent whole
+//! or failed. Tried: 6.18.
 //!
-//! [`rings`] hands requests over and fetches completions, [`slots`] remembers what is going on, [`completing`] says what follows
-//! from a completion; here is what the floor asks for.
+//! [`rings`] hands requests over and fetches completions, [`slots`] remembers what is going on, [`completing`] says
+//! what follows from a completion; here is what the floor asks for.
 
 mod completing;
 mod needs;
@@ -70,8 +71,9 @@ impl Uring {
     }
 
     fn push(&mut self, request: squeue::Entry, tag: Tag) {
-        // SAFETY: every operand outlives its request: an address is static, frames and the vectors of their headers are kept in
-        // `slots.sends` until the completion, timespecs are boxed, and a receive's buffer is lent to it until the completion.
+        // SAFETY: every operand outlives its request: an address is static, frames and the vectors of their headers are
+        // kept in `slots.sends` until the completion, timespecs are boxed, and a receive's buffer is lent to it until
+        // the completion.
         unsafe { self.rings.push(request, tag, &mut self.slots) };
     }
 
@@ -94,7 +96,8 @@ impl Uring {
         self.push(request, Tag { kind: Kind::Send, key, slot });
     }
 
-    /// Cancels one request. By its user data, which the kernel finds in a hash table; by descriptor it would search all.
+    /// Cancels one request. By its user data, which the kernel finds in a hash table; by descriptor it would search
+    /// all.
     fn cancel(&mut self, tag: Tag) {
         self.push(opcode::AsyncCancel::new(tag.user_data()).build(), Tag::of(Kind::Cancel, tag.slot));
     }

@@ -1,5 +1,5 @@
-//! What this backend needs of the kernel, once: rings are made from it, requests are held against it, and the doctor tries
-//! exactly it.
+//! What this backend needs of the kernel, once: rings are made from it, requests are held against it, and the doctor
+//! tries exactly it.
 
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -31,8 +31,8 @@ type Register = fn(&IoUring, u32, &Bell) -> io::Result<()>;
 const REGISTRATIONS: [(&str, Register); 3] = [
     ("sparse file table", |ring, files, _| ring.submitter().register_files_sparse(files)),
     ("completions that ring an eventfd", |ring, _, bell| ring.submitter().register_eventfd(bell.as_raw_fd())),
-    // The kernel does a shutdown on a thread beside the rings, which all rings of a thread share. One is enough, however
-    // many peers fail at once.
+    // The kernel does a shutdown on a thread beside the rings, which all rings of a thread share. One is enough,
+    // however many peers fail at once.
     ("a bound on worker threads", |ring, _, _| ring.submitter().register_iowq_max_workers(&mut [1, 0])),
 ];
 

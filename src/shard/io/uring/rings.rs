@@ -1,9 +1,9 @@
 //! The rings of one shard: which slot is in which, what waits to be handed to the kernel, and what wakes the shard.
 //!
-//! A file table is bounded by the limit of open files and by what a cancellation may cost, a shard is not: it has as many rings
-//! as its highest slot asks for, each made when the first of its slots is opened. All of them ring one bell, and their
-//! completions go into one queue ([`Slots`]) in the order in which they were fetched. What a turn pays for a ring where
-//! nothing happens is a look at one cache line.
+//! A file table is bounded by the limit of open files and by what a cancellation may cost, a shard is not: it has as
+//! many rings as its highest slot asks for, each made when the first of its slots is opened. All of them ring one bell,
+//! and their completions go into one queue ([`Slots`]) in the order in which they were fetched. What a turn pays for a
+//! ring where nothing happens is a look at one cache line.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -141,8 +141,8 @@ impl Rings {
     }
 }
 
-/// Whether the kernel has finished something that was not fetched yet. What it has finished waits as a rule until the ring is
-/// entered: then it is only a flag.
+/// Whether the kernel has finished something that was not fetched yet. What it has finished waits as a rule until the
+/// ring is entered: then it is only a flag.
 fn has_completed(ring: &mut IoUring) -> bool {
     let submission = ring.submission();
     let waits = submission.taskrun() || submission.cq_overflow();

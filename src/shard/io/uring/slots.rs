@@ -36,8 +36,9 @@ impl Slots {
         state
     }
 
-    /// Takes over what one ring has completed. A send that nobody waits for is finished on the spot: in a fan-out they are all
-    /// there is. The others keep their slot busy until the floor hears of them, or a later frame would overtake the queued ones.
+    /// Takes over what one ring has completed. A send that nobody waits for is finished on the spot: in a fan-out they
+    /// are all there is. The others keep their slot busy until the floor hears of them, or a later frame would overtake
+    /// the queued ones.
     pub fn fetch(&mut self, entries: cqueue::CompletionQueue<'_>) {
         let Self { states, sends, completed, deliveries } = self;
         let mut departures = deliveries.at(clock::now_us());
