@@ -1,12 +1,9 @@
 //! The kernel and the processors: version, clock, cores, quota, frequency governor.
 
-use crate::shard::io::Trial;
+use crate::shard::io::{Backend, Chosen, Trial};
 
 use super::report::Verdict;
 use super::{Host, Notes, Wish};
-
-/// The first kernel with IORING_SETUP_DEFER_TASKRUN, the newest thing the floor needs.
-const OLDEST: (u32, u32) = (6, 1);
 
 /// Clocks that are read without a system call or a device access.
 const FAST_CLOCKS: [&str; 6] =
@@ -20,18 +17,24 @@ pub fn check(host: &Host, wish: &Wish, ring: &Trial, notes: &mut Notes) {
 }
 
 fn version(host: &Host, ring: &Trial, notes: &mut Notes) {
-    let needed = format!("{}.{} or newer", OLDEST.0, OLDEST.1);
+    let needed = oldest();
     let Some(release) = host.text("proc/sys/kernel/osrelease") else {
         return notes.judge(Verdict::Warning, "kernel", "unknown", needed, || "mount /proc".into());
     };
     // Some distributions bring io_uring of newer kernels to old version numbers: then the trial counts.
     let works = *ring == Trial::Made { lacking: Vec::new() };
     let verdict = match parse_version(&release) {
-        Some(version) if version >= OLDEST => Verdict::Good,
+        Some(version) if version >= Chosen::OLDEST_KERNEL => Verdict::Good,
         _ if works => Verdict::Warning,
         _ => Verdict::Missing,
     };
-    notes.judge(verdict, "kernel", release, needed, || "run Linux 6.1 or newer".into());
+    notes.judge(verdict, "kernel", release, needed, || format!("run Linux {}", oldest()));
+}
+
+/// The kernels that do, in words.
+pub fn oldest() -> String {
+    let (major, minor) = Chosen::OLDEST_KERNEL;
+    format!("{major}.{minor} or newer")
 }
 
 /// Major and minor number of a release such as `6.12.5-generic`.

@@ -1,24 +1,23 @@
 //! Whether this kernel gives a shard the rings it needs, and who refused when it does not. What is needed is known to the
 //! backend, which tries it ([`crate::shard::io::Backend::try_out`]); here the outcome is read.
 
-use crate::shard::io::Trial;
+use crate::shard::io::{Backend, Chosen, Trial};
 
+use super::kernel::oldest;
 use super::report::Verdict;
 use super::{Host, Notes};
 
-const SHOWN: &str = "setup, registrations, poll, opcodes";
-
 pub fn check(host: &Host, trial: &Trial, notes: &mut Notes) {
     match trial {
-        Trial::Made { lacking } if lacking.is_empty() => notes.good("io_uring", "everything needed", SHOWN),
+        Trial::Made { lacking } if lacking.is_empty() => notes.good("io_uring", "everything needed", Chosen::TRIED),
         Trial::Made { lacking } => {
             let found = format!("lacks {}", lacking.join(", "));
-            notes.judge(Verdict::Missing, "io_uring", found, SHOWN, || "run Linux 6.1 or newer".into());
+            notes.judge(Verdict::Missing, "io_uring", found, Chosen::TRIED, || format!("run Linux {}", oldest()));
             notes.bound(0, "io_uring lacks what a shard needs");
         }
         Trial::Refused { errno } => {
             let (who, fix) = who_refused(host, *errno);
-            notes.judge(Verdict::Missing, "io_uring", format!("refused by {who}"), SHOWN, || fix.into());
+            notes.judge(Verdict::Missing, "io_uring", format!("refused by {who}"), Chosen::TRIED, || fix.into());
             notes.bound(0, format!("io_uring is refused by {who}"));
         }
     }

@@ -161,6 +161,12 @@ pub trait Io {
 
 /// What a shard is made of: sockets for its floor, a runtime for its lobby, and what both need of the kernel.
 pub trait Backend: Io<Socket = OwnedFd> + Sized + 'static {
+    /// The first kernel that has all of it, as major and minor number. Some bring it to older ones: the trial decides.
+    const OLDEST_KERNEL: (u32, u32);
+
+    /// What the trial looks at, in a few words.
+    const TRIED: &'static str;
+
     /// For slots 0 to `capacity.slots` - 1. While it dozes, what completes rings the bell.
     fn new(capacity: Capacity, bell: &Bell) -> io::Result<Self>;
 

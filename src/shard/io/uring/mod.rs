@@ -1,10 +1,9 @@
 //! The production backend: io_urings with direct descriptors, receive buffers and one eventfd.
 //!
-//! Needs Linux 6.1 (`IORING_SETUP_DEFER_TASKRUN`); what exactly stands in [`needs`]. A socket lives only in a ring's
-//! registered file table (its descriptor is closed on arrival). An idle one is armed by a one-shot poll, the cheapest
-//! in kernel memory; when something is there, one receive is lent a buffer, and when that is handled the poll is armed
-//! anew. Sends ask for `MSG_WAITALL`, so that the kernel itself resumes a short one and a completion means sent whole
-//! or failed. Tried: 6.18.
+//! What it needs of the kernel stands in [`needs`]. A socket lives only in a ring's registered file table (its
+//! descriptor is closed on arrival). An idle one is armed by a one-shot poll, the cheapest in kernel memory; when
+//! something is there, one receive is lent a buffer, and when that is handled the poll is armed anew. Sends ask for
+//! `MSG_WAITALL`, so that the kernel itself resumes a short one and a completion means sent whole or failed.
 //!
 //! [`rings`] hands requests over and fetches completions, [`slots`] remembers what is going on, [`completing`] says
 //! what follows from a completion; here is what the floor asks for.
@@ -233,6 +232,9 @@ impl Io for Uring {
 }
 
 impl Backend for Uring {
+    const OLDEST_KERNEL: (u32, u32) = needs::OLDEST_KERNEL;
+    const TRIED: &'static str = needs::TRIED;
+
     fn new(capacity: Capacity, bell: &Bell) -> io::Result<Self> {
         Self::with_buffers(capacity, bell, Shape::SHARD)
     }

@@ -42,7 +42,13 @@ const SUBMISSION_ENTRIES: u32 = 512;
 /// Completions that the kernel can store before it must keep them elsewhere (it never drops any: `FEAT_NODROP`).
 const COMPLETION_ENTRIES: u32 = 4096;
 
-/// The flags of a ring, with the name by which the newest of them is missed.
+/// The first kernel with the newest of all that, IORING_SETUP_DEFER_TASKRUN.
+pub const OLDEST_KERNEL: (u32, u32) = (6, 1);
+
+/// What [`try_out`] looks at.
+pub const TRIED: &str = "setup, registrations, poll, opcodes";
+
+/// The name by which the newest flag is missed.
 const NEWEST_FLAG: &str = "setup with DEFER_TASKRUN";
 
 /// A ring with a table of so many files, whose completions ring the bell unless it is muted.
