@@ -19,7 +19,7 @@ const SRC: &[&[&str]] = &[
     &["lane"],
     &["metrics"],
     &["auth", "route"],
-    &["channel", "clock", "protocol", "ws"],
+    &["channel", "clock", "proc", "protocol", "ws"],
 ];
 
 /// The same for src/shard/.

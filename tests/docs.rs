@@ -35,7 +35,7 @@ fn every_close_code_has_its_row() {
 fn every_refusal_before_the_upgrade_has_its_row() {
     let protocol = protocol();
     for refusal in Refusal::ALL.iter().filter(|refusal| !matches!(refusal, Refusal::Token { .. })) {
-        assert_row(&protocol, &[&refusal.status().to_string(), &format!("`{}`", refusal.code())]);
+        assert_row(&protocol, &[&refusal.status().as_u16().to_string(), &format!("`{}`", refusal.code())]);
     }
     for error in TokenError::ALL {
         assert_row(&protocol, &[&format!("`{}`", error.name())]);

@@ -5,7 +5,8 @@
 
 use std::{fmt, str::FromStr};
 
-use jsonwebtoken::{Algorithm, dangerous::insecure_decode_claims, errors::ErrorKind};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::Algorithm;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Identity, Revocations, claims::Claims, keys::Keys};
@@ -193,17 +194,10 @@ fn algorithm_of(header: &str) -> Result<Algorithm, TokenError> {
     Algorithm::from_str(&name).map_err(|_| TokenError::AlgorithmNotAllowed)
 }
 
-/// Base64url and JSON of one part. `wrong_shape` is the error when it is JSON and its
-/// fields are not of the right types.
-///
-/// The library decodes the middle of three parts without looking at the others, and without another copy of the header
-/// as `decode_header` makes it. The signature is checked by `Keys`, on its own.
+/// Base64url and JSON of one part. `wrong_shape` is the error when it is JSON and its fields are not of the right types.
 fn decode<T: DeserializeOwned>(part: &str, wrong_shape: TokenError) -> Result<T, TokenError> {
-    let framed = [".", part, "."].concat();
-    insecure_decode_claims(framed).map_err(|error| match error.kind() {
-        ErrorKind::Json(error) if error.is_data() => wrong_shape,
-        _ => TokenError::Malformed,
-    })
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)?;
+    serde_json::from_slice(&json).map_err(|error| if error.is_data() { wrong_shape } else { TokenError::Malformed })
 }
 
 #[cfg(test)]
@@ -224,16 +218,8 @@ mod tests {
         Verifier::new(&settings()).verify(token, NOW)
     }
 
-    fn base64url(bytes: &str) -> String {
-        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let mut text = String::new();
-        for chunk in bytes.as_bytes().chunks(3) {
-            let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-            for at in 0..=chunk.len() {
-                text.push(ALPHABET[(bits >> (18 - 6 * at) & 63) as usize] as char);
-            }
-        }
-        text
+    fn base64url(text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(text)
     }
 
     fn signed_as(algorithm: Algorithm, secret: &str, header: &str, claims: &str) -> String {
@@ -316,6 +302,20 @@ mod tests {
         }
         for token in [too_long, not_json, critical] {
             assert_eq!(verify(&token), Err(TokenError::Malformed), "{token}");
+        }
+    }
+
+    #[test]
+    fn base64_that_is_not_the_one_way_to_write_its_bytes_is_malformed() {
+        let header = r#"{"alg":"HS256"}"#;
+        let written = base64url(header);
+        assert!(algorithm_of(&written).is_ok());
+        let last = written.chars().last().unwrap();
+        // With bits behind the last byte, with padding, in the other alphabet, with a line feed.
+        let trailing_bits = format!("{}{}", written.trim_end_matches(last), char::from(last as u8 + 1));
+        let blank = base64url(&format!("{header} "));
+        for wrong in [trailing_bits, format!("{blank}="), format!("{written}+/"), format!("{written}\n")] {
+            assert_eq!(algorithm_of(&wrong), Err(TokenError::Malformed), "{wrong}");
         }
     }
 

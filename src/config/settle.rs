@@ -4,10 +4,8 @@
 //! reported with its own key and source, and the rest can still be checked. Invariant: what is returned deserialised,
 //! and its `server.id` is set.
 
-use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -174,8 +172,7 @@ fn fill_in(config: &mut Config, sources: &mut Sources) {
         sources.keys.insert(SECRET, Source::Development);
     }
     if config.server.id.is_empty() {
-        // The seed of the standard hash map comes from the system, which is random enough to tell nodes apart.
-        config.server.id = format!("{:08x}", RandomState::new().hash_one("server.id") as u32);
+        config.server.id = format!("{:08x}", fastrand::u32(..));
         sources.keys.insert(Key::of("server", "id"), Source::Random);
     }
 }

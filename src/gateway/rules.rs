@@ -1,10 +1,10 @@
 //! What the configuration says about connections and channels, as the shards use it.
 
-use crate::auth::{Origins, Verifier, VerifierSettings};
+use crate::auth::Origins;
 use crate::channel::Policies;
 use crate::channel::policy::Policy;
 use crate::clock::ticks;
-use crate::config::{ChannelRule, Config, Debug, Secret, UserTypeFrom};
+use crate::config::{ChannelRule, Config, Debug, UserTypeFrom};
 use crate::route::Routes;
 use crate::shard::id::SessionKey;
 use crate::shard::rules::{Echo, LobbyRules, Rules};
@@ -12,16 +12,10 @@ use crate::ws::handshake::proxies::Proxies;
 
 pub fn rules(config: &Config, handshakes_max: usize, batch_delay_min_us: u32) -> Rules {
     let (auth, limits, heartbeat) = (&config.auth, &config.limits, &config.heartbeat);
-    let verifier = Verifier::new(&VerifierSettings {
-        secrets: auth.secrets().map(|secret| Secret::expose(secret).to_owned()).collect(),
-        audience: auth.audience.clone(),
-        issuer: auth.issuer.clone(),
-        leeway_s: auth.leeway.as_secs(),
-    });
     let server = &config.server;
     Rules {
         routes: Routes::shipped(),
-        verifier,
+        verifier: auth.verifier(),
         origins: Origins::new(auth.origins.clone()),
         roles: auth.roles.clone(),
         user_type_from_query: auth.user_type == UserTypeFrom::Query,

@@ -9,6 +9,8 @@ use std::fs;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
+use crate::proc;
+
 use super::export::{counter, gauge};
 
 /// `/proc/PID/stat` counts in ticks of a hundredth of a second on every Linux (`USER_HZ`, time(7)).
@@ -41,17 +43,12 @@ impl Collector for Process {
 }
 
 pub fn resident_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+    proc::bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
 }
 
 pub fn cpu_seconds() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the name in brackets, which may hold anything; the third follows the last bracket.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
-    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some((user + system) as f64 / TICKS_PER_S)
+    let ticks = proc::cpu_ticks(&fs::read_to_string("/proc/self/stat").ok()?)?;
+    Some(ticks as f64 / TICKS_PER_S)
 }
 
 #[cfg(test)]

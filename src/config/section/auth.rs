@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::{Grants, Origin};
+use crate::auth::{Grants, Origin, Verifier, VerifierSettings};
 use crate::config::check::Check;
 use crate::config::value::{Secret, duration, list};
 
@@ -82,6 +82,16 @@ impl Auth {
     /// What tokens are verified with: the current secret, which also signs, then the previous one.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         std::iter::once(&self.secret).chain(&self.previous_secret)
+    }
+
+    /// What checks tokens as configured here.
+    pub fn verifier(&self) -> Verifier {
+        Verifier::new(&VerifierSettings {
+            secrets: self.secrets().map(|secret| secret.expose().to_owned()).collect(),
+            audience: self.audience.clone(),
+            issuer: self.issuer.clone(),
+            leeway_s: self.leeway.as_secs(),
+        })
     }
 
     pub(super) fn check(&self, check: &mut Check<'_>) {

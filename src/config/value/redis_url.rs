@@ -6,13 +6,14 @@ use std::fmt;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use url::Url;
 
 use super::Secret;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisUrl {
-    /// As written, without the password.
-    text: String,
+    /// Without the password.
+    url: Url,
     pub host: String,
     pub port: u16,
     pub username: Option<String>,
@@ -26,34 +27,38 @@ impl RedisUrl {
     /// # Errors
     ///
     /// One line that says what is wrong and does not repeat the URL.
-    pub fn parse(url: &str) -> Result<RedisUrl, String> {
-        let Some(rest) = url.strip_prefix("redis://") else { return Err(scheme_refused(url)) };
-        if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    pub fn parse(text: &str) -> Result<RedisUrl, String> {
+        if !text.starts_with("redis://") {
+            return Err(scheme_refused(text));
+        }
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err("a URL has no blanks in it; %20 stands for one".into());
         }
-        let info = url.into_connection_info().map_err(|error| format!("not a valid URL: {error}"))?;
-        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err(scheme_refused(url)) };
+        let mut url = Url::parse(text).map_err(|error| format!("not a valid URL: {error}"))?;
+        let info = url.clone().into_connection_info().map_err(|error| format!("not a valid URL: {error}"))?;
+        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err(scheme_refused(text)) };
+        url.set_password(None).map_err(|()| "not a valid URL: it names no host")?;
         let settings = info.redis_settings();
         Ok(RedisUrl {
-            text: without_password(rest),
             host: host.clone(),
             port: *port,
             username: settings.username().map(str::to_owned),
             password: settings.password().filter(|text| !text.is_empty()).map(Secret::new),
-            database: named_database(rest, settings.db())?,
+            database: named_database(&url, settings.db())?,
+            url,
         })
     }
 }
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        self.url.fmt(f)
     }
 }
 
 impl Serialize for RedisUrl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
+        serializer.collect_str(self)
     }
 }
 
@@ -75,21 +80,10 @@ fn scheme_refused(url: &str) -> String {
     format!("{reason}: expected redis://[user[:password]@]host[:port][/database]")
 }
 
-/// `rest` is the URL after its scheme. The authority ends where RFC 3986 (section 3.2) says, as in the parser.
-fn without_password(rest: &str) -> String {
-    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    match user.split(':').next().filter(|name| !name.is_empty()) {
-        Some(name) => format!("redis://{name}@{host}{tail}"),
-        None => format!("redis://{host}{tail}"),
-    }
-}
-
-fn named_database(rest: &str, number: i64) -> Result<Option<u32>, String> {
-    let path = rest.split(['?', '#']).next().and_then(|url| url.split_once('/')).map(|(_, path)| path);
-    match path.map(|path| path.trim_matches('/')) {
-        None | Some("") => Ok(None),
-        Some(_) => u32::try_from(number).map(Some).map_err(|_| "the database is a number from 0".into()),
+fn named_database(url: &Url, number: i64) -> Result<Option<u32>, String> {
+    match url.path().trim_matches('/') {
+        "" => Ok(None),
+        _ => u32::try_from(number).map(Some).map_err(|_| "the database is a number from 0".into()),
     }
 }
 

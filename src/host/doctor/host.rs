@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::host::listeners;
+use crate::proc;
 use crate::shard::io::{Backend, Chosen, Trial};
 
 /// Everything read from files.
@@ -83,9 +84,7 @@ impl Host {
 
     /// The value after `Key:` in a file of such lines, as `/proc/meminfo` and `/proc/self/status` are.
     pub fn field(&self, path: &str, key: &str) -> Option<String> {
-        let text = self.text(path)?;
-        let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
-        Some(value.trim().to_owned())
+        proc::field(&self.text(path)?, key).map(str::to_owned)
     }
 
     /// Whether this process has the capability with this bit of `CapEff`.
@@ -101,8 +100,7 @@ impl Host {
 
     /// A row of `/proc/meminfo`, in bytes.
     pub fn memory_bytes(&self, key: &str) -> Option<u64> {
-        let value = self.field("proc/meminfo", key)?;
-        value.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+        proc::bytes(&self.text("proc/meminfo")?, key)
     }
 
     /// Limits of open files of this process.

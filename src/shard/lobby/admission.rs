@@ -165,9 +165,7 @@ fn token<'a>(request: &Request<'a>) -> Option<std::borrow::Cow<'a, str>> {
 /// What the query says of the client, as far as it may.
 fn details(request: &Request<'_>, rules: &Rules) -> Option<Box<Details>> {
     let query = request.query?;
-    let value = |name| {
-        query_param(query, name).filter(|v| !v.is_empty() && v.len() <= DETAIL_BYTES_MAX).map(|v| Box::from(&*v))
-    };
+    let value = |name| query_param(query, name).filter(|v| v.len() <= DETAIL_BYTES_MAX).map(|v| Box::from(&*v));
     let details = Details {
         device_id: value("deviceId"),
         user_type: value("userType").filter(|_| rules.user_type_from_query),

@@ -2,6 +2,8 @@
 //!
 //! The lobby answers with [`refusal_response`], counts the refusal under its code, and closes the socket.
 
+use http::StatusCode;
+
 /// Why a request is refused. Closed: a reason that is not in here does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
@@ -83,7 +85,7 @@ impl Refusal {
     ];
 
     /// The HTTP status.
-    pub const fn status(self) -> u16 {
+    pub const fn status(self) -> StatusCode {
         self.row().0
     }
 
@@ -107,33 +109,34 @@ impl Refusal {
 
     /// The table: refusal, status, code, message. Neither text needs escaping in JSON.
     #[rustfmt::skip]
-    const fn row(self) -> (u16, &'static str, &'static str) {
+    const fn row(self) -> (StatusCode, &'static str, &'static str) {
         use Refusal::*;
+        use StatusCode as S;
         match self {
-            Malformed                 => (400, "malformed_request", "not a valid HTTP/1.1 request"),
-            BadProxyHeader            => (400, "bad_proxy_header", "a PROXY protocol header was expected"),
-            HttpVersion               => (400, "http_version", "a WebSocket upgrade needs HTTP/1.1"),
-            BadHost                   => (400, "bad_host", "exactly one Host header is needed"),
-            UpgradeMissing            => (400, "upgrade_missing", "Upgrade: websocket is missing"),
-            ConnectionNotUpgrade      => (400, "connection_not_upgrade", "Connection: Upgrade is missing"),
-            BadKey                    => (400, "bad_key", "Sec-WebSocket-Key must be one base64 value of 16 bytes"),
-            Token { code, message }   => (401, code, message),
-            OriginNotAllowed          => (403, "origin_not_allowed", "this origin is not allowed"),
-            RoleNotAllowed            => (403, "role_not_allowed", "this role is not allowed"),
-            UserSentAway              => (403, "user_sent_away", "an operator has disconnected this user for a time"),
-            PathNotFound              => (404, "not_found", "nothing is served at this path"),
-            MethodNotAllowed          => (405, "method_not_allowed", "only GET is allowed"),
-            DeadlineExceeded          => (408, "handshake_timeout", "the request did not arrive in time"),
-            Displaced                 => (408, "handshake_displaced", "the request did not arrive before others needed the place"),
-            WebSocketVersion          => (426, "websocket_version", "Sec-WebSocket-Version must be 13"),
-            TooManyFromAddress { .. } => (429, "too_many_from_address", "too many connections from this address"),
-            AddressFull { .. }        => (429, "too_many_open_from_address", "this address has as many connections as it may"),
-            UserFull { .. }           => (429, "too_many_of_user", "this user has as many connections as it may"),
-            HeadTooLarge              => (431, "head_too_large", "the request head is too large"),
-            TooManyHeaders            => (431, "too_many_headers", "the request has too many headers"),
-            UnauthenticatedFull { .. } => (503, "too_many_unauthenticated", "too many connections have not authenticated; send the token with the request"),
-            Full { .. }               => (503, "full", "the server is full"),
-            Draining { .. }           => (503, "draining", "the server is shutting down"),
+            Malformed                 => (S::BAD_REQUEST, "malformed_request", "not a valid HTTP/1.1 request"),
+            BadProxyHeader            => (S::BAD_REQUEST, "bad_proxy_header", "a PROXY protocol header was expected"),
+            HttpVersion               => (S::BAD_REQUEST, "http_version", "a WebSocket upgrade needs HTTP/1.1"),
+            BadHost                   => (S::BAD_REQUEST, "bad_host", "exactly one Host header is needed"),
+            UpgradeMissing            => (S::BAD_REQUEST, "upgrade_missing", "Upgrade: websocket is missing"),
+            ConnectionNotUpgrade      => (S::BAD_REQUEST, "connection_not_upgrade", "Connection: Upgrade is missing"),
+            BadKey                    => (S::BAD_REQUEST, "bad_key", "Sec-WebSocket-Key must be one base64 value of 16 bytes"),
+            Token { code, message }   => (S::UNAUTHORIZED, code, message),
+            OriginNotAllowed          => (S::FORBIDDEN, "origin_not_allowed", "this origin is not allowed"),
+            RoleNotAllowed            => (S::FORBIDDEN, "role_not_allowed", "this role is not allowed"),
+            UserSentAway              => (S::FORBIDDEN, "user_sent_away", "an operator has disconnected this user for a time"),
+            PathNotFound              => (S::NOT_FOUND, "not_found", "nothing is served at this path"),
+            MethodNotAllowed          => (S::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET is allowed"),
+            DeadlineExceeded          => (S::REQUEST_TIMEOUT, "handshake_timeout", "the request did not arrive in time"),
+            Displaced                 => (S::REQUEST_TIMEOUT, "handshake_displaced", "the request did not arrive before others needed the place"),
+            WebSocketVersion          => (S::UPGRADE_REQUIRED, "websocket_version", "Sec-WebSocket-Version must be 13"),
+            TooManyFromAddress { .. } => (S::TOO_MANY_REQUESTS, "too_many_from_address", "too many connections from this address"),
+            AddressFull { .. }        => (S::TOO_MANY_REQUESTS, "too_many_open_from_address", "this address has as many connections as it may"),
+            UserFull { .. }           => (S::TOO_MANY_REQUESTS, "too_many_of_user", "this user has as many connections as it may"),
+            HeadTooLarge              => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "the request head is too large"),
+            TooManyHeaders            => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers", "the request has too many headers"),
+            UnauthenticatedFull { .. } => (S::SERVICE_UNAVAILABLE, "too_many_unauthenticated", "too many connections have not authenticated; send the token with the request"),
+            Full { .. }               => (S::SERVICE_UNAVAILABLE, "full", "the server is full"),
+            Draining { .. }           => (S::SERVICE_UNAVAILABLE, "draining", "the server is shutting down"),
         }
     }
 
@@ -165,35 +168,19 @@ pub fn refusal_response(refusal: &Refusal) -> Vec<u8> {
 /// The whole answer `200 OK` with a JSON body, for the few plain requests the public port serves. The connection
 /// is closed after it.
 pub fn json_response(body: &str) -> Vec<u8> {
-    response(200, None, body)
+    response(StatusCode::OK, None, body)
 }
 
-fn response(status: u16, header: Option<(&str, &str)>, body: &str) -> Vec<u8> {
+fn response(status: StatusCode, header: Option<(&str, &str)>, body: &str) -> Vec<u8> {
     let (name, colon, value, end) = header.map_or(("", "", "", ""), |(name, value)| (name, ": ", value, "\r\n"));
     format!(
-        "HTTP/1.1 {status} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\
+        "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\
          {name}{colon}{value}{end}\r\n{body}",
-        status_text(status),
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default(),
         body.len(),
     )
     .into_bytes()
-}
-
-const fn status_text(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
-        _ => "",
-    }
 }
 
 #[cfg(test)]
@@ -219,7 +206,7 @@ mod tests {
     fn every_refusal_is_a_whole_http_answer_with_its_reason_in_json() {
         for refusal in Refusal::ALL.into_iter().chain([TOKEN]) {
             let (status, headers, body) = read(&refusal_response(&refusal));
-            assert_eq!(status, refusal.status());
+            assert_eq!(status, refusal.status().as_u16());
             assert!(headers.contains(&("Content-Length".into(), body.len().to_string())));
             assert!(headers.contains(&("Connection".into(), "close".into())));
             let error = sonic_rs::from_str::<sonic_rs::Value>(&body).unwrap()["error"].clone();

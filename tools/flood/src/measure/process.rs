@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use ringway::proc;
 use serde::Serialize;
 
 use super::on_cpu::OnCpu;
@@ -92,7 +93,7 @@ fn folder(pid: u32) -> PathBuf {
 /// User and system time of all threads, as charged. The scheduler's nanoseconds where they can be read; the ticks of
 /// `stat` also know threads that have ended, so the larger of both is the better one.
 fn charged_s(pid: u32) -> Option<f64> {
-    let ticks = fs::read_to_string(folder(pid).join("stat")).ok().and_then(|stat| ticks(&stat));
+    let ticks = fs::read_to_string(folder(pid).join("stat")).ok().and_then(|stat| proc::cpu_ticks(&stat));
     let ticks_per_s = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
     let counted_s = ticks.map(|ticks| ticks as f64 / ticks_per_s as f64);
     let scheduled_s = scheduled_ns(pid).map(|ns| ns as f64 / 1e9);
@@ -113,32 +114,19 @@ fn scheduled_ns(pid: u32) -> Option<u64> {
         .sum()
 }
 
-/// utime and stime, fields 14 and 15 of /proc/PID/stat (proc_pid_stat(5)); the name in field 2 may hold anything.
-fn ticks(stat: &str) -> Option<u64> {
-    let after_name = &stat[stat.rfind(')')? + 1..];
-    let mut fields = after_name.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
-}
-
 fn rss_bytes(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(folder(pid).join("status")).ok()?;
-    super::host::kilobytes(&status, "VmRSS:")
+    proc::bytes(&status, "VmRSS")
 }
 
 fn rss_bytes_exact(pid: u32) -> Option<u64> {
     let rollup = fs::read_to_string(folder(pid).join("smaps_rollup")).ok()?;
-    super::host::kilobytes(&rollup, "Rss:")
+    proc::bytes(&rollup, "Rss")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_past_a_name_with_spaces_and_brackets() {
-        let stat = "42 (a b) c) S 1 42 42 0 -1 4194560 100 0 0 0 70 30 0 0 20 0 3 0 100 1000 50 18446744073709551615";
-        assert_eq!(ticks(stat), Some(100));
-    }
 
     #[test]
     fn this_process_has_used_something_and_a_vanished_one_is_noticed() {
