@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Command::Serve => serve::run(&loaded),
         Command::CheckConfig => check::run(&loaded),
         Command::PrintConfig => print(&config::print(&loaded)),
-        Command::Token(wish) => token::run(wish, &loaded.config),
+        Command::Token(wish) => token::run(wish, &loaded),
         Command::Doctor(wish) => doctor::run(wish, &loaded.config),
     }
 }

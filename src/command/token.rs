@@ -1,15 +1,17 @@
-//! `ringway token`: signs a token that this gateway accepts.
+//! `ringway token`: signs a token that this gateway accepts, and says on stderr with which secret.
 
 use std::process::ExitCode;
 
+use crate::auth::TokenError;
 use crate::auth::mint::{mint, parse_claim};
 use crate::cli::Token;
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 
-pub fn run(wish: &Token, config: &Config) -> ExitCode {
-    match sign(wish, config) {
+pub fn run(wish: &Token, loaded: &Loaded) -> ExitCode {
+    match sign(wish, &loaded.config) {
         Ok(token) => {
+            eprintln!("{}", signed_with(loaded));
             println!("{token}");
             ExitCode::SUCCESS
         }
@@ -25,6 +27,29 @@ fn sign(wish: &Token, config: &Config) -> Result<String, String> {
     let claims: Result<Vec<_>, _> =
         wish.claims.iter().map(|(name, value)| parse_claim(&format!("{name}={value}"))).collect();
     let claims = claims.map_err(|error| error.to_string())?;
-    mint(secret, &wish.user, wish.user_type.as_deref(), wish.ttl.as_secs(), Now::read().unix_s(), &claims)
-        .map_err(|error| error.to_string())
+    let now = Now::read().unix_s();
+    let token = mint(secret, &wish.user, wish.user_type.as_deref(), wish.ttl.as_secs(), now, &claims)
+        .map_err(|error| error.to_string())?;
+    match config.auth.verifier().verify(&token, now) {
+        // It will be.
+        Ok(_) | Err(TokenError::NotYetValid) => Ok(token),
+        Err(error) => Err(format!("this gateway would refuse the token: {}{}", error.message(), remedy(error))),
+    }
+}
+
+fn remedy(error: TokenError) -> &'static str {
+    match error {
+        TokenError::BadClaim => r#"; channels, for one, is a list: --claim 'channels=["conv:*"]'"#,
+        TokenError::Expired => "; give it a longer --ttl",
+        _ => "",
+    }
+}
+
+/// A secret that is set for one command and not for the next is easily missed.
+fn signed_with(loaded: &Loaded) -> String {
+    let source = loaded.secret_source();
+    match loaded.config.development {
+        true => format!("signed with the published development secret ({source}): no other gateway accepts it"),
+        false => format!("signed with auth.secret ({source})"),
+    }
 }

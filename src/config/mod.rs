@@ -51,6 +51,13 @@ pub struct Loaded {
     pub notes: Vec<Finding>,
 }
 
+impl Loaded {
+    /// What set the secret that tokens are signed with.
+    pub fn secret_source(&self) -> &Source {
+        self.sources.of(settle::SECRET)
+    }
+}
+
 /// Reads defaults, the file named by `flags`, the environment and the flags, each over the one before.
 ///
 /// `environment` is usually `std::env::vars_os()`.

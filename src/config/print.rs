@@ -1,17 +1,16 @@
 //! The configuration as it runs, as a file that could have made it: `ringway print-config`.
 //!
 //! Invariant: the text is valid TOML that holds every key which is not secret and reads back as the same values. What
-//! must not be fixed by a file (secrets, random values) or is not set stands in it as a comment.
+//! must not be fixed by a file (secrets, random values, the address of development mode) or is not set stands in it as a
+//! comment.
 
 use std::fmt::Write;
 
 use super::section::channels;
-use super::settle::Source;
+use super::settle::{LISTEN, Source};
 use super::{Key, Loaded};
 
 pub fn print(loaded: &Loaded) -> String {
-    // A `Secret` serialises as a mask, so not even a mistake below could print one.
-    let values = toml::Table::try_from(&loaded.config).unwrap_or_default();
     let mut text =
         String::from("# The configuration as it runs. A comment says what set a value; one without is a default.\n");
     if loaded.config.development {
@@ -23,8 +22,7 @@ pub fn print(loaded: &Loaded) -> String {
             section = key.section;
             let _ = write!(text, "\n[{section}]\n");
         }
-        let value = values.get(key.section).and_then(|section| section.get(key.name));
-        let _ = writeln!(text, "{}", line(key, value, loaded.sources.of(key)));
+        let _ = writeln!(text, "{}", line(key, value(loaded, key), loaded.sources.of(key)));
     }
     let Loaded { config, sources, .. } = loaded;
     if config.channels.is_empty() {
@@ -37,12 +35,23 @@ pub fn print(loaded: &Loaded) -> String {
     text
 }
 
-fn line(key: Key, value: Option<&toml::Value>, source: &Source) -> String {
+/// A `Secret` is a mask here, so not even a mistake below could print one.
+fn value(loaded: &Loaded, key: Key) -> Option<toml::Value> {
+    let Loaded { config, sources, .. } = loaded;
+    // The address of development mode holds while there is no secret, and a secret set later opens the port.
+    let is_kept = key == LISTEN && sources.listen_address == Source::Development;
+    match sources.of(key) {
+        source if is_kept && *source != Source::Development => Some(format!(":{}", config.server.listen.port()).into()),
+        _ => config.value(key),
+    }
+}
+
+fn line(key: Key, value: Option<toml::Value>, source: &Source) -> String {
     let name = key.name;
     let Some(value) = value else { return format!("# {name} is not set") };
     match source {
         source if key.is_secret() => format!("# {name} is not shown; set by: {}", comment(source)),
-        Source::Random => format!("# {name} = {value} # {source}"),
+        Source::Random | Source::Development => format!("# {name} = {value} # {source}"),
         Source::Default => format!("{name} = {value}"),
         source => format!("{name} = {value} # {}", comment(source)),
     }

@@ -57,6 +57,8 @@ pub struct Sources {
     keys: BTreeMap<Key, Source>,
     /// Keys with a value that could not be read.
     refused: BTreeSet<Key>,
+    /// Of the address in `server.listen`, which a port alone leaves as it is.
+    pub(super) listen_address: Source,
     /// Of the list `[[channels]]`, which is no key.
     pub channels: Source,
 }
@@ -78,9 +80,9 @@ impl Sources {
 /// The values taken so far, by section.
 type Sections = BTreeMap<&'static str, Table>;
 
-const LISTEN: Key = Key::of("server", "listen");
+pub const LISTEN: Key = Key::of("server", "listen");
 const ADMIN_LISTEN: Key = Key::of("admin", "listen");
-const SECRET: Key = Key::of("auth", "secret");
+pub const SECRET: Key = Key::of("auth", "secret");
 
 /// `settings` come in the order of their sources: of two for the same key, the later wins.
 pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Sources) {
@@ -88,9 +90,13 @@ pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Sourc
     let mut sources = Sources::default();
     let mut accepted = Sections::new();
     for Setting { key, value, source } in development_settings(development).chain(settings) {
+        let is_port_alone = value.as_str().is_some_and(|text| text.starts_with(':'));
         let value = with_address(value, || listen_address(&accepted, key));
         match Config::deserialize(alone(key, value.clone())) {
             Ok(_) => {
+                if key == LISTEN && !is_port_alone {
+                    sources.listen_address = source.clone();
+                }
                 accepted.entry(key.section).or_default().insert(key.name.to_owned(), value);
                 sources.keys.insert(key, source);
             }

@@ -227,8 +227,17 @@ fn the_admin_port_needs_a_token_beyond_loopback() {
     let open = ("RINGWAY_ADMIN_LISTEN", "0.0.0.0:4001");
     let problems = from_environment(&[("JWT_SECRET", SECRET), open]).expect_err("no token");
     assert_eq!(problems, ["admin.token (default): must be set, because admin.listen (0.0.0.0:4001) is not loopback"]);
-    assert!(from_environment(&[("JWT_SECRET", SECRET), open, ("RINGWAY_ADMIN_TOKEN", "t")]).is_ok());
-    let development = from_environment(&[open, ("RINGWAY_ADMIN_TOKEN", "t")]).expect_err("development");
+    let with = |listen, token| {
+        from_environment(&[("JWT_SECRET", SECRET), ("RINGWAY_ADMIN_LISTEN", listen), ("RINGWAY_ADMIN_TOKEN", token)])
+    };
+    assert!(with("0.0.0.0:4001", &SECRET[..16]).is_ok());
+    for short in ["t", &SECRET[..15]] {
+        let problems = with("0.0.0.0:4001", short).expect_err(short);
+        let expected = format!("admin.token (environment RINGWAY_ADMIN_TOKEN): has {} bytes", short.len());
+        assert!(problems.len() == 1 && problems[0].starts_with(&expected), "{problems:?}");
+        assert!(with("127.0.0.1:4001", short).is_ok(), "on loopback");
+    }
+    let development = from_environment(&[open, ("RINGWAY_ADMIN_TOKEN", SECRET)]).expect_err("development");
     assert!(development[0].starts_with("admin.listen (environment RINGWAY_ADMIN_LISTEN): "), "{development:?}");
 }
 
@@ -401,11 +410,34 @@ fn development_mode_is_printed_as_such_and_reads_back() {
 }
 
 #[test]
+fn what_development_mode_prints_opens_with_a_secret() {
+    for (environment, port) in [(&[][..], 4000), (&[("PORT", "4010")], 4010)] {
+        let printed = print(&from_environment(environment).expect("valid"));
+        let closed = from_file(&printed).expect(&printed).config;
+        assert_eq!(closed.server.listen, address(&format!("127.0.0.1:{port}")), "{printed}");
+        let open = from_all(Some(&printed), &[("JWT_SECRET", SECRET)], Flags::default()).expect(&printed).config;
+        assert_eq!(open.server.listen, address(&format!("0.0.0.0:{port}")), "{printed}");
+    }
+    let written = print(&from_all(None, &[], listen("127.0.0.2:4000")).expect("valid"));
+    let loaded = from_all(Some(&written), &[("JWT_SECRET", SECRET)], Flags::default()).expect(&written);
+    assert_eq!(loaded.config.server.listen, address("127.0.0.2:4000"), "what somebody wrote stays");
+}
+
+#[test]
+fn every_entry_of_a_list_that_is_wrong_is_named() {
+    let problems = from_file("[auth]\norigins = ['a.example', '*', 'https://b.example/']").expect_err("two are wrong");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("\"a.example\"") && problems[0].contains("\"https://b.example/\""), "{problems:?}");
+    let proxies = from_file("[server]\ntrusted_proxies = ['10.0.0.0/33']\nproxy_protocol = true").expect_err("wrong");
+    assert_eq!(proxies.len(), 1, "what was refused counts as set: {proxies:?}");
+}
+
+#[test]
 fn what_is_printed_names_its_sources() {
     let printed =
         print(&from_all(None, &[("PORT", "4010"), ("REDIS_URL", "redis://:p@h")], listen(":4011")).expect("valid"));
     for line in [
-        "listen = \"127.0.0.1:4011\" # flag --listen",
+        "listen = \":4011\" # flag --listen",
         "path = \"/ws\"",
         "url = \"redis://h\" # environment REDIS_URL",
         "# password is not shown; set by: environment REDIS_URL",

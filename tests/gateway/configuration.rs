@@ -79,6 +79,7 @@ fn an_open_admin_port_needs_a_token() {
     let port = ports::free().port();
     let open = Config::new().set("admin.listen", format!("0.0.0.0:{port}"));
     assert_refused(&run_with(&open, &["check-config"]), "token");
+    assert_refused(&run_with(&open.clone().set("admin.token", "t"), &["check-config"]), "has 1 bytes");
     let finished = run_with(&open.set("admin.token", "a token of the operators, long enough"), &["check-config"]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
 }
@@ -109,6 +110,38 @@ fn the_token_command_mints_tokens_that_connect() {
     client.subscribe(&["conv:c1"]);
     client.send(r#"{"type":"subscribe","payload":{"channels":["clan:c1"]}}"#);
     client.expect_type("error");
+}
+
+#[test]
+fn the_token_command_says_with_which_secret_it_signs() {
+    let own = run_with(&Config::new(), &["token", "--user", "u1"]);
+    assert_eq!(own.code, Some(0), "{own:?}");
+    assert!(own.stderr.starts_with("signed with auth.secret (file "), "{own:?}");
+    let published = run(command().args(["token", "--user", "u1"]));
+    assert_eq!(published.code, Some(0), "{published:?}");
+    assert!(published.stderr.starts_with("signed with the published development secret"), "{published:?}");
+    for finished in [own, published] {
+        assert_eq!((finished.stdout.lines().count(), finished.stderr.lines().count()), (1, 1), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_token_that_cannot_work_is_not_made() {
+    let strict = Config::new().list("auth.audience", &["chat"]);
+    for (config, arguments, why) in [
+        (Config::new(), ["--claim", "channels=conv:*"], "is a list"),
+        (Config::new(), ["--ttl", "0s"], "expired"),
+        (Config::new(), ["--claim", "exp=1"], "expired"),
+        (strict.clone(), ["--ttl", "1h"], "audience"),
+    ] {
+        let finished = run_with(&config, &[&["token", "--user", "u1"][..], &arguments].concat());
+        assert_eq!(finished.code, Some(1), "{arguments:?}: {finished:?}");
+        assert!(finished.stdout.is_empty() && finished.stderr.contains(why), "{arguments:?}: {finished:?}");
+    }
+    for (config, arguments) in [(strict, ["--claim", "aud=chat"]), (Config::new(), ["--claim", "nbf=99999999999"])] {
+        let finished = run_with(&config, &[&["token", "--user", "u1"][..], &arguments].concat());
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
+    }
 }
 
 #[track_caller]

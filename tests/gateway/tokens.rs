@@ -23,6 +23,20 @@ fn tokens_are_taken_from_header_query_and_subprotocol() {
 }
 
 #[test]
+fn an_empty_token_in_the_query_counts_as_none() {
+    let gateway = Gateway::start(Config::new());
+    for target in ["/ws?token=", "/ws?token"] {
+        let (mut client, _) = Client::upgrade(&gateway, target, &[]).expect("room for one who authenticates later");
+        client.send(r#"{"type":"ping"}"#);
+        client.expect_type("pong");
+        let offer = format!("ringway.v1, bearer.{}", token("u1"));
+        let (mut client, _) =
+            Client::upgrade(&gateway, target, &[("Sec-WebSocket-Protocol", &offer)]).expect("the next place counts");
+        client.expect_type("connected");
+    }
+}
+
+#[test]
 fn connected_says_who_and_where_in_both_vocabularies() {
     let gateway = Gateway::start(Config::new().set("server.id", "node-7").set("heartbeat.interval", "25s"));
     let (mut client, _) = Client::upgrade(&gateway, &format!("/ws?token={}", token("u1")), &[]).expect("a good token");

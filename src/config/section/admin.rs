@@ -12,13 +12,16 @@ use crate::config::value::{Secret, address, duration};
 /// Descriptors are kept aside for all of them, and each may hold a request's head.
 const CONNECTIONS_MAX: usize = 4096;
 
+/// Of the token, off loopback. It is compared and never signs, so it is guessed only by asking: shorter than a secret.
+const TOKEN_BYTES_MIN: usize = 16;
+
 /// The admin port: metrics, health, publishing over HTTP.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     #[serde(with = "address")]
     pub listen: SocketAddr,
-    /// Bearer token of every request to the admin port; required when it is not on loopback.
+    /// Bearer token of every request to the admin port; required, of 16 bytes or more, when it is not on loopback.
     pub token: Option<Secret>,
     /// How long a shard's loop may take to come round before `/readyz` says no. A healthy turn takes milliseconds, so this is
     /// one that clients notice.
@@ -65,8 +68,19 @@ impl Admin {
                 "is shorter than admin.ready_stall: the process would be killed before clients are sent elsewhere";
             check.warning("live_stall", message);
         }
-        if !is_loopback(self.listen) && self.token.is_none() {
-            check.problem("token", format_args!("must be set, because admin.listen ({}) is not loopback", self.listen));
+        let (listen, bytes) = (self.listen, self.token.as_ref().map(|token| token.expose().len()));
+        match bytes {
+            _ if is_loopback(listen) => {}
+            None => {
+                check.problem("token", format_args!("must be set, because admin.listen ({listen}) is not loopback"))
+            }
+            Some(bytes) if bytes < TOKEN_BYTES_MIN => {
+                let message = format_args!(
+                    "has {bytes} bytes and must have {TOKEN_BYTES_MIN} or more, because admin.listen ({listen}) is not loopback"
+                );
+                check.problem("token", message);
+            }
+            Some(_) => {}
         }
     }
 }
