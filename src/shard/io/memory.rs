@@ -11,7 +11,7 @@ mod tests;
 
 use std::io;
 
-use super::{Chunk, Event, InFlight, Io, Sending, Slot, VECTOR_MAX};
+use super::{Chunk, Event, InFlight, Io, Slot, VECTOR_MAX};
 use crate::lane::frame::LocalFrame;
 use crate::metrics::latency::Deliveries;
 
@@ -41,7 +41,7 @@ pub struct Memory {
 struct State {
     peer: Peer,
     sending: Option<Flight>,
-    /// The floor was told `Busy`, or has asked for `Event::Sent`.
+    /// The floor has asked for `Event::Sent`.
     awaited: bool,
     /// A chunk is ready or on loan.
     receiving: bool,
@@ -218,16 +218,6 @@ impl Io for Memory {
             closing: false,
         });
         Ok(())
-    }
-
-    fn send(&mut self, slot: Slot, frame: &LocalFrame) -> Sending {
-        let state = self.open_state(slot);
-        if state.sending.is_some() {
-            state.awaited = true;
-            return Sending::Busy;
-        }
-        self.start_send(slot, vec![frame.clone()]);
-        Sending::Started
     }
 
     fn send_all(&mut self, slot: Slot, frames: impl IntoIterator<Item = LocalFrame>) {

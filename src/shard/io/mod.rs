@@ -52,7 +52,7 @@ pub enum Event {
     Received { slot: Slot, chunk: Chunk },
     /// The peer is gone or the socket failed; nothing more will be received. The floor answers with [`Io::close`].
     Ended { slot: Slot },
-    /// What was in flight when [`Io::send`] said [`Sending::Busy`] has left; the slot takes the next send.
+    /// What [`Io::await_sent`] asked for has left; the slot takes the next send.
     Sent { slot: Slot },
     /// After [`Io::close`]: nothing is in flight, the descriptor is closed, the slot may be reused.
     Closed { slot: Slot },
@@ -82,14 +82,6 @@ pub struct Chunk {
     pub(in crate::shard) len: u32,
 }
 
-/// What became of a send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sending {
-    Started,
-    /// One send is in flight already. The caller keeps the frame and gets [`Event::Sent`].
-    Busy,
-}
-
 /// One shard's sockets. One send per slot at a time; frames are kept alive by the backend while they are in flight.
 pub trait Io {
     /// What is handed over to become a slot: an open, connected stream socket.
@@ -98,10 +90,7 @@ pub trait Io {
     /// Takes over a socket and watches it for input.
     fn open(&mut self, slot: Slot, socket: Self::Socket) -> io::Result<()>;
 
-    /// Sends one frame. Touches nothing but one byte per slot, so a fan-out walks through memory it has in its caches.
-    fn send(&mut self, slot: Slot, frame: &LocalFrame) -> Sending;
-
-    /// Sends several frames, at most [`VECTOR_MAX`], as one vectored send. The slot must not be sending.
+    /// Sends frames, at most [`VECTOR_MAX`], several of them as one vectored send. The slot must not be sending.
     fn send_all(&mut self, slot: Slot, frames: impl IntoIterator<Item = LocalFrame>);
 
     /// Asks for [`Event::Sent`] when what is in flight has left. False when nothing is.

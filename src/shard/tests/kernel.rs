@@ -84,7 +84,7 @@ fn peers_that_hang_up_together_are_all_noticed_and_freed() {
 fn a_stream_ends_on_our_side_and_is_read_to_its_own_end() {
     let (mut uring, mut far_ends) = opened();
     for (slot, far) in far_ends.iter_mut().enumerate() {
-        uring.send(slot as Slot, &Frame::local(b"goodbye"[..].into(), 0));
+        uring.send_all(slot as Slot, [Frame::local(b"goodbye"[..].into(), 0)]);
         far.write_all(b"still talking").unwrap();
     }
     run(&mut uring, drop_input, |uring| uring.in_flight().sends == 0);
@@ -163,7 +163,7 @@ fn a_peer_that_does_not_take_what_it_was_sent_is_told_by_a_reset() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     uring.open(0, OwnedFd::from(listener.accept().unwrap().0)).unwrap();
-    uring.send(0, &Frame::local(vec![7; 64 << 20].into(), 0));
+    uring.send_all(0, [Frame::local(vec![7; 64 << 20].into(), 0)]);
     uring.enter().unwrap();
     assert_eq!(uring.in_flight().sends, 1, "more than the kernel takes");
     uring.reset(0);

@@ -1,7 +1,8 @@
 //! The connection-flood benchmark: command line → scenario → table and exit code.
 //!
 //! `scenario` says what happens when; `fleet` and `worker` are the clients, `client` is what one of them knows; `publish` is
-//! the backend's side; `server` finds or starts what is measured, `measure` measures it, `report` tells it.
+//! the backend's side; `sockets` is what clients and the floor stand on;
+//! `server` finds or starts what is measured, `measure` measures it, `report` tells it.
 
 mod args;
 mod client;
@@ -16,6 +17,7 @@ mod report;
 mod scenario;
 mod schedule;
 mod server;
+mod sockets;
 mod sources;
 mod worker;
 

@@ -28,8 +28,9 @@ fn frame(bytes: &'static [u8]) -> LocalFrame {
 fn a_second_send_waits_for_the_first() {
     let (mut memory, peer) = opened();
     peer.stall(true);
-    assert_eq!(memory.send(0, &frame(b"abc")), Sending::Started);
-    assert_eq!(memory.send(0, &frame(b"def")), Sending::Busy);
+    assert!(!memory.await_sent(0), "nothing is in flight");
+    memory.send_all(0, [frame(b"abc")]);
+    assert!(memory.await_sent(0));
     assert!(memory.is_quiet());
     peer.stall(false);
     assert!(matches!(wait(&mut memory), Event::Sent { slot: 0 }));
@@ -42,7 +43,7 @@ fn a_closed_slot_tells_nothing_but_that_it_is_closed() {
     let (mut memory, peer) = opened();
     peer.write(b"never read");
     peer.close();
-    memory.send(0, &frame(b"never sent"));
+    memory.send_all(0, [frame(b"never sent")]);
     for _ in 0..10 {
         memory.enter().unwrap();
     }
@@ -65,14 +66,14 @@ fn a_slot_is_opened_once() {
 fn a_closing_slot_takes_no_send() {
     let (mut memory, _) = opened();
     memory.close(0);
-    memory.send(0, &frame(b"late"));
+    memory.send_all(0, [frame(b"late")]);
 }
 
 #[test]
 #[should_panic(expected = "a send in flight already")]
 fn a_vectored_send_does_not_overtake() {
     let (mut memory, _) = opened();
-    memory.send(0, &frame(b"abc"));
+    memory.send_all(0, [frame(b"abc")]);
     memory.send_all(0, vec![frame(b"def")]);
 }
 
@@ -91,7 +92,7 @@ fn a_stream_that_has_ended_on_our_side_is_still_read() {
 fn nothing_is_sent_behind_the_end() {
     let (mut memory, _) = opened();
     memory.shut(0);
-    memory.send(0, &frame(b"late"));
+    memory.send_all(0, [frame(b"late")]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use std::os::fd::OwnedFd;
 use io_uring::{opcode, squeue};
 
 use super::buffers::Buffers;
-use super::{Backend, Capacity, Chunk, Event, InFlight, Io, Sending, Shape, Slot, Trial};
+use super::{Backend, Capacity, Chunk, Event, InFlight, Io, Shape, Slot, Trial};
 use crate::clock;
 use crate::lane::bell::Bell;
 use crate::lane::frame::LocalFrame;
@@ -110,16 +110,6 @@ impl Io for Uring {
         self.slots.take(slot).begin(State::OPEN);
         self.watch(slot);
         Ok(())
-    }
-
-    fn send(&mut self, slot: Slot, frame: &LocalFrame) -> Sending {
-        let state = &mut self.slots[slot];
-        if state.has(State::SENDING) {
-            state.await_sent();
-            return Sending::Busy;
-        }
-        self.start_send(slot, Load::One(frame.clone()));
-        Sending::Started
     }
 
     fn send_all(&mut self, slot: Slot, frames: impl IntoIterator<Item = LocalFrame>) {

@@ -20,7 +20,7 @@ impl State {
     pub const RECEIVING: u32 = 1 << 2;
     /// Exactly while a send is with the kernel.
     pub const SENDING: u32 = 1 << 3;
-    /// The floor was told `Busy` and waits for `Event::Sent`.
+    /// The floor waits for `Event::Sent`.
     pub const AWAITED: u32 = 1 << 4;
     pub const CLOSING: u32 = 1 << 5;
     /// Exactly while a shutdown or a reset is with the kernel.

@@ -39,8 +39,6 @@ pub struct Connection {
     pub phase: Phase,
     /// The beginning of a frame waits for its rest among the worker's partial frames.
     pub is_partial: bool,
-    /// Frames wait in the worker's queue until the one under way has left.
-    pub is_queued: bool,
     /// Understands and answers nothing any more, and says no goodbye.
     pub is_mute: bool,
     /// The low 32 bits of a time in microseconds: of the connect, and of the last send in a closed loop.

@@ -1,26 +1,26 @@
 //! One ring and its thread: sends every broadcast to every slot (those of one turn joined), or every
 //! payload back to where it came from.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 
 use bytes::{Bytes, BytesMut};
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ringway::clock::now_us;
 use ringway::lane::bell::Bell;
 use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::shard::io::uring::Uring;
-use ringway::shard::io::{Backend, Capacity, Chunk, Event, Io, Sending, Slot, VECTOR_MAX};
+use ringway::shard::io::{Backend, Capacity, Chunk, Event, Io, Slot};
 use ringway::ws::frame::{Opcode, encode_text};
 use ringway::ws::header::Header;
 use ringway::ws::mask;
 
 use super::Mode;
+use crate::sockets::{SLEEP_MAX, Sockets};
 
 pub(super) enum Command {
     Open {
@@ -59,16 +59,13 @@ impl Lane {
 
 struct Ring {
     mode: Mode,
-    io: Uring,
+    sockets: Sockets,
     commands: Receiver<Command>,
-    bell: Bell,
-    ear: OwnedFd,
     open: Vec<Slot>,
     /// Where a slot stands in `open`.
     places: Vec<u32>,
     free: Vec<Slot>,
     used: Slot,
-    queues: HashMap<Slot, VecDeque<LocalFrame>>,
     partials: HashMap<Slot, Vec<u8>>,
     /// What has been taken from the lane to be sent to everybody, one frame behind the other.
     gathered: BytesMut,
@@ -100,15 +97,12 @@ impl Ring {
     fn new(mode: Mode, capacity: Capacity, commands: Receiver<Command>, bell: Bell) -> io::Result<Self> {
         Ok(Self {
             mode,
-            io: Uring::new(capacity, &bell)?,
+            sockets: Sockets::new(Uring::new(capacity, &bell)?, bell)?,
             commands,
-            ear: bell.duplicate()?,
-            bell,
             open: Vec::new(),
             places: Vec::new(),
             free: Vec::new(),
             used: 0,
-            queues: HashMap::new(),
             partials: HashMap::new(),
             gathered: BytesMut::new(),
             waiting: Vec::new(),
@@ -123,25 +117,16 @@ impl Ring {
                 worked = true;
             }
             self.send_gathered();
-            self.io.enter().expect("the ring accepts submissions as long as it lives");
-            while let Some(event) = self.io.next() {
+            self.sockets.enter();
+            while let Some(event) = self.sockets.next() {
                 self.handle(event);
                 worked = true;
             }
             if !worked {
-                self.sleep();
+                let Self { sockets, commands, .. } = &mut self;
+                sockets.sleep(|| commands.is_empty().then_some(SLEEP_MAX));
             }
         }
-    }
-
-    fn sleep(&mut self) {
-        self.bell.doze();
-        if self.commands.is_empty() && self.io.doze() {
-            // An interrupted wait is a short one.
-            let _ = poll(&mut [PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
-        }
-        self.io.rouse();
-        self.bell.rouse();
     }
 
     fn obey(&mut self, command: Command) {
@@ -152,7 +137,7 @@ impl Ring {
                     self.used - 1
                 });
                 // A full table refuses: the client sees its connection end.
-                if self.io.open(slot, socket).is_err() {
+                if self.sockets.io.open(slot, socket).is_err() {
                     return self.free.push(slot);
                 }
                 if self.places.len() <= slot as usize {
@@ -160,7 +145,7 @@ impl Ring {
                 }
                 self.places[slot as usize] = self.open.len() as u32;
                 self.open.push(slot);
-                self.send(slot, &Frame::local(response.into(), now_us()));
+                self.sockets.send(slot, &Frame::local(response.into(), now_us()));
             }
             Command::Broadcast { bytes, done } => {
                 self.gathered.extend_from_slice(&bytes);
@@ -176,7 +161,7 @@ impl Ring {
         }
         let frame = Frame::local(self.gathered.split().freeze(), now_us());
         for at in 0..self.open.len() {
-            self.send(self.open[at], &frame);
+            self.sockets.send(self.open[at], &frame);
         }
         self.waiting.clear();
     }
@@ -184,21 +169,19 @@ impl Ring {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Received { slot, chunk } => self.receive(slot, chunk),
-            Event::Sent { slot } => self.send_queued(slot),
             Event::Ended { slot } => {
                 let place = self.places[slot as usize];
                 self.open.swap_remove(place as usize);
                 if let Some(&moved) = self.open.get(place as usize) {
                     self.places[moved as usize] = place;
                 }
-                self.io.close(slot);
+                self.sockets.io.close(slot);
             }
             Event::Closed { slot } => {
-                self.queues.remove(&slot);
                 self.partials.remove(&slot);
                 self.free.push(slot);
             }
-            Event::Tick | Event::Alarm => {}
+            Event::Sent { .. } | Event::Tick | Event::Alarm => {}
         }
     }
 
@@ -206,47 +189,26 @@ impl Ring {
         if self.mode == Mode::Echo {
             let mut input = self.partials.remove(&slot).unwrap_or_default();
             if input.is_empty() {
-                let (frames, rest) = echo(self.io.bytes(&chunk));
+                let (frames, rest) = echo(self.sockets.io.bytes(&chunk));
                 self.answer(slot, frames, rest);
             } else {
-                input.extend_from_slice(self.io.bytes(&chunk));
+                input.extend_from_slice(self.sockets.io.bytes(&chunk));
                 let (frames, rest) = echo(&mut input);
                 self.answer(slot, frames, rest);
             }
         }
-        self.io.release(chunk, true);
+        self.sockets.io.release(chunk, true);
     }
 
     fn answer(&mut self, slot: Slot, frames: Frames, rest: Option<Vec<u8>>) {
         if let Some(frame) = frames.first {
-            self.send(slot, &frame);
+            self.sockets.send(slot, &frame);
         }
         for frame in frames.more {
-            self.send(slot, &frame);
+            self.sockets.send(slot, &frame);
         }
         if let Some(rest) = rest {
             self.partials.insert(slot, rest);
-        }
-    }
-
-    fn send(&mut self, slot: Slot, frame: &LocalFrame) {
-        // The map is empty nearly always: a look at its length is all it costs.
-        if (self.queues.is_empty() || !self.queues.contains_key(&slot)) && self.io.send(slot, frame) == Sending::Started
-        {
-            return;
-        }
-        self.queues.entry(slot).or_default().push_back(frame.clone());
-    }
-
-    fn send_queued(&mut self, slot: Slot) {
-        let Some(queue) = self.queues.get_mut(&slot) else { return };
-        let frames: Vec<_> = queue.drain(..queue.len().min(VECTOR_MAX)).collect();
-        let is_empty = queue.is_empty();
-        self.io.send_all(slot, frames);
-        if is_empty {
-            self.queues.remove(&slot);
-        } else {
-            self.io.await_sent(slot);
         }
     }
 }

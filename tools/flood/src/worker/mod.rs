@@ -11,15 +11,13 @@ pub mod tally;
 pub mod traffic;
 mod turn;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use ringway::lane::bell::Bell;
-use ringway::lane::frame::LocalFrame;
 use ringway::shard::io::uring::Uring;
 use ringway::shard::io::{Capacity, Shape, Slot};
 
@@ -27,6 +25,7 @@ use crate::client::cast::Cast;
 use crate::client::connection::Connection;
 use crate::limits::Trouble;
 use crate::publish::under_way::UnderWay;
+use crate::sockets::Sockets;
 use crate::sources::Sources;
 
 use ledger::Ledger;
@@ -88,13 +87,10 @@ pub struct Seat {
 
 pub struct Worker {
     seat: Seat,
-    ear: OwnedFd,
-    io: Uring,
+    sockets: Sockets,
     connections: Vec<Connection>,
     /// Beginnings of frames. Rare, so beside the connections.
     partials: HashMap<Slot, Vec<u8>>,
-    /// Frames behind the one that is being sent. Rare as well.
-    queues: HashMap<Slot, VecDeque<LocalFrame>>,
     /// The input that is being read; kept for its allocation.
     input: Vec<u8>,
     opening: Opening,
@@ -115,11 +111,9 @@ impl Worker {
         let io = Uring::with_buffers(capacity, &seat.bell, seat.buffers)
             .map_err(|error| Trouble::ring(&error, seat.count))?;
         Ok(Self {
-            ear: seat.bell.duplicate()?,
-            io,
+            sockets: Sockets::new(io, seat.bell.clone())?,
             connections: vec![Connection::default(); seat.count as usize],
             partials: HashMap::new(),
-            queues: HashMap::new(),
             input: Vec::new(),
             opening: Opening::default(),
             traffic: Traffic::default(),

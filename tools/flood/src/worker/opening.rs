@@ -47,25 +47,11 @@ impl Worker {
         self.opening.started = 0;
     }
 
-    /// When the next connect may happen; `None` while nothing is to be opened or something else has to happen first.
-    pub(super) fn opening_due(&self, now: u64) -> Option<u64> {
-        let Opening { ramp, schedule, started, waiting, again, in_progress, .. } = &self.opening;
-        if *in_progress >= ramp.as_ref()?.in_progress_max {
-            return None;
-        }
-        let at = match (waiting.is_empty(), again.front()) {
-            (false, _) => now,
-            (true, Some((due, _))) => *due,
-            (true, None) => return None,
-        };
-        Some(schedule.map_or(at, |schedule| at.max(schedule.intended_us(*started))))
-    }
-
     pub(super) fn open_due(&mut self) -> bool {
         let mut worked = false;
         for _ in 0..CONNECTS_PER_TURN {
             let now = now_us();
-            if self.opening_due(now).is_none_or(|due| due > now) {
+            if self.opening.due_us(now).is_none_or(|due| due > now) {
                 break;
             }
             let Some(slot) = self.opening.next(now) else { break };
@@ -89,18 +75,32 @@ impl Worker {
     fn open(&mut self, slot: Slot, now: u64) -> io::Result<()> {
         let number = self.number(slot);
         let socket = connect(&self.seat, number)?;
-        self.io.open(slot, socket)?;
+        self.sockets.io.open(slot, socket)?;
         self.connections[slot as usize] =
             Connection { phase: Phase::Upgrading, since_us: now as u32, ..Connection::default() };
         self.opening.in_progress += 1;
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
         let request = self.seat.cast.request(number, unix_s);
-        self.say(slot, &Frame::local(request.into(), now));
+        self.sockets.send(slot, &Frame::local(request.into(), now));
         Ok(())
     }
 }
 
 impl Opening {
+    /// When the next connect may happen; `None` while nothing is to be opened or something else has to happen first.
+    pub(super) fn due_us(&self, now: u64) -> Option<u64> {
+        let Opening { ramp, schedule, started, waiting, again, in_progress, .. } = self;
+        if *in_progress >= ramp.as_ref()?.in_progress_max {
+            return None;
+        }
+        let at = match (waiting.is_empty(), again.front()) {
+            (false, _) => now,
+            (true, Some((due, _))) => *due,
+            (true, None) => return None,
+        };
+        Some(schedule.map_or(at, |schedule| at.max(schedule.intended_us(*started))))
+    }
+
     /// The slot that is opened next: one whose wait is over, else one that has not been tried.
     fn next(&mut self, now: u64) -> Option<Slot> {
         match self.again.front() {

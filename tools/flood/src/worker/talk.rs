@@ -2,8 +2,8 @@
 //! heartbeats, receipts, answers.
 
 use ringway::clock::now_us;
-use ringway::lane::frame::{Frame, LocalFrame};
-use ringway::shard::io::{Chunk, Io, Sending, Slot};
+use ringway::lane::frame::Frame;
+use ringway::shard::io::{Chunk, Io, Slot};
 use ringway::ws::frame::{Opcode, encode_masked};
 use sonic_rs::JsonValueTrait;
 
@@ -32,14 +32,14 @@ impl Worker {
             && let Some(partial) = self.partials.remove(&slot)
         {
             input.extend_from_slice(&partial);
-            input.extend_from_slice(self.io.bytes(&chunk));
+            input.extend_from_slice(self.sockets.io.bytes(&chunk));
         } else {
-            let Self { io, seat, connections, ledger, tally, .. } = self;
-            let bytes = io.bytes(&chunk);
+            let Self { sockets, seat, connections, ledger, tally, .. } = self;
+            let bytes = sockets.io.bytes(&chunk);
             let taken = receipts(seat, connections, ledger, tally, slot, now).map_or(0, |r| r.take_all(bytes));
             input.extend_from_slice(&bytes[taken..]);
         }
-        self.io.release(chunk, reads);
+        self.sockets.io.release(chunk, reads);
         let taken = self.read(slot, &input, now);
         if taken < input.len() && !matches!(self.connections[slot as usize].phase, Phase::Closing(_)) {
             self.connections[slot as usize].is_partial = true;
@@ -180,19 +180,7 @@ impl Worker {
     }
 
     pub(super) fn say_masked(&mut self, slot: Slot, opcode: Opcode, payload: &[u8], now: u64) {
-        self.say(slot, &Frame::local(encode_masked(opcode, payload, MASK).into(), now));
-    }
-
-    /// Sends a frame, behind those that wait already.
-    pub(super) fn say(&mut self, slot: Slot, frame: &LocalFrame) {
-        let connection = &mut self.connections[slot as usize];
-        if !connection.is_queued {
-            if self.io.send(slot, frame) == Sending::Started {
-                return;
-            }
-            connection.is_queued = true;
-        }
-        self.queues.entry(slot).or_default().push_back(frame.clone());
+        self.sockets.send(slot, &Frame::local(encode_masked(opcode, payload, MASK).into(), now));
     }
 }
 

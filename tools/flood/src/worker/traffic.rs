@@ -152,7 +152,7 @@ impl Worker {
     fn send_counted(&mut self, slot: Slot, frame: &LocalFrame) {
         self.connections[slot as usize].sent += 1;
         self.tally.sent += 1;
-        self.say(slot, frame);
+        self.sockets.send(slot, frame);
     }
 
     /// An answer came: to the oldest message that has none, since answers keep the order.

@@ -1,21 +1,17 @@
 //! The worker's loop: orders, connects, due messages, completions; then sleep until the bell rings or something is due.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::{TimeSpec, TimeValLike};
 use ringway::clock::now_us;
-use ringway::shard::io::{Event, Io, Slot, VECTOR_MAX};
+use ringway::shard::io::{Event, Io, Slot};
 
 use super::ledger::Ledger;
 use super::{Order, Worker};
 use crate::client::connection::{After, Phase, Sequence};
 use crate::publish::under_way::UnderWay;
-
-/// The longest sleep: after it the gauges are looked at in any case.
-const SLEEP_US_MAX: u64 = 1_000_000;
+use crate::sockets::SLEEP_MAX;
 
 impl Worker {
     pub fn run(mut self) {
@@ -29,8 +25,8 @@ impl Worker {
     /// Does what there is to do. False when that was nothing.
     fn turn(&mut self) -> bool {
         let mut worked = self.take_orders() | self.open_due() | self.send_due();
-        self.io.enter().expect("the ring accepts submissions as long as it lives");
-        while let Some(event) = self.io.next() {
+        self.sockets.enter();
+        while let Some(event) = self.sockets.next() {
             self.handle(event);
             worked = true;
         }
@@ -44,26 +40,21 @@ impl Worker {
     }
 
     fn sleep(&mut self) {
-        self.seat.bell.doze();
-        let now = now_us();
-        let due = [self.opening_due(now), self.traffic.due_us()].into_iter().flatten().min();
-        let sleep_us = due.map_or(SLEEP_US_MAX, |due| due.saturating_sub(now).min(SLEEP_US_MAX));
-        if sleep_us > 0 && self.seat.orders.is_empty() && self.io.doze() {
-            let mut ear = [PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)];
-            // An interrupted or failed wait is a short one.
-            let _ = ppoll(&mut ear, Some(TimeSpec::microseconds(sleep_us as i64)), None);
-        }
-        self.io.rouse();
-        self.seat.bell.rouse();
+        let Self { sockets, seat, opening, traffic, .. } = self;
+        sockets.sleep(|| {
+            let now = now_us();
+            let due = [opening.due_us(now), traffic.due_us()].into_iter().flatten().min();
+            let time = due.map_or(SLEEP_MAX, |due| Duration::from_micros(due.saturating_sub(now)).min(SLEEP_MAX));
+            (!time.is_zero() && seat.orders.is_empty()).then_some(time)
+        });
     }
 
     fn handle(&mut self, event: Event) {
         match event {
             Event::Received { slot, chunk } => self.receive(slot, chunk),
-            Event::Sent { slot } => self.send_queued(slot),
             Event::Ended { slot } => self.end(slot),
             Event::Closed { slot } => self.free(slot),
-            Event::Tick | Event::Alarm => {}
+            Event::Sent { .. } | Event::Tick | Event::Alarm => {}
         }
     }
 
@@ -103,20 +94,6 @@ impl Worker {
         self.ledger = Some(Ledger::open(under_way, each, first_channels));
     }
 
-    /// Sends what queued behind a send that has left.
-    fn send_queued(&mut self, slot: Slot) {
-        let Some(queue) = self.queues.get_mut(&slot) else { return };
-        let frames: Vec<_> = queue.drain(..queue.len().min(VECTOR_MAX)).collect();
-        let is_empty = queue.is_empty();
-        self.io.send_all(slot, frames);
-        if is_empty {
-            self.queues.remove(&slot);
-            self.connections[slot as usize].is_queued = false;
-        } else {
-            self.io.await_sent(slot);
-        }
-    }
-
     /// The server or the network has ended a connection.
     pub(super) fn end(&mut self, slot: Slot) {
         let connection = &mut self.connections[slot as usize];
@@ -139,12 +116,11 @@ impl Worker {
             }
         };
         self.connections[slot as usize].phase = Phase::Closing(after);
-        self.io.close(slot);
+        self.sockets.io.close(slot);
     }
 
     fn free(&mut self, slot: Slot) {
         self.partials.remove(&slot);
-        self.queues.remove(&slot);
         let connection = std::mem::take(&mut self.connections[slot as usize]);
         if let Phase::Closing(after) = connection.phase {
             self.opening.freed(slot, after);
@@ -158,7 +134,7 @@ impl Worker {
             if connection.phase == Phase::Held && !stays {
                 connection.phase = Phase::Closing(After::Again);
                 self.held -= 1;
-                self.io.close(slot);
+                self.sockets.io.close(slot);
             }
         }
     }
