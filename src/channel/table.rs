@@ -128,8 +128,10 @@ impl Table {
         let Channel { name, members } = &mut self.channels[channel as usize];
         self.by_kind[name::kind_of(name)] += 1;
         subscriptions.push(Subscription { channel, position: members.len() as u32 });
-        members.push(Membership { member, back: subscriptions.len() as u32 - 1 });
+        let at = subscriptions.len() - 1;
+        members.push(Membership { member, back: at as u32 });
         self.memberships += 1;
+        debug_assert!(self.is_mutual(member, at), "both know where the other one stands");
         Some(Joined::New(channel))
     }
 
@@ -151,6 +153,7 @@ impl Table {
         if let Some(subscriptions) = self.subscriptions.get_mut(member as usize) {
             *subscriptions = Subscriptions::new();
         }
+        debug_assert!(self.of(member).is_empty(), "who has left everything is in nothing");
     }
 
     /// The members of a channel, by its name and the hash that [`Interest::hash`] gave for it.
@@ -184,6 +187,7 @@ impl Table {
         let begin = end.saturating_sub(count);
         under_way.left = begin as u32;
         let members = &self.channels[walk.channel as usize].members;
+        debug_assert!(end <= members.len(), "a walk has no more before it than there are");
         members[begin..end].iter().rev().for_each(|membership| visit(membership.member));
         if begin == 0 {
             self.walks.remove(&walk.channel);
@@ -240,6 +244,7 @@ impl Table {
     }
 
     fn open(&mut self, hash: u64, name: &str) -> ChannelId {
+        debug_assert!(self.find(hash, name).is_none(), "a name is one channel");
         let id = self.channels.insert(Channel { name: name.into(), members: SmallVec::new() }) as ChannelId;
         let (channels, interest) = (&self.channels, &self.interest);
         self.index.insert_unique(hash, id, |&id| interest.hash(&channels[id as usize].name));
@@ -251,9 +256,12 @@ impl Table {
 
     fn close(&mut self, id: ChannelId) {
         let channel = self.channels.remove(id as usize);
+        debug_assert!(channel.members.is_empty(), "a channel goes with its last member");
         self.walks.remove(&id);
         let hash = self.interest.hash(&channel.name);
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
+        let entry = self.index.find_entry(hash, |&other| other == id);
+        debug_assert!(entry.is_ok(), "every channel is in the index");
+        if let Ok(entry) = entry {
             entry.remove();
         }
         if self.interest.remove(hash, self.shard) && channel.name.starts_with(name::USER_PREFIX) {
@@ -263,9 +271,11 @@ impl Table {
 
     /// Removes the subscription at `at` in the member's list and its counterpart in the channel.
     fn remove(&mut self, member: Member, at: usize) {
+        debug_assert!(self.is_mutual(member, at), "both know where the other one stands");
         let Subscription { channel, position } = self.subscriptions[member as usize].swap_remove(at);
         if let Some(moved) = self.subscriptions[member as usize].get(at).copied() {
             self.channels[moved.channel as usize].members[moved.position as usize].back = at as u32;
+            debug_assert!(self.is_mutual(member, at), "both know where the other one stands");
         }
         let position = self.behind_the_walk(channel, position);
         let Channel { name, members } = &mut self.channels[channel as usize];
@@ -300,7 +310,15 @@ impl Table {
     fn moved_to(&mut self, channel: ChannelId, position: u32) {
         if let Some(moved) = self.channels[channel as usize].members.get(position as usize).copied() {
             self.subscriptions[moved.member as usize][moved.back as usize].position = position;
+            debug_assert!(self.is_mutual(moved.member, moved.back as usize), "both know where the other one stands");
         }
+    }
+
+    /// Whether the subscription at `at` in the member's list and its counterpart in the channel know each other.
+    fn is_mutual(&self, member: Member, at: usize) -> bool {
+        let Subscription { channel, position } = self.of(member)[at];
+        let counterpart = self.channels[channel as usize].members[position as usize];
+        counterpart.member == member && counterpart.back as usize == at
     }
 }
 

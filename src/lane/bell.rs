@@ -61,6 +61,7 @@ impl Bell {
 
     /// The shard is about to look one last time and then sleep.
     pub fn doze(&self) {
+        debug_assert!(!self.is_asleep(), "who dozes was awake");
         self.0.sleeps_on.store(sched_getcpu(), Ordering::Relaxed);
         std::sync::atomic::fence(Ordering::SeqCst);
     }

@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::channel::interest::SHARDS_MAX;
 use crate::channel::{Interest, Policies, ShardSet, name};
 use crate::clock;
 use crate::ws::frame::encode_text;
@@ -55,12 +56,17 @@ impl Bus {
     /// # Errors
     ///
     /// When there are no descriptors for the bells.
+    ///
+    /// # Panics
+    ///
+    /// With no shard, or more than [`SHARDS_MAX`].
     pub fn open(
         shards: usize,
         interest: Arc<Interest>,
         policies: Policies,
         patience: Duration,
     ) -> io::Result<(Self, Vec<LaneEnd>)> {
+        assert!((1..=SHARDS_MAX).contains(&shards), "{shards} shards");
         let vacancies = Arc::<Vacancies>::default();
         let lanes: Vec<_> = (0..shards).map(|_| Lane::new(vacancies.clone())).collect::<io::Result<_>>()?;
         let (lanes, ends): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
@@ -181,6 +187,10 @@ impl Posting {
         Bell::wake_all(taken.iter().map(|shard| &lanes[shard].bell));
         self.outcome.taken += taken.len();
         self.waiting = full;
+        debug_assert!(
+            self.outcome.taken + self.outcome.lost + self.waiting.len() <= lanes.len(),
+            "a shard has a command, has lost it, or will see it later"
+        );
         self.waiting.is_empty()
     }
 
@@ -189,6 +199,7 @@ impl Posting {
         if !self.try_put() && !self.wait_and_put() {
             self.give_up();
         }
+        debug_assert!(self.waiting.is_empty(), "nothing is left behind");
         self.outcome
     }
 

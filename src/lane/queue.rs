@@ -36,6 +36,8 @@ pub(super) const COMMANDS_MAX: usize = 256;
 /// Room in the same queue for the drain, which must reach a shard that owes answers to everybody.
 const COMMANDS_KEPT: usize = 64;
 
+const _: () = assert!(COMMANDS_KEPT < COMMANDS_MAX, "others have room too");
+
 /// One shard's lane, as others see it.
 pub struct Lane {
     messages: Sender<Posted>,
