@@ -17,7 +17,7 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fastwebsockets::{FragmentCollector, OpCode};
 use ringway::ws::decoder::{Decoder, Incoming, Policy};
-use ringway::ws::frame::{Opcode, encode_masked, encode_text};
+use ringway::ws::frame::{MESSAGE_BYTES_MAX, Opcode, encode_masked, encode_text};
 use ringway::ws::handshake::{Upgrade, accept_response, read_request};
 use ringway::ws::header::Header;
 use ringway::ws::mask;
@@ -32,7 +32,6 @@ use tungstenite::protocol::frame::{Frame, FrameHeader};
 use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 
 const MASK: [u8; 4] = [0x12, 0x9a, 0xf0, 0x3c];
-const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
 /// An endless stream: the same bytes over and over, as much as a read asks for. Writes vanish.
 struct Endless {
@@ -126,7 +125,7 @@ fn decode(criterion: &mut Criterion) {
                 chunk.copy_from_slice(black_box(&received));
                 let (mut input, mut texts) = (&mut chunk[..], 0);
                 while let Some(incoming) =
-                    decoder.next(&mut input, Policy::text(MAX_MESSAGE_BYTES)).expect("valid frames")
+                    decoder.next(&mut input, Policy::text(MESSAGE_BYTES_MAX)).expect("valid frames")
                 {
                     let Incoming::Text(text) = incoming else { unreachable!("only text was sent") };
                     texts += 1;

@@ -14,9 +14,10 @@ use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::ws::frame::MESSAGE_BYTES_MAX;
+
 use super::State;
 use super::guests::Guest;
-use super::publish::MESSAGE_BYTES_MAX;
 use super::refusal::Refusal;
 
 /// Bytes of all bodies that are under way, until they are answered: four of the largest

@@ -18,9 +18,6 @@ use super::State;
 use super::refusal::Refusal;
 use super::shards::Answers;
 
-/// The largest message that may be published here.
-pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 /// Narrows the recipients. An unknown name is refused: a slip must not turn a message to few into one to all.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -7,6 +7,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 
+use crate::ws::frame::MESSAGE_BYTES_MAX;
+
 use super::refusal::Refusal;
 use super::{State, bodies, dashboard, guard, health, latency, listing, metrics, publish, revoke};
 
@@ -42,6 +44,6 @@ fn with_bodies(state: Arc<State>) -> Router<Arc<State>> {
         .route("/disconnect/user/{id}", post(revoke::disconnect_user))
         .route("/revoke/user/{id}", post(revoke::user))
         .route("/revoke/token/{jti}", post(revoke::token))
-        .layer(DefaultBodyLimit::max(publish::MESSAGE_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
         .route_layer(middleware::from_fn_with_state(state, bodies::gather))
 }

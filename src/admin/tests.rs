@@ -13,6 +13,7 @@ use crate::clock::now_us;
 use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
 use crate::lane::{Addressed, Command, ConnectionId, LaneEnd, Posted, Query};
 use crate::metrics::{Latency, Timed};
+use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 /// How long a message waits for room in a lane.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -383,7 +384,7 @@ fn what_cannot_be_a_text_message_is_refused() {
     let node = Node::start(1, None);
     assert_eq!(node.post("/broadcast/all", b"").refusal(), (400, "body_empty".into()));
     assert_eq!(node.post("/broadcast/all", b"\xff").refusal(), (400, "body_not_utf8".into()));
-    let largest = vec![b'x'; publish::MESSAGE_BYTES_MAX + 1];
+    let largest = vec![b'x'; MESSAGE_BYTES_MAX + 1];
     assert_eq!(node.post("/broadcast/all", &largest).refusal(), (413, "body_too_large".into()));
     assert_eq!(node.told(0), []);
     node.stop();

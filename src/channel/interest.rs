@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 use slab::Slab;
 
-/// Most shards in one process: the width of a [`ShardSet`].
+/// Most shards in one process: the width of a [`ShardSet`]. More than this share few cores among many rings, which only costs.
 pub const SHARDS_MAX: usize = 128;
 
 /// Stripes of the map, so that shards that connect users at the same time seldom meet at a lock.
@@ -128,6 +128,7 @@ impl Interest {
 
     /// `shard` has its first subscriber. True when it is the first of all shards.
     pub fn add(&self, hash: u64, shard: usize) -> bool {
+        debug_assert!(shard < SHARDS_MAX);
         let mut stripe = self.stripe(hash);
         let Stripe { entries, sets } = &mut *stripe;
         match entries.find_mut(hash, |e| e.hash() == hash) {

@@ -13,6 +13,9 @@ pub use super::header::Opcode;
 /// The longest reason of a close frame, in bytes.
 pub const CLOSE_REASON_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX - 2;
 
+/// The largest message that can be configured, published or asked to be echoed.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
 /// A text message in one frame.
 pub fn encode_text(text: &str) -> Bytes {
     server_frame(Opcode::Text, &[text.as_bytes()])

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::MESSAGE_BYTES_MAX;
 use crate::config::check::Check;
+use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 /// What helps to examine a gateway and has no place in front of clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

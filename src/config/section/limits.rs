@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::check::Check;
 use crate::config::value::duration;
-
-/// The largest message (PROTOCOL.md, section 7).
-pub(super) const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 /// What one connection, or one address, may use up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

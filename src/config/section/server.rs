@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::channel::interest::SHARDS_MAX;
 use crate::config::check::Check;
 use crate::config::value::{Pin, address, duration, list};
 use crate::ws::handshake::ForwardedHeader;
@@ -12,8 +13,6 @@ use crate::ws::handshake::proxies::Network;
 
 /// The kernel's numbers are signed, of 32 bits.
 const KERNEL_NUMBER_MAX: usize = i32::MAX as usize;
-/// More shards than this share few cores among many rings, which only costs.
-const SHARDS_MAX: usize = 128;
 /// It stands in every greeting.
 const ID_BYTES_MAX: usize = 64;
 

@@ -4,6 +4,8 @@
 //! open files (the kernel compares it in `io_sqe_files_register`), but a shard makes as many rings as it needs: the limit
 //! decides how many rings that are, and each of them is a descriptor.
 
+use std::ops::RangeInclusive;
+
 use super::report::{Verdict, grouped};
 use super::{Host, Notes, Wish};
 use crate::host::limits;
@@ -12,6 +14,8 @@ use crate::host::limits;
 const DESCRIPTORS_PER_PROCESS: u64 = 128;
 /// Descriptors of a shard: listener, lobby's ring, eventfds, and sockets that are still in their handshake.
 const DESCRIPTORS_PER_SHARD: u64 = 64;
+/// Limits that are proposed, as powers of two: the last is as much as the kernel gives when nobody tells it otherwise (`fs.nr_open`).
+const PROPOSED: RangeInclusive<u32> = 10..=20;
 /// The bit of CAP_SYS_ADMIN in `CapEff`.
 const SYS_ADMIN: u32 = 21;
 
@@ -58,8 +62,8 @@ fn in_rings(open_files: u64, shards: u64) -> u64 {
 
 /// A limit under which so many connections fit.
 fn enough_open_files(connections: u64, shards: u64) -> u64 {
-    let mut limits = (10..=20).map(|bits| 1 << bits);
-    limits.find(|&open_files| in_rings(open_files, shards) >= connections).unwrap_or(1 << 20)
+    let mut limits = PROPOSED.map(|bits| 1 << bits);
+    limits.find(|&open_files| in_rings(open_files, shards) >= connections).unwrap_or(1 << PROPOSED.end())
 }
 
 fn way_out(host: &Host, enough: u64, hard: u64) -> String {

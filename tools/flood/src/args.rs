@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use ringway::ws::frame::MESSAGE_BYTES_MAX;
 
 use crate::client::cast::Protocol;
 use crate::client::stamp;
@@ -282,8 +283,8 @@ pub struct Mix {
 
 fn payload_bytes(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(bytes) if (stamp::BYTES_MIN..=16 << 20).contains(&bytes) => Ok(bytes),
-        _ => Err(format!("a message has {} bytes to 16 MiB", stamp::BYTES_MIN)),
+        Ok(bytes) if (stamp::BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("a message has {} bytes to {} MiB", stamp::BYTES_MIN, MESSAGE_BYTES_MAX >> 20)),
     }
 }
 

@@ -48,7 +48,7 @@ pub fn serve(args: &FloorArgs) -> io::Result<()> {
     ringway::host::limits::keep_pages_small();
     let open_files = limits::raise_open_files() as usize;
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let shards = if args.shards == 0 { cores.len().max(1) } else { args.shards };
+    let shards = ringway::host::limits::shards(args.shards);
     let capacity = ringway::host::limits::capacity(open_files, shards, 0);
     let mut lanes = Vec::new();
     for shard in 0..shards {
