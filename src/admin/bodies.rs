@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::State;
-use super::guests::Guest;
+use super::clients::Client;
 use super::refusal::Refusal;
 
 /// Bytes of all bodies that are under way, until they are answered: four of the largest
@@ -40,10 +40,10 @@ pub async fn gather(Shared(state): Shared<Arc<State>>, request: Request, next: N
     if body.is_end_stream() {
         return Ok(next.run(Request::from_parts(head, body)).await);
     }
-    let guest = head.extensions.get::<Arc<Guest>>();
-    guest.inspect(|guest| guest.awaits_body());
+    let client = head.extensions.get::<Arc<Client>>();
+    client.inspect(|client| client.awaits_body());
     let Gathered { bytes, share } = state.bodies.read(body).await?;
-    guest.inspect(|guest| guest.begin());
+    client.inspect(|client| client.begin());
     let response = next.run(Request::from_parts(head, Body::from(bytes))).await;
     drop(share);
     Ok(response)

@@ -1,4 +1,5 @@
-//! Charts, as the dashboard and the report of the flood tool draw them: one script, one style, and how a page gets them.
+//! Charts, as the dashboard and the report of the flood tool draw them: one script, one style, and how a page gets
+//! them.
 //!
 //! The script has three parts, in the order in which they build on each other: how numbers read, axes, and the chart.
 //! It knows nothing of what it shows; each page has a script of its own for that.

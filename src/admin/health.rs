@@ -13,8 +13,8 @@ use crate::clock::now_us;
 use crate::ingress::status::{Link, SourceState, SourceStatus};
 use crate::lane::Query;
 
-use super::census::Subscriptions;
 use super::refusal::Refusal;
+use super::subscriptions::Subscriptions;
 use super::{State, aside};
 
 #[derive(Serialize)]
@@ -43,7 +43,7 @@ pub async fn livez(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Live>
 }
 
 fn stalls(state: &State, longer_than: Duration) -> Vec<String> {
-    let stalled = state.pulse.stalled(longer_than).into_iter();
+    let stalled = state.watchdog.stalled(longer_than).into_iter();
     stalled.map(|(shard, stall)| format!("shard {shard} has not turned for {:.1} s", stall.as_secs_f64())).collect()
 }
 
@@ -138,7 +138,7 @@ pub struct WebSockets {
 }
 
 pub async fn websocket(Shared(state): Shared<Arc<State>>) -> Result<Json<WebSockets>, Refusal> {
-    let (subscriptions, note) = state.census.subscriptions(&state).await?;
+    let (subscriptions, note) = state.subscriptions.read(&state).await?;
     Ok(Json(WebSockets {
         total_connections: state.context.counters.iter().map(|counters| counters.upgraded.get()).sum(),
         active_connections: state.open_connections(),

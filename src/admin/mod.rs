@@ -1,5 +1,5 @@
 //! The admin port: health, statistics, metrics, and publishing over HTTP. Two [tasks](crate::control) of the control
-//! side, the port and the [`pulse`]; nothing of it runs on a shard.
+//! side, the port and the [`watchdog`]; nothing of it runs on a shard.
 //!
 //! [`start`] is called once, by [`crate::gateway`]. [`routes`] lists every path; the handlers live in files
 //! named by what they answer. A further page or endpoint is a further file and one line there. What a handler
@@ -7,30 +7,30 @@
 //! through their lanes ([`shards`]).
 //!
 //! The port itself ([`port`]) has deadlines for everything that a client may be slow at, a limit of connections
-//! ([`guests`]) and of the bodies that arrive at once ([`bodies`]), so that a probe is answered whatever others do.
+//! ([`clients`]) and of the bodies that arrive at once ([`bodies`]), so that a probe is answered whatever others do.
 //!
 //! Invariant: a handler never blocks its thread. What finds no room in a lane waits for it on a blocking thread, and
 //! answers that may be large are put together on one ([`aside`]).
 
 mod bodies;
-mod census;
 pub mod charts;
+mod clients;
 mod curves;
 mod dashboard;
 mod guard;
-mod guests;
 mod health;
 mod latency;
 mod listing;
 mod metrics;
-mod patience;
 mod port;
 mod publish;
-mod pulse;
 mod refusal;
 mod revoke;
 mod routes;
 mod shards;
+mod subscriptions;
+mod watchdog;
+mod write_deadline;
 
 use std::io;
 use std::net::SocketAddr;
@@ -53,14 +53,14 @@ use crate::metrics::{Counters, counters};
 use crate::shard::id::SessionKey;
 
 use bodies::Bodies;
-use census::Census;
 use curves::Curves;
 use latency::Intervals;
 use listing::LISTINGS_MAX;
 use port::Port;
-use pulse::Pulse;
 use refusal::Refusal;
 use shards::Shards;
+use subscriptions::SubscriptionCache;
+use watchdog::Watchdog;
 
 /// What the port shows and acts on.
 #[derive(Clone)]
@@ -84,13 +84,13 @@ pub struct Context {
 struct State {
     context: Context,
     token: Option<Secret>,
-    pulse: Pulse,
+    watchdog: Watchdog,
     /// From this on a stalled shard makes the node not ready.
     ready_stall: Duration,
     /// From this on a stalled shard makes the process not live.
     live_stall: Duration,
     shards: Shards,
-    census: Census,
+    subscriptions: SubscriptionCache,
     intervals: Intervals,
     curves: Curves,
     bodies: Bodies,
@@ -115,7 +115,7 @@ pub fn start(settings: &config::Admin, context: Context, control: &Control) -> i
     let state = Arc::new(State::new(settings, context));
     let port = Port::new(routes::router(state.clone()), settings);
     control.run("admin", |stop| port.serve(listener, stop));
-    control.run("pulse", async move |stop| _ = stop.run_until_cancelled(state.pulse.beat()).await);
+    control.run("watchdog", async move |stop| _ = stop.run_until_cancelled(state.watchdog.watch()).await);
     Ok(address)
 }
 
@@ -128,12 +128,12 @@ impl State {
     fn new(settings: &config::Admin, context: Context) -> Self {
         Self {
             registry: metrics::registry(&context),
-            pulse: Pulse::new(context.bus.clone(), context.counters.clone()),
+            watchdog: Watchdog::new(context.bus.clone(), context.counters.clone()),
             ready_stall: settings.ready_stall,
             live_stall: settings.live_stall,
             token: settings.token.clone(),
             shards: Shards::new(context.bus.clone()),
-            census: Census::default(),
+            subscriptions: SubscriptionCache::default(),
             intervals: Intervals::default(),
             curves: Curves::default(),
             bodies: Bodies::new(settings.transfer_deadline),

@@ -22,8 +22,8 @@ use tracing::warn;
 use crate::config;
 use crate::control::Stop;
 
-use super::guests::{Guest, Guests};
-use super::patience::Patient;
+use super::clients::{Client, Clients};
+use super::write_deadline::WriteDeadline;
 
 /// Longest head of a request: our paths are short, and tokens a few kilobytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -42,7 +42,7 @@ const FULL: &[u8] =
 
 pub struct Port {
     router: Router,
-    guests: Guests,
+    clients: Clients,
     head_deadline: Duration,
     transfer_deadline: Duration,
 }
@@ -50,7 +50,7 @@ pub struct Port {
 impl Port {
     pub fn new(router: Router, settings: &config::Admin) -> Self {
         let config::Admin { connections, head_deadline, transfer_deadline, .. } = *settings;
-        Self { router, guests: Guests::new(connections), head_deadline, transfer_deadline }
+        Self { router, clients: Clients::new(connections), head_deadline, transfer_deadline }
     }
 
     /// Serves until it is stopped, and lets what is under way end within the grace.
@@ -67,8 +67,8 @@ impl Port {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    if let Some(guest) = self.let_in().await {
-                        let (attending, open) = (self.clone().attend(stream, guest, stop.clone()), open.clone());
+                    if let Some(client) = self.let_in().await {
+                        let (attending, open) = (self.clone().attend(stream, client, stop.clone()), open.clone());
                         tokio::spawn(async move {
                             attending.await;
                             drop(open);
@@ -91,31 +91,31 @@ impl Port {
     }
 
     /// A place, once somebody has left it when there is none; no place when everybody is being served.
-    async fn let_in(&self) -> Option<Guest> {
-        while self.guests.is_full() {
-            if !self.guests.make_room() {
+    async fn let_in(&self) -> Option<Client> {
+        while self.clients.is_full() {
+            if !self.clients.make_room() {
                 return None;
             }
             // The one who was asked goes before this task is back.
             tokio::task::yield_now().await;
         }
-        Some(self.guests.enter())
+        Some(self.clients.enter())
     }
 
-    async fn attend(self: Arc<Self>, stream: TcpStream, guest: Guest, stop: Stop) {
-        let (router, guest) = (TowerToHyperService::new(self.router.clone()), Arc::new(guest));
-        let host = guest.clone();
+    async fn attend(self: Arc<Self>, stream: TcpStream, client: Client, stop: Stop) {
+        let (router, client) = (TowerToHyperService::new(self.router.clone()), Arc::new(client));
+        let whose = client.clone();
         let service = service_fn(move |mut request: hyper::Request<_>| {
-            host.begin();
-            request.extensions_mut().insert(host.clone());
-            let (answering, host) = (router.call(request), host.clone());
+            whose.begin();
+            request.extensions_mut().insert(whose.clone());
+            let (answering, whose) = (router.call(request), whose.clone());
             async move {
                 let answer = answering.await;
-                host.end();
+                whose.end();
                 answer
             }
         });
-        let stream = TokioIo::new(Patient::new(stream, self.transfer_deadline));
+        let stream = TokioIo::new(WriteDeadline::new(stream, self.transfer_deadline));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head_deadline)
@@ -125,7 +125,7 @@ impl Port {
         tokio::select! {
             // Before the connection is looked at: whoever is asked to go must not begin a request and be cut off in it.
             biased;
-            () = guest.asked_to_go() => return,
+            () = client.asked_to_go() => return,
             () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
             // An error is the client's: it was too slow, wrote no HTTP, or went away.
             _ = connection.as_mut() => return,

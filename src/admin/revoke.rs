@@ -1,4 +1,5 @@
-//! `POST /disconnect/user/{id}` and `POST /revoke/…`: ending connections, and keeping those from coming back who must not.
+//! `POST /disconnect/user/{id}` and `POST /revoke/…`: ending connections, and keeping those from coming back who must
+//! not.
 //!
 //! What is revoked is written down first and the connections are closed then: a shard decides on a token and takes the
 //! client in between two commands, so whoever was decided on before is there to be closed.

@@ -1,5 +1,5 @@
-//! Everything that is neither a shard nor the command line runs here: the admin port, the pulse, the sources. One way to
-//! start it, to stop it within a deadline, to try again, and to tell when it has failed.
+//! Everything that is neither a shard nor the command line runs here: the admin port, the watchdog, the sources. One
+//! way to start it, to stop it within a deadline, to try again, and to tell when it has failed.
 //!
 //! ```text
 //!  Control::run ────────► one thread, one runtime: what never blocks

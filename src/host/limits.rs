@@ -8,8 +8,8 @@ use crate::shard::io::Capacity;
 /// Slots of all shards together when nobody says how many connections to expect: reserved, not touched.
 pub const SLOTS_DEFAULT: usize = 4 << 20;
 
-/// The largest file table of one ring. The kernel would take 2^20, but to cancel a poll it searches one of 128 buckets, in which
-/// all polls of the ring stand.
+/// The largest file table of one ring. The kernel would take 2^20, but to cancel a poll it searches one of 128 buckets,
+/// in which all polls of the ring stand.
 const SLOTS_PER_RING_MAX: usize = 1 << 15;
 
 /// Of all open files this part at most are rings of shards.
@@ -19,8 +19,8 @@ const RINGS_PART: usize = 8;
 /// reconnects, what is opened to be read once; with room to spare.
 const PROCESS_DESCRIPTORS: usize = 64;
 
-/// The lobby's ring, the bell and its duplicates, the listener; and a turn's newcomers, who may have displaced others whose refusal
-/// is still being sent.
+/// The lobby's ring, the bell and its duplicates, the listener; and a turn's newcomers, who may have displaced others
+/// whose refusal is still being sent.
 const SHARD_DESCRIPTORS: usize = 40;
 
 /// How large the process is going to be.
@@ -44,8 +44,8 @@ impl Size {
     }
 }
 
-/// Keeps the kernel from backing memory with huge pages of 2 MiB. The allocator asks for them, and every size class and every
-/// shard would round up to one: measured with 15,000 connections, 775 bytes a connection instead of 280.
+/// Keeps the kernel from backing memory with huge pages of 2 MiB. The allocator asks for them, and every size class
+/// and every shard would round up to one: measured with 15,000 connections, 775 bytes a connection instead of 280.
 pub fn keep_pages_small() {
     // Refused only by kernels without huge pages.
     let _ = rustix::thread::disable_transparent_huge_pages(true);

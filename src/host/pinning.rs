@@ -40,7 +40,8 @@ impl Cores {
 }
 
 impl Pinning {
-    /// `draw` is a random number: where there are more cores than shards, several gateways should not all take the first.
+    /// `draw` is a random number: where there are more cores than shards, several gateways should not all take the
+    /// first.
     ///
     /// # Errors
     ///

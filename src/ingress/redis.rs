@@ -6,8 +6,8 @@
 //!
 //! Publishing waits while a lane is full, within the bus's patience, and with it the whole thread: the client library
 //! reads ahead into a queue without a bound, and only while its reader cannot run does what Redis sends stay in Redis'
-//! own buffers and the socket's. Redis gives up on a subscriber that lags too far (`client-output-buffer-limit pubsub`);
-//! that is a lost connection like any other.
+//! own buffers and the socket's. Redis gives up on a subscriber that lags too far (`client-output-buffer-limit
+//! pubsub`); that is a lost connection like any other.
 //!
 //! Invariant: the source is `connected` exactly while Redis has confirmed the subscription and answers.
 

@@ -39,16 +39,10 @@ pub(super) fn play(mut run: Run, args: &Fanout) -> Result<bool, Trouble> {
     let expected = receipts_expected(&plan, run.cast.troupe, audience, outcome.published);
     let asked = u64::from(run.common.connections);
     run.end(beginning, |tally| Figures {
-        messages: outcome.published,
-        deliveries: tally.receipts,
-        expected,
-        lost: expected.saturating_sub(tally.unique()),
-        units: tally.receipts,
         kind_of_loop: Some("open"),
         asked,
-        latency: Some(tally.latency.clone()),
         lag: Some(outcome.lag),
-        ..Figures::default()
+        ..Figures::of_receipts(tally, outcome.published, expected)
     })?;
     run.finish()
 }

@@ -43,6 +43,21 @@ pub struct Figures {
     pub lag: Option<Histogram<u64>>,
 }
 
+impl Figures {
+    /// Of so many messages, upon which everybody who should have them gets `expected` of them in all.
+    pub fn of_receipts(tally: &Tally, messages: u64, expected: u64) -> Self {
+        Self {
+            messages,
+            deliveries: tally.receipts,
+            expected,
+            lost: expected.saturating_sub(tally.unique()),
+            units: tally.receipts,
+            latency: Some(tally.latency.clone()),
+            ..Self::default()
+        }
+    }
+}
+
 /// What was measured from the beginning of a phase to its end.
 struct Measured {
     duration_s: f64,

@@ -59,20 +59,14 @@ pub(super) fn play(mut run: Run, args: &Saturate) -> Result<bool, Trouble> {
     let asked = u64::from(run.common.connections);
     let payload_bytes = plan.payload_bytes as f64;
     run.end(beginning, |tally| Figures {
-        messages: outcome.published,
-        deliveries: tally.receipts,
-        expected,
-        lost: expected.saturating_sub(tally.unique()),
-        units: tally.receipts,
         kind_of_loop: Some("closed"),
         asked,
-        latency: Some(tally.latency.clone()),
         rate: Some(Rate {
             under_way: args.under_way,
             deliveries_per_s: tally.receipts as f64 / seconds,
             payload_bytes_per_s: tally.receipts as f64 * payload_bytes / seconds,
         }),
-        ..Figures::default()
+        ..Figures::of_receipts(tally, outcome.published, expected)
     })?;
     run.finish()
 }

@@ -81,15 +81,12 @@ impl Background {
         self.told += published;
         let asked = u64::from(run.common.connections);
         run.end(beginning, |tally| Figures {
-            messages: published,
-            deliveries: tally.receipts,
-            expected: tally.receipts,
+            lost: 0,
             units: if connects > 0 { connects } else { tally.receipts },
             kind_of_loop: Some("open"),
             connect_s,
             asked,
-            latency: Some(tally.latency.clone()),
-            ..Figures::default()
+            ..Figures::of_receipts(tally, published, tally.receipts)
         })
     }
 
@@ -102,16 +99,11 @@ impl Background {
         let lost = expected.saturating_sub(run.fleet.gauge().totals.unique - before);
         let asked = u64::from(run.common.connections);
         run.end(beginning, |tally| Figures {
-            messages: published,
-            deliveries: tally.receipts,
-            expected: tally.receipts + lost,
             lost,
-            units: tally.receipts,
             kind_of_loop: Some("open"),
             asked,
-            latency: Some(tally.latency.clone()),
             lag: Some(outcome.lag),
-            ..Figures::default()
+            ..Figures::of_receipts(tally, published, tally.receipts + lost)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The pulse of the shards: whether their loops come round. What `/readyz` and `/livez` say rests on it.
+//! The watchdog of the shards: whether their loops come round. What `/readyz` and `/livez` say rests on it.
 //!
 //! A shard writes down when its loop last came round. One with connections does so at every tick of 100 ms, one without
 //! sleeps: so once a second everybody who has not turned for that long is woken, and a healthy shard turns at once. A
@@ -15,25 +15,25 @@ use crate::metrics::Counters;
 
 const EVERY: Duration = Duration::from_secs(1);
 
-pub struct Pulse {
+pub struct Watchdog {
     bus: Bus,
     counters: Arc<[Arc<Counters>]>,
     /// By shard: when it was last woken, in microseconds of [`crate::clock`].
     woken_at_us: Box<[AtomicU64]>,
 }
 
-impl Pulse {
+impl Watchdog {
     pub fn new(bus: Bus, counters: Arc<[Arc<Counters>]>) -> Self {
         let woken_at_us = counters.iter().map(|_| AtomicU64::new(0)).collect();
         Self { bus, counters, woken_at_us }
     }
 
-    /// Beats for ever.
-    pub async fn beat(&self) -> Infallible {
-        let mut beats = tokio::time::interval(EVERY);
-        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Watches for ever.
+    pub async fn watch(&self) -> Infallible {
+        let mut rounds = tokio::time::interval(EVERY);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            beats.tick().await;
+            rounds.tick().await;
             self.wake_sleepers(now_us());
             self.bus.tell_who_recovered();
         }
@@ -78,48 +78,48 @@ mod tests {
 
     const SECOND_US: u64 = 1_000_000;
 
-    fn shards(count: usize) -> (Pulse, Vec<LaneEnd>) {
+    fn shards(count: usize) -> (Watchdog, Vec<LaneEnd>) {
         let (bus, ends) = Bus::open(count, Arc::default(), Policies::default(), Duration::ZERO).expect("lanes");
-        (Pulse::new(bus, (0..count).map(|_| Arc::default()).collect()), ends)
+        (Watchdog::new(bus, (0..count).map(|_| Arc::default()).collect()), ends)
     }
 
-    fn turn(pulse: &Pulse, shard: usize, now_us: u64) {
-        pulse.counters[shard].turned_at_us.set(now_us as i64);
+    fn turn(watchdog: &Watchdog, shard: usize, now_us: u64) {
+        watchdog.counters[shard].turned_at_us.set(now_us as i64);
     }
 
     #[test]
     fn a_shard_that_does_not_come_round_is_stalled_since_its_last_turn() {
-        let (pulse, _ends) = shards(2);
-        turn(&pulse, 0, 10 * SECOND_US);
-        turn(&pulse, 1, 13 * SECOND_US);
-        pulse.wake_sleepers(13 * SECOND_US);
-        assert_eq!(pulse.stall(0, 13 * SECOND_US), Duration::from_secs(3));
-        assert_eq!(pulse.stall(1, 13 * SECOND_US), Duration::ZERO);
+        let (watchdog, _ends) = shards(2);
+        turn(&watchdog, 0, 10 * SECOND_US);
+        turn(&watchdog, 1, 13 * SECOND_US);
+        watchdog.wake_sleepers(13 * SECOND_US);
+        assert_eq!(watchdog.stall(0, 13 * SECOND_US), Duration::from_secs(3));
+        assert_eq!(watchdog.stall(1, 13 * SECOND_US), Duration::ZERO);
     }
 
     #[test]
     fn a_sleeping_shard_is_healthy_if_it_turns_when_it_is_woken() {
-        let (pulse, ends) = shards(1);
-        turn(&pulse, 0, SECOND_US);
+        let (watchdog, ends) = shards(1);
+        turn(&watchdog, 0, SECOND_US);
         ends[0].bell.doze();
-        assert_eq!(pulse.stall(0, 900 * SECOND_US), Duration::ZERO);
-        pulse.wake_sleepers(900 * SECOND_US);
+        assert_eq!(watchdog.stall(0, 900 * SECOND_US), Duration::ZERO);
+        watchdog.wake_sleepers(900 * SECOND_US);
         assert!(!ends[0].bell.is_asleep());
         // It has its time from being woken, and does not use it.
-        assert_eq!(pulse.stall(0, 900 * SECOND_US), Duration::ZERO);
-        pulse.wake_sleepers(903 * SECOND_US);
-        assert_eq!(pulse.stall(0, 903 * SECOND_US), Duration::from_secs(3));
+        assert_eq!(watchdog.stall(0, 900 * SECOND_US), Duration::ZERO);
+        watchdog.wake_sleepers(903 * SECOND_US);
+        assert_eq!(watchdog.stall(0, 903 * SECOND_US), Duration::from_secs(3));
 
-        turn(&pulse, 0, 904 * SECOND_US);
-        assert_eq!(pulse.stall(0, 904 * SECOND_US), Duration::ZERO);
+        turn(&watchdog, 0, 904 * SECOND_US);
+        assert_eq!(watchdog.stall(0, 904 * SECOND_US), Duration::ZERO);
     }
 
     #[test]
     fn who_has_just_turned_is_left_asleep() {
-        let (pulse, ends) = shards(1);
-        turn(&pulse, 0, 5 * SECOND_US);
+        let (watchdog, ends) = shards(1);
+        turn(&watchdog, 0, 5 * SECOND_US);
         ends[0].bell.doze();
-        pulse.wake_sleepers(5 * SECOND_US + SECOND_US / 2);
+        watchdog.wake_sleepers(5 * SECOND_US + SECOND_US / 2);
         assert!(ends[0].bell.is_asleep());
     }
 }

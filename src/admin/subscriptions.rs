@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 const KEPT_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
-pub struct Census(Mutex<Option<Count>>);
+pub struct SubscriptionCache(Mutex<Option<Count>>);
 
 struct Count {
     taken_at: Instant,
@@ -37,9 +37,9 @@ pub struct Subscriptions {
     other: usize,
 }
 
-impl Census {
+impl SubscriptionCache {
     /// The count, and a note when a shard is missing from it.
-    pub async fn subscriptions(&self, state: &State) -> Result<(Subscriptions, Option<String>), Refusal> {
+    pub async fn read(&self, state: &State) -> Result<(Subscriptions, Option<String>), Refusal> {
         // Held while asking, so that whoever comes meanwhile takes the same answer.
         let mut last = self.0.lock().await;
         if let Some(count) = last.as_ref().filter(|count| count.taken_at.elapsed() < KEPT_FOR) {

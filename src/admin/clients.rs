@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 /// The connections of the port. Clones are the same.
 #[derive(Clone)]
-pub struct Guests(Arc<Inner>);
+pub struct Clients(Arc<Inner>);
 
 struct Inner {
     max: usize,
@@ -40,13 +40,13 @@ enum Awaited {
 }
 
 /// One connection; out of the book when dropped.
-pub struct Guest {
-    guests: Guests,
+pub struct Client {
+    clients: Clients,
     turn: Mutex<Option<Turn>>,
     asked_to_go: Arc<Notify>,
 }
 
-impl Guests {
+impl Clients {
     pub fn new(max: usize) -> Self {
         Self(Arc::new(Inner { max, book: Mutex::default() }))
     }
@@ -62,11 +62,11 @@ impl Guests {
     }
 
     /// A newcomer, waiting for its first request.
-    pub fn enter(&self) -> Guest {
+    pub fn enter(&self) -> Client {
         self.book().open += 1;
-        let guest = Guest { guests: self.clone(), turn: Mutex::default(), asked_to_go: Arc::default() };
-        guest.wait(Awaited::FirstRequest);
-        guest
+        let client = Client { clients: self.clone(), turn: Mutex::default(), asked_to_go: Arc::default() };
+        client.wait(Awaited::FirstRequest);
+        client
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -74,7 +74,7 @@ impl Guests {
     }
 }
 
-impl Guest {
+impl Client {
     /// Returns when somebody else needs the place.
     pub async fn asked_to_go(&self) {
         self.asked_to_go.notified().await;
@@ -88,7 +88,7 @@ impl Guest {
     /// A request has come: whatever was awaited is there.
     pub fn begin(&self) {
         if let Some(turn) = self.turn().take() {
-            self.guests.book().waiting.remove(&turn);
+            self.clients.book().waiting.remove(&turn);
         }
     }
 
@@ -99,7 +99,7 @@ impl Guest {
 
     fn wait(&self, awaited: Awaited) {
         self.begin();
-        let mut book = self.guests.book();
+        let mut book = self.clients.book();
         book.turns += 1;
         let turn = Turn { awaited, turn: book.turns };
         book.waiting.insert(turn, self.asked_to_go.clone());
@@ -112,10 +112,10 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for Client {
     fn drop(&mut self) {
         self.begin();
-        self.guests.book().open -= 1;
+        self.clients.book().open -= 1;
     }
 }
 
@@ -123,27 +123,27 @@ impl Drop for Guest {
 mod tests {
     use super::*;
 
-    fn goes(guest: &Guest) -> bool {
+    fn goes(client: &Client) -> bool {
         use futures_util::FutureExt;
-        guest.asked_to_go().now_or_never().is_some()
+        client.asked_to_go().now_or_never().is_some()
     }
 
     #[test]
     fn whoever_has_sent_nothing_goes_first_and_whoever_is_served_stays() {
-        let guests = Guests::new(3);
-        let [kept_alive, silent, busy] = std::array::from_fn(|_| guests.enter());
-        assert!(guests.is_full());
+        let clients = Clients::new(3);
+        let [kept_alive, silent, busy] = std::array::from_fn(|_| clients.enter());
+        assert!(clients.is_full());
         kept_alive.begin();
         kept_alive.end();
         busy.begin();
-        assert!(guests.make_room() && goes(&silent) && !goes(&kept_alive));
-        assert!(guests.make_room() && goes(&kept_alive));
-        assert!(!guests.make_room() && !goes(&busy));
+        assert!(clients.make_room() && goes(&silent) && !goes(&kept_alive));
+        assert!(clients.make_room() && goes(&kept_alive));
+        assert!(!clients.make_room() && !goes(&busy));
         busy.awaits_body();
         busy.awaits_body();
-        assert!(guests.make_room() && goes(&busy), "a body that is still to come holds no place");
-        assert!(!guests.make_room(), "each stands in the book once");
+        assert!(clients.make_room() && goes(&busy), "a body that is still to come holds no place");
+        assert!(!clients.make_room(), "each stands in the book once");
         drop(silent);
-        assert!(!guests.is_full());
+        assert!(!clients.is_full());
     }
 }

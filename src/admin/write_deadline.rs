@@ -9,16 +9,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-pub struct Patient {
+pub struct WriteDeadline {
     stream: TcpStream,
-    patience: Duration,
+    at_most: Duration,
     /// Runs while a write waits.
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    pub fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, stuck: None }
+impl WriteDeadline {
+    pub fn new(stream: TcpStream, at_most: Duration) -> Self {
+        Self { stream, at_most, stuck: None }
     }
 
     fn within<T>(
@@ -30,19 +30,19 @@ impl Patient {
             self.stuck = None;
             return Poll::Ready(result);
         }
-        let patience = self.patience;
-        ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(context));
+        let at_most = self.at_most;
+        ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(at_most))).as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for WriteDeadline {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for WriteDeadline {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.within(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
