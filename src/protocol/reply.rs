@@ -14,6 +14,9 @@ use serde_json::value::RawValue;
 /// The last millisecond of the year 9999: RFC 3339 has four digits for the year.
 const TIMESTAMP_MAX_MS: u64 = 253_402_300_799_999;
 
+/// Room for a usual message, so that it is written without growing the buffer.
+const USUAL_BYTES: usize = 320;
+
 /// One message of the gateway.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -91,7 +94,9 @@ impl<'a> Message<'a> {
     }
 
     pub fn json(&self) -> String {
-        serde_json::to_string(self).expect("texts and numbers are JSON")
+        let mut json = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut json, self).expect("a vector takes every byte");
+        String::from_utf8(json).expect("JSON of texts is text")
     }
 }
 
@@ -105,12 +110,6 @@ impl Serialize for Part<'_> {
 
 /// A moment of unix milliseconds as messages tell it: UTC by RFC 3339, with milliseconds.
 pub struct Timestamp(pub u64);
-
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 impl Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,9 @@
 //! one whole value, written by the JSON library. Invariant: whatever users, channels and ids are made of, the answer is
 //! one JSON object with the template's fields, and nobody's text ends a string or begins a field.
 
-use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
+
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::protocol::reply::Timestamp;
@@ -30,8 +32,6 @@ enum Part<P> {
 }
 
 /// What comes in a place.
-#[derive(Serialize)]
-#[serde(untagged)]
 pub enum Value<'a> {
     Text(&'a str),
     List(&'a [&'a str]),
@@ -71,9 +71,7 @@ impl<P: Places> Template<P> {
         for part in &self.parts {
             match part {
                 Part::Text(text) => json.extend_from_slice(text.as_bytes()),
-                Part::Place(place) => {
-                    serde_json::to_writer(&mut json, &value(*place)).expect("a vector takes every byte");
-                }
+                Part::Place(place) => value(*place).write(&mut json).expect("a vector takes every byte"),
             }
         }
         if let Some(id) = id {
@@ -82,6 +80,19 @@ impl<P: Places> Template<P> {
         }
         json.push(b'}');
         String::from_utf8(json).expect("texts and their JSON are text")
+    }
+}
+
+impl Value<'_> {
+    /// As JSON.
+    fn write(&self, json: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Value::Text(text) => serde_json::to_writer(json, text)?,
+            Value::List(list) => serde_json::to_writer(json, list)?,
+            // Digits and signs, nothing that JSON escapes.
+            Value::Time(time) => write!(json, "\"{time}\"")?,
+        }
+        Ok(())
     }
 }
 
