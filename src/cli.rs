@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::Flags;
 
@@ -41,6 +42,13 @@ pub enum Command {
     Token(Token),
     /// Check whether this host can hold the connections, and say what stops it first; exit code 1 if it cannot
     Doctor(Doctor),
+    /// Print the script that completes this command line in a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page, for `man -l -`
+    Man,
 }
 
 #[derive(Debug, Args)]

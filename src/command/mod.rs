@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod doctor;
+pub mod manual;
 pub mod serve;
 pub mod token;
 mod welcome;

@@ -31,7 +31,7 @@ pub fn print(config: &Config, public: SocketAddr, admin: SocketAddr) {
            (user "{USER}", valid for 24 hours; more with: ringway token --user NAME)
 
   1. connect and subscribe:
-     npx wscat -c "ws://{public}{path}?token={token}" -w 3600 -x '{{"type":"subscribe","channels":["conv:c1"]}}'
+     npx --yes wscat -c "ws://{public}{path}?token={token}" -w 3600 -x '{{"type":"subscribe","channels":["conv:c1"]}}'
 
   2. send that conversation a message:
      curl -X POST http://{admin}/broadcast/channel/conv:c1 -d '{{"type":"message.new","payload":{{"content":"Hello!"}}}}'
