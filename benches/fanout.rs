@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringway::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use ringway::channel::{Interest, Table};
+use ringway::channel::{Interest, Overflow, Table};
 use ringway::clock::Now;
 use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::lane::{Channel, Command, Lane, Posted, Publication};
@@ -106,7 +106,14 @@ impl Shard {
     fn publish(&mut self, payload: &str) {
         let frame = Frame { bytes: encode_text(payload), arrived_us: 0 };
         let channel = self.channel.clone();
-        let publication = Publication { channel, frame, filter: None, answer: None, batch_delay_us: 0 };
+        let publication = Publication {
+            channel,
+            frame,
+            filter: None,
+            answer: None,
+            batch_delay_us: 0,
+            overflow: Overflow::Disconnect,
+        };
         assert!(self.lane.offer(Posted::now(Command::Publish(publication))).is_ok(), "the floor empties it");
         self.floor.turn(Now { us: 2_000_000, unix_ms: 1_800_000_001_000 });
     }

@@ -6,11 +6,13 @@
 
 pub mod interest;
 pub mod name;
+pub mod overflow;
 pub mod pattern;
 pub mod policy;
 pub mod table;
 
 pub use interest::{Interest, ShardSet};
+pub use overflow::Overflow;
 pub use pattern::Pattern;
 pub use policy::Policies;
 pub use table::Table;

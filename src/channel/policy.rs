@@ -3,6 +3,7 @@
 //! The bus asks once per message, whatever the number of shards and recipients. Of several
 //! patterns that match, the first holds.
 
+use super::overflow::Overflow;
 use super::pattern::Pattern;
 
 /// What is delivered as usual has the default.
@@ -10,6 +11,8 @@ use super::pattern::Pattern;
 pub struct Policy {
     /// How long messages gather before they leave together; 0: not at all.
     pub batch_delay_us: u32,
+    /// What becomes of messages that find no room with a slow subscriber.
+    pub overflow: Overflow,
 }
 
 /// Policies by pattern. The empty list asks nobody anything.
@@ -37,7 +40,10 @@ mod tests {
     use super::*;
 
     fn delays(list: &[(&'static str, u32)]) -> Policies {
-        Policies::new(list.iter().map(|(pattern, us)| (pattern.parse().unwrap(), Policy { batch_delay_us: *us })))
+        Policies::new(
+            list.iter()
+                .map(|(pattern, us)| (pattern.parse().unwrap(), Policy { batch_delay_us: *us, ..Policy::default() })),
+        )
     }
 
     #[test]

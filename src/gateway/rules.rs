@@ -52,7 +52,8 @@ pub fn rules(config: &Config, handshakes_max: usize, batch_delay_min_us: u32) ->
 }
 
 pub fn policies(rules: &[ChannelRule]) -> Policies {
-    let policy = |rule: &ChannelRule| Policy { batch_delay_us: rule.batch_delay.as_micros() as u32 };
+    let policy =
+        |rule: &ChannelRule| Policy { batch_delay_us: rule.batch_delay.as_micros() as u32, overflow: rule.overflow };
     Policies::new(rules.iter().map(|rule| (rule.pattern.clone(), policy(rule))))
 }
 

@@ -18,8 +18,8 @@ use crate::clock;
 use crate::ws::frame::encode_text;
 
 use super::bell::Bell;
-use super::command::{Addressed, Channel, Command, Filter, Posted, Publication};
-use super::frame::Frame;
+use super::command::{Addressed, Command, Filter, Posted, Publication};
+use super::frame::{Channel, Frame};
 use super::id::ConnectionId;
 use super::query::{Answer, Query};
 use super::queue::{Lane, LaneEnd, Refused, Vacancies};
@@ -120,12 +120,14 @@ impl Bus {
         if shards.is_empty() {
             return Posting { bus: self.clone(), waiting: Vec::new(), outcome: Outcome::default() };
         }
+        let policy = self.0.policies.of(channel);
         let publication = Publication {
             channel: Channel { name: channel.into(), hash },
             frame: Frame { bytes: encode_text(text), arrived_us: clock::now_us() },
             filter: filter.map(Arc::new),
             answer,
-            batch_delay_us: self.0.policies.of(channel).batch_delay_us,
+            batch_delay_us: policy.batch_delay_us,
+            overflow: policy.overflow,
         };
         self.posting(shards, || Command::Publish(publication.clone()))
     }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::channel::Overflow;
 use crate::clock;
 use crate::ws::close::CloseCode;
 
-use super::frame::Frame;
+use super::frame::{Channel, Frame};
 use super::id::ConnectionId;
 use super::query::{Answer, Query};
 
@@ -49,6 +50,8 @@ pub struct Publication {
     pub answer: Option<Answer<usize>>,
     /// How long it may wait for others of its channel, to leave with them; 0: not at all.
     pub batch_delay_us: u32,
+    /// What becomes of it where it finds no room with a slow subscriber.
+    pub overflow: Overflow,
 }
 
 /// A message for one connection. Nothing is promised of its order beside publications: these may have to gather first.
@@ -57,13 +60,6 @@ pub struct Addressed {
     pub frame: Frame,
     /// Told whether the connection was there and open: 1, or else 0.
     pub answer: Option<Answer<usize>>,
-}
-
-/// A channel's name with its hash, computed once per message.
-#[derive(Clone)]
-pub struct Channel {
-    pub name: Arc<str>,
-    pub hash: u64,
 }
 
 /// Narrows the recipients of a publication to sessions of a type or platform.

@@ -5,9 +5,11 @@
 //! recipients are joined there into one run of bytes.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::channel::Overflow;
 use crate::metrics::latency::Departures;
 
 /// The bytes of one WebSocket frame (header and payload in one buffer) and when its message reached the gateway.
@@ -16,6 +18,13 @@ pub struct Frame {
     pub bytes: Bytes,
     /// Microseconds of [`crate::clock`]; the delivery latency counts from here.
     pub arrived_us: u64,
+}
+
+/// A channel's name with its hash, computed once per message.
+#[derive(Clone)]
+pub struct Channel {
+    pub name: Arc<str>,
+    pub hash: u64,
 }
 
 /// A frame inside one shard, or several joined.
@@ -29,25 +38,38 @@ pub struct Run {
     pub arrived_us: u64,
     /// The same for the others. Shared by whoever times them.
     pub others_us: Option<Rc<[u64]>>,
+    /// What becomes of it where it finds no room with a slow connection.
+    pub overflow: Overflow,
+    /// Where only the newest frame of a channel waits: of which. Hash and name.
+    latest_of: Option<(u64, Arc<str>)>,
 }
 
 impl Frame {
+    /// A frame for one connection, or one that no channel has brought: it is never dropped alone.
     pub fn local(bytes: Bytes, arrived_us: u64) -> LocalFrame {
-        Rc::new(Run { bytes, arrived_us, others_us: None })
+        Rc::new(Run { bytes, arrived_us, others_us: None, overflow: Overflow::Disconnect, latest_of: None })
     }
 }
 
 impl Run {
-    /// Joins frames, at least one, and copies them for it unless it is only one.
-    pub fn join(frames: &[Frame]) -> LocalFrame {
+    /// Joins frames of one channel, at least one, and copies them for it unless it is only one.
+    pub fn join(frames: &[Frame], overflow: Overflow, channel: &Channel) -> LocalFrame {
         let [first, others @ ..] = frames else { unreachable!("nobody joins nothing") };
+        debug_assert!(overflow != Overflow::Latest || others.is_empty(), "what is replaced alone is not joined");
+        let latest_of = (overflow == Overflow::Latest).then(|| (channel.hash, channel.name.clone()));
+        let arrived_us = first.arrived_us;
         if others.is_empty() {
-            return Frame::local(first.bytes.clone(), first.arrived_us);
+            return Rc::new(Self { bytes: first.bytes.clone(), arrived_us, others_us: None, overflow, latest_of });
         }
         let mut bytes = Vec::with_capacity(frames.iter().map(|frame| frame.bytes.len()).sum());
         frames.iter().for_each(|frame| bytes.extend_from_slice(&frame.bytes));
         let others_us = Some(others.iter().map(|frame| frame.arrived_us).collect());
-        Rc::new(Self { bytes: bytes.into(), arrived_us: first.arrived_us, others_us })
+        Rc::new(Self { bytes: bytes.into(), arrived_us, others_us, overflow, latest_of })
+    }
+
+    /// Whether this one takes the place of an older one that waits.
+    pub fn replaces(&self, older: &Self) -> bool {
+        self.latest_of.is_some() && self.latest_of == older.latest_of
     }
 
     /// Bytes on the wire.

@@ -13,8 +13,9 @@ pub mod queue;
 pub mod report;
 
 pub use bus::{Bus, Outcome, Posting};
-pub use command::{Addressed, Channel, Command, Filter, Posted, Publication};
+pub use command::{Addressed, Command, Filter, Posted, Publication};
 pub use export::Lanes;
+pub use frame::Channel;
 pub use id::ConnectionId;
 pub use query::{Answer, Query};
 pub use queue::{Lane, LaneEnd};

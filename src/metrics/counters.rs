@@ -53,10 +53,15 @@ impl Family {
 
     /// Counts one event under `label`, which must be one of those named at the start.
     pub fn count(&self, label: &str) {
+        self.add(label, 1);
+    }
+
+    /// The same for several.
+    pub fn add(&self, label: &str, n: u64) {
         let at = self.labels.iter().position(|l| *l == label);
         debug_assert!(at.is_some(), "unknown label {label}");
         if let Some(at) = at {
-            self.counts[at].add(1);
+            self.counts[at].add(n);
         }
     }
 
@@ -96,6 +101,7 @@ macro_rules! counters {
     (@type refusals) => { Family };
     (@type token_errors) => { Family };
     (@type violations) => { Family };
+    (@type overflows) => { Family };
     (@new counter) => { Counter::default() };
     (@new gauge) => { Gauge::default() };
     (@new close_codes) => { {
@@ -105,12 +111,14 @@ macro_rules! counters {
     (@new refusals) => { Family::new(crate::ws::handshake::Refusal::ALL.iter().map(|r| r.label())) };
     (@new token_errors) => { Family::new(crate::auth::TokenError::ALL.iter().map(|e| e.name())) };
     (@new violations) => { Family::new(crate::ws::violation::Violation::ALL.iter().map(|v| v.name())) };
+    (@new overflows) => { Family::new(crate::channel::Overflow::ALL.iter().map(|o| o.name())) };
     (@value counter $value:expr) => { Value::Counter($value.get()) };
     (@value gauge $value:expr) => { Value::Gauge($value.get()) };
     (@value close_codes $value:expr) => { Value::Family("code", $value) };
     (@value refusals $value:expr) => { Value::Family("reason", $value) };
     (@value token_errors $value:expr) => { Value::Family("reason", $value) };
     (@value violations $value:expr) => { Value::Family("kind", $value) };
+    (@value overflows $value:expr) => { Value::Family("policy", $value) };
 }
 
 /// A counter's value as a reader sees it.
@@ -174,8 +182,12 @@ counters! {
     deliveries: counter,
     /// Frames that had to wait in an outbox because the connection was still sending.
     deliveries_queued: counter,
-    /// Frames dropped because their connection was too slow.
+    /// Frames dropped because their connection was too slow or has gone, or because a newer one replaced them.
     deliveries_dropped: counter,
+    /// Of them, those that an overflow policy dropped, by policy.
+    overflow_dropped: overflows,
+    /// Messages that a newer one of their channel replaced before they were handed to connections (`overflow = "latest"`).
+    publications_replaced: counter,
     /// Pings and heartbeats sent.
     heartbeats_sent: counter,
     /// Turns of the loop.

@@ -25,6 +25,7 @@ mod message_limits;
 mod messages;
 mod nothing_left_behind;
 mod order;
+mod overflow;
 mod overload;
 mod ports;
 mod protocol_conformance;

@@ -64,6 +64,15 @@ impl Config {
         self
     }
 
+    /// Adds an entry to `[[channels]]` that says what becomes of messages which find no room.
+    #[must_use]
+    pub fn overflow(mut self, pattern: &str, policy: &str) -> Config {
+        let rule = [("pattern", pattern), ("overflow", policy)].map(|(key, text)| (key.to_owned(), text.into()));
+        let rules = self.sections.entry("channels").or_insert_with(|| Value::Array(vec![]));
+        rules.as_array_mut().expect("a list").push(Value::Table(Table::from_iter(rule)));
+        self
+    }
+
     /// The token that the admin port will ask for.
     pub fn admin_token(&self) -> Option<String> {
         Some(self.sections.get("admin")?.get("token")?.as_str()?.to_owned())

@@ -18,6 +18,8 @@ pub const ACCEPTED: &str = "ringway_accepted_total";
 pub const REFUSED: &str = "ringway_refused_total";
 /// Connections closed, by the name of the close code as `code`.
 pub const CLOSED: &str = "ringway_closed_total";
+/// Frames that an overflow policy dropped, by `policy`.
+pub const OVERFLOW_DROPPED: &str = "ringway_overflow_dropped_total";
 /// Messages that the brokers have brought.
 pub const SOURCE_MESSAGES: &str = "ringway_source_messages_total";
 /// Turns of all shards.

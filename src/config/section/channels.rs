@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::channel::Pattern;
+use crate::channel::{Overflow, Pattern};
 use crate::config::Source;
 use crate::config::finding::Findings;
 use crate::config::key::nearest;
@@ -35,6 +35,9 @@ pub struct ChannelRule {
     /// those who give milliseconds for CPU.
     #[serde(with = "duration")]
     pub batch_delay: Duration,
+    /// What becomes of messages that find no room with a subscriber that reads too slowly: `disconnect`, `drop_oldest`,
+    /// `drop_newest` or `latest`.
+    pub overflow: Overflow,
 }
 
 pub fn read(list: Value, source: &Source, findings: &mut Findings) -> Vec<ChannelRule> {
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn entries_are_read_in_their_order() {
         let (rules, findings) = findings(
-            "[[channels]]\npattern = 'vendor:7'\n[[channels]]\npattern = 'vendor:*'\nbatch_delay = '20ms'\n\
+            "[[channels]]\npattern = 'vendor:7'\noverflow = 'latest'\n[[channels]]\npattern = 'vendor:*'\nbatch_delay = '20ms'\n\
              [[channels]]\nbatch_delay = '1s'\npattern = '*'\n",
         );
         assert!(findings.problems.is_empty() && findings.warnings.is_empty(), "{findings:?}");
@@ -156,6 +159,10 @@ mod tests {
             (
                 format!("{entry}pattern = 'b'\nbatchdelay = '1s'"),
                 "channels[1].batchdelay (file r.toml): unknown key; did you mean batch_delay?",
+            ),
+            (
+                format!("{entry}pattern = 'b'\noverflow = 'newest'"),
+                "channels[1].overflow (file r.toml): unknown variant `newest`, expected one of `disconnect`, `drop_oldest`",
             ),
             (
                 format!("{entry}pattern = 'b'\nbatch_delay = 20"),

@@ -62,7 +62,7 @@ impl<I: Io> Floor<I> {
                 first.extend_from_slice(&encode_text(&session.greeting(connection)));
             }
         }
-        self.send(slot, Frame::local(first.into(), now.us));
+        self.wire.send(slot, Frame::local(first.into(), now.us));
         let (before, watch) = (self.state.counters.messages_received.get(), Stopwatch::start());
         if !arrival.rest.is_empty() {
             let mut rest = arrival.rest;

@@ -36,8 +36,7 @@ impl<I: Io> Floor<I> {
         self.wheel.advance(self.state.now.tick(), &mut self.expired);
         // Neighbours share cache lines and rings: what goes to them then leaves with few entries into the kernel.
         self.expired.make_contiguous()[before..].sort_unstable();
-        self.go_on_draining();
-        self.keep_ticking();
+        self.sweeps.tick(self.state.now.tick(), self.slots_used);
     }
 
     /// After a tick that came late nobody is judged before a ping has had its time: the shard has read nothing
@@ -55,7 +54,6 @@ impl<I: Io> Floor<I> {
                 return true;
             }
             let Some(slot) = self.expired.pop_front() else {
-                self.keep_ticking();
                 return attended > 0;
             };
             // Its connection may have gone meanwhile, and another one have come.
@@ -101,7 +99,7 @@ impl<I: Io> Floor<I> {
                     let expires_in = expires_at.saturating_sub(self.state.now.unix_s());
                     let warning =
                         encode_text(&Message::TokenExpiring { payload: Expiry { expires_in, expires_at } }.json());
-                    self.send(slot, Frame::local(warning, self.state.now.us));
+                    self.wire.send(slot, Frame::local(warning, self.state.now.us));
                 }
             }
         }

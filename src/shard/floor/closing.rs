@@ -7,14 +7,12 @@
 //! follows, the socket is closed at once. A peer that broke the protocol may be sending still, and closing a socket with
 //! unread input makes the kernel send a reset, which can overtake the close frame. So there only our side of the stream ends
 //! (FIN), and what comes is read and dropped until the peer ends its own, for a bounded time and up to a bounded size.
+//!
+//! Calls only the wire below it, which reports who is too slow and closes nobody: saying goodbye cannot come back here.
 
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use crate::channel::name;
 use crate::clock::ticks;
-use crate::lane::Answer;
 use crate::metrics::counters::{ABNORMAL, BY_PEER};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{encode_close, encode_close_without_code};
@@ -22,6 +20,7 @@ use crate::ws::violation::Violation;
 
 use crate::lane::frame::Frame;
 use crate::shard::floor::Floor;
+use crate::shard::floor::wire::TooSlow;
 use crate::shard::io::{Io, Slot};
 use crate::shard::profiles;
 
@@ -31,26 +30,6 @@ const LINGER: Duration = Duration::from_millis(500);
 /// What is read and dropped meanwhile, unless a message may be larger: a peer that sends a whole message too many at once
 /// still gets to read why.
 const LINGER_BYTES: usize = 256 * 1024;
-
-/// Connections closed for one purpose in one turn; a closing costs about a microsecond.
-const CLOSINGS_PER_TURN: usize = 128;
-
-/// Closing everybody, evenly over a time.
-pub struct Drain {
-    until: u32,
-    /// Slots below have been closed.
-    next: Slot,
-    /// Slots below are to be closed by now.
-    due: Slot,
-}
-
-/// Closing every connection of a user.
-pub struct Disconnect {
-    channel: String,
-    code: CloseCode,
-    closed: usize,
-    answer: Answer<usize>,
-}
 
 /// What our close frame says.
 struct Goodbye {
@@ -62,15 +41,14 @@ struct Goodbye {
 impl<I: Io> Floor<I> {
     /// Says goodbye and waits for the answer.
     pub(in crate::shard) fn close(&mut self, slot: Slot, code: CloseCode) {
-        let patience_ticks = self.state.rules.close_deadline_ticks;
-        self.say_goodbye(slot, Goodbye { code: Some(code), reason: code.reason() }, code.name(), patience_ticks);
+        self.say_goodbye(slot, Goodbye { code: Some(code), reason: code.reason() }, code.name());
     }
 
     /// Says goodbye to a peer that cannot be read any more.
     pub(in crate::shard) fn fail(&mut self, slot: Slot, violation: Violation) {
         let code = violation.close_code();
         let goodbye = Goodbye { code: Some(code), reason: violation.reason() };
-        self.say_goodbye(slot, goodbye, code.name(), self.state.rules.close_deadline_ticks);
+        self.say_goodbye(slot, goodbye, code.name());
         self.end_behind_goodbye(slot, true);
     }
 
@@ -78,7 +56,7 @@ impl<I: Io> Floor<I> {
     /// to listen for the end either.
     pub(in crate::shard) fn answer_close(&mut self, slot: Slot, code: Option<CloseCode>, goes_on: bool) {
         let goodbye = Goodbye { code, reason: code.map_or("", CloseCode::reason) };
-        self.say_goodbye(slot, goodbye, BY_PEER, self.state.rules.close_deadline_ticks);
+        self.say_goodbye(slot, goodbye, BY_PEER);
         self.end_behind_goodbye(slot, goes_on);
     }
 
@@ -93,7 +71,8 @@ impl<I: Io> Floor<I> {
         } else {
             connection.finish();
         }
-        self.flush(slot);
+        let too_slow = self.wire.flush(slot);
+        debug_assert_eq!(too_slow, TooSlow(false), "who has said goodbye is not too slow any more");
         if !self.wire.io.await_sent(slot) {
             self.all_sent(slot);
         }
@@ -105,9 +84,10 @@ impl<I: Io> Floor<I> {
         if connection.phase.is_finishing() {
             self.stop(slot);
         } else if connection.phase.is_failing() {
-            connection.phase.linger(self.state.now.tick() + ticks(LINGER));
+            let until = self.state.now.tick() + ticks(LINGER);
+            connection.phase.linger(until);
             self.wire.io.shut(slot);
-            self.watch_clock(slot);
+            self.wheel.set(slot, until);
         }
     }
 
@@ -156,75 +136,37 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn free(&mut self, slot: Slot) {
         let connection = self.wire.connections.remove(slot as usize);
         self.state.shares.leave(slot);
-        debug_assert!(connection.phase.is_stopped());
-    }
-
-    /// Closes every connection of a user.
-    pub(in crate::shard) fn disconnect(&mut self, user: &str, code: CloseCode, answer: Answer<usize>) {
-        let channel = format!("{}{user}", name::USER_PREFIX);
-        self.disconnects.push_back(Disconnect { channel, code, closed: 0, answer });
+        debug_assert!(connection.phase.is_stopped() && connection.outbox.is_none() && !self.wire.cork.has(slot));
     }
 
     /// Begins to close everybody over this time, the first one when all has been brought to its recipients that was taken from
     /// the lane before. The shard is done when the last one is gone.
     pub(in crate::shard) fn start_draining(&mut self, over: Duration) {
-        if self.drain.is_none() {
+        let now = self.state.now.tick();
+        if self.sweeps.drain(now + ticks(over)) {
             self.fan_outs.owe_all();
-            self.drain = Some(Drain { until: self.state.now.tick() + ticks(over), next: 0, due: 0 });
-            self.go_on_draining();
-            self.keep_ticking();
+            self.sweeps.tick(now, self.slots_used);
         }
     }
 
-    /// Has this tick's share closed.
-    pub(in crate::shard) fn go_on_draining(&mut self) {
-        let Some(drain) = &mut self.drain else { return };
-        let ticks_left = drain.until.saturating_sub(self.state.now.tick()).max(1);
-        let next = drain.next.min(self.slots_used);
-        drain.due = next + (self.slots_used - next).div_ceil(ticks_left);
-    }
-
-    /// Whether closings are left for the next turn.
-    pub(in crate::shard) fn is_closing(&self) -> bool {
-        !self.disconnects.is_empty() || self.drain.as_ref().is_some_and(|drain| drain.next < drain.due)
-    }
-
-    /// Closes some of those that are to be closed.
+    /// Closes some of those that are to be closed together.
     pub(in crate::shard) fn go_on_closing(&mut self) -> bool {
-        let worked = self.is_closing();
-        self.go_on_disconnecting();
-        let Some(Drain { next, due, .. }) = self.drain else { return worked };
-        if self.fan_outs.is_owing() {
-            return worked;
+        let worked = self.sweeps.is_closing();
+        if let Some((slots, code)) = self.sweeps.next_disconnected(&self.state.table) {
+            slots.iter().for_each(|&slot| self.close(slot, code));
+            self.sweeps.note_disconnected(slots.len());
         }
-        let end = due.min(next + CLOSINGS_PER_TURN as Slot);
-        for slot in next..end {
-            if self.wire.connections.get(slot as usize).is_some_and(|c| c.is_alive()) {
-                self.close(slot, CloseCode::GOING_AWAY);
+        if !self.fan_outs.is_owing() {
+            for slot in self.sweeps.next_drained() {
+                if self.wire.connections.get(slot as usize).is_some_and(|c| c.is_alive()) {
+                    self.close(slot, CloseCode::GOING_AWAY);
+                }
             }
-        }
-        if let Some(drain) = &mut self.drain {
-            drain.next = drain.next.max(end);
         }
         worked
     }
 
-    fn go_on_disconnecting(&mut self) {
-        let Some(Disconnect { channel, code, .. }) = self.disconnects.front() else { return };
-        let code = *code;
-        // Whoever is closed leaves the channel.
-        let slots: SmallVec<[Slot; 8]> = self.state.table.members_of(channel).take(CLOSINGS_PER_TURN).collect();
-        slots.iter().for_each(|&slot| self.close(slot, code));
-        let Some(disconnect) = self.disconnects.front_mut() else { return };
-        disconnect.closed += slots.len();
-        if slots.len() < CLOSINGS_PER_TURN
-            && let Some(Disconnect { closed, answer, .. }) = self.disconnects.pop_front()
-        {
-            answer(closed);
-        }
-    }
-
-    fn say_goodbye(&mut self, slot: Slot, goodbye: Goodbye, label: &str, patience_ticks: u32) {
+    fn say_goodbye(&mut self, slot: Slot, goodbye: Goodbye, label: &str) {
         if !self.wire.connections[slot as usize].is_alive() {
             return;
         }
@@ -233,17 +175,16 @@ impl<I: Io> Floor<I> {
         if goodbye.code == Some(CloseCode::TOO_SLOW) {
             // It will not read what waits; if it reads anything it should be the reason.
             let dropped = self.wire.drop_waiting(slot);
-            self.state.counters.deliveries_dropped.add(dropped as u64);
+            self.wire.count_dropped([dropped, 0, 0, 0]);
         }
-        let connection = &mut self.wire.connections[slot as usize];
-        connection.phase.close(self.state.now.tick() + patience_ticks);
+        let until = self.state.now.tick() + self.state.rules.close_deadline_ticks;
+        self.wire.connections[slot as usize].phase.close(until);
         let frame = match goodbye.code {
             Some(code) => encode_close(code, goodbye.reason),
             None => encode_close_without_code(),
         };
-        self.send(slot, Frame::local(frame, self.state.now.us));
-        self.watch_clock(slot);
-        self.keep_ticking();
+        self.wire.send(slot, Frame::local(frame, self.state.now.us));
+        self.wheel.set(slot, until);
     }
 
     /// Takes the connection out of everything that could send to it or count it.

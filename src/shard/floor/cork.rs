@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use crate::lane::frame::LocalFrame;
-use crate::shard::io::Slot;
+use crate::shard::io::{Slot, VECTOR_MAX};
 
 const NONE: u32 = u32::MAX;
 
@@ -83,6 +83,25 @@ impl Cork {
         }
     }
 
+    /// Puts a frame in the place of an older one of this connection that it replaces. False when there is none among those
+    /// that have waited longest: as many as one send takes are looked at.
+    pub fn replace(&mut self, slot: Slot, frame: &LocalFrame) -> bool {
+        let Some(&last) = self.lasts.get(slot as usize).filter(|last| **last != NONE) else { return false };
+        let mut at = self.entries[last as usize].next;
+        for _ in 0..VECTOR_MAX {
+            let entry = &mut self.entries[at as usize];
+            if let Some(older) = entry.frame.as_mut().filter(|older| frame.replaces(older)) {
+                *older = frame.clone();
+                return true;
+            }
+            if at == last {
+                break;
+            }
+            at = entry.next;
+        }
+        false
+    }
+
     /// The connection to be served next; none when nobody has anything to send.
     pub fn next(&mut self) -> Option<Slot> {
         loop {
@@ -113,6 +132,7 @@ impl Cork {
         let mut at = self.entries[last as usize].next;
         loop {
             let entry = &mut self.entries[at as usize];
+            debug_assert!(entry.frame.is_some(), "an entry of a connection is in use");
             frames.extend(entry.frame.take());
             let next = std::mem::replace(&mut entry.next, self.free);
             self.free = at;
@@ -126,6 +146,7 @@ impl Cork {
 
     /// Nobody has anything to send.
     pub fn is_empty(&self) -> bool {
+        debug_assert!(self.used > 0 || self.free != NONE || self.entries.is_empty());
         self.used == 0
     }
 
@@ -152,6 +173,7 @@ impl Cork {
             return self.entries.len() as u32 - 1;
         }
         let at = self.free;
+        debug_assert!(self.entries[at as usize].frame.is_none());
         self.free = std::mem::replace(&mut self.entries[at as usize], entry).next;
         at
     }
@@ -160,7 +182,8 @@ impl Cork {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::frame::Frame;
+    use crate::channel::Overflow;
+    use crate::lane::frame::{Channel, Frame, Run};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -219,6 +242,24 @@ mod tests {
         assert_eq!(order[..6], [100, 101, 102, 103, 0, 104]);
         assert_eq!(order.iter().filter(|slot| **slot == 19).count(), 1);
         assert_eq!(order.len(), 40);
+    }
+
+    #[test]
+    fn only_the_newest_of_a_channel_waits_where_that_is_its_policy() {
+        let of = |n, channel: u64| {
+            let channel = Channel { name: channel.to_string().into(), hash: channel };
+            Run::join(&[Frame { bytes: vec![n].into(), arrived_us: 0 }], Overflow::Latest, &channel)
+        };
+        let mut cork = Cork::new(0);
+        for (n, channel) in [(1, 1), (2, 2), (3, 1), (4, 2), (5, 3), (6, 1)] {
+            if !cork.replace(7, &of(n, channel)) {
+                cork.push(7, of(n, channel), Urgency::Bulk);
+            }
+        }
+        cork.push(7, frame(9), Urgency::Answer);
+        assert_eq!(cork.frames(), 4);
+        assert_eq!(taken(&mut cork, 7), [6, 4, 5, 9]);
+        assert!(!cork.replace(7, &of(1, 1)) && !cork.replace(99, &of(1, 1)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::ws::frame::{encode_binary, encode_pong, encode_text};
 use crate::lane::frame::Frame;
 use crate::shard::connection::Connection;
 use crate::shard::floor::Floor;
-use crate::shard::floor::delivery::Wire;
+use crate::shard::floor::wire::Wire;
 use crate::shard::io::{Io, Slot};
 use crate::shard::rules::Echo;
 use crate::shard::session::Session;

@@ -13,6 +13,9 @@
 //!                                     no more room, drain              └── gathered ◄──┘
 //! ```
 //!
+//! Where of a channel only the newest message waits ([`Overflow::Latest`]), one that has gathered is replaced by the next, and
+//! nothing is joined.
+//!
 //! Invariant: of a channel one batch at a time is under way, so the members get everything in the order of its publication.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -20,6 +23,7 @@ use std::collections::{BTreeSet, VecDeque};
 use hashbrown::HashTable;
 use slab::Slab;
 
+use crate::channel::Overflow;
 use crate::channel::table::Walk;
 use crate::lane::{Answer, Channel, Filter, Publication};
 
@@ -30,9 +34,9 @@ use crate::shard::io::Slot;
 /// leave unread by default, so that the join is not what makes it too slow.
 const BATCH_BYTES_MAX: usize = 16 * 1024;
 
-/// What may gather in all fan-outs of a shard before it takes nothing more from its lane.
-const GATHERED_MAX: usize = 8192;
-const GATHERED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What all fan-outs of a shard may hold, gathered and under way, before it takes nothing more from its lane.
+const HELD_MAX: usize = 8192;
+const HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Names a fan-out while it has something to do.
 pub type FanOutId = usize;
@@ -46,8 +50,9 @@ pub struct FanOuts {
     order: VecDeque<FanOutId>,
     /// Those that wait, by their time; they are not in `order`.
     waiting: BTreeSet<(u64, FanOutId)>,
-    gathered: usize,
-    gathered_bytes: usize,
+    /// Publications that have gathered or are under way.
+    held: usize,
+    held_bytes: usize,
     /// What all of them owe.
     owed: usize,
 }
@@ -98,7 +103,7 @@ impl FanOuts {
 
     /// Whether more may gather.
     pub fn has_room(&self) -> bool {
-        self.gathered < GATHERED_MAX && self.gathered_bytes < GATHERED_BYTES_MAX
+        self.held < HELD_MAX && self.held_bytes < HELD_BYTES_MAX
     }
 
     /// Whether there is a fan-out of this channel, which nothing may overtake.
@@ -106,18 +111,34 @@ impl FanOuts {
         !self.fan_outs.is_empty() && self.find(channel).is_some()
     }
 
-    /// Takes a publication, which goes behind what has gathered for its channel.
-    pub fn gather(&mut self, publication: Publication, now_us: u64) {
+    /// Takes a publication, which goes behind what has gathered for its channel, or in its place. True when it has replaced one.
+    pub fn gather(&mut self, publication: Publication, now_us: u64) -> bool {
         let bytes = publication.frame.bytes.len();
-        self.gathered += 1;
-        self.gathered_bytes += bytes;
         let id = self.find(&publication.channel).unwrap_or_else(|| self.open(&publication, now_us));
+        let is_newer = publication.overflow == Overflow::Latest && self.take_older(id, &publication);
+        self.held += 1;
+        self.held_bytes += bytes;
         let fan_out = &mut self.fan_outs[id];
         fan_out.gathered.push_back(publication);
         fan_out.gathered_bytes += bytes;
         if fan_out.gathered_bytes > BATCH_BYTES_MAX {
             self.start(id);
         }
+        is_newer
+    }
+
+    /// Drops the last that has gathered, when it is for the same members. It has reached nobody.
+    fn take_older(&mut self, id: FanOutId, newer: &Publication) -> bool {
+        let FanOut { gathered, gathered_bytes, .. } = &mut self.fan_outs[id];
+        if gathered.back().is_none_or(|older| older.filter != newer.filter) {
+            return false;
+        }
+        let Some(older) = gathered.pop_back() else { return false };
+        *gathered_bytes -= older.frame.bytes.len();
+        self.held -= 1;
+        self.held_bytes -= older.frame.bytes.len();
+        older.answer.iter().for_each(|answer| answer(0));
+        true
     }
 
     /// Those whose time has come wait no longer.
@@ -162,28 +183,33 @@ impl FanOuts {
     pub fn begin(&mut self, id: FanOutId, reach: Reach) {
         let fan_out = &mut self.fan_outs[id];
         let mut frames: Vec<Frame> = Vec::new();
-        let (mut bytes, mut filter, mut answers) = (0, None, Vec::new());
+        let (mut bytes, mut filter, mut answers, mut overflow) = (0, None, Vec::new(), Overflow::default());
+        debug_assert!(fan_out.batch.is_none(), "one batch at a time");
         while let Some(next) = fan_out.gathered.front() {
-            let joins = filter.is_none() && next.filter.is_none() && bytes + next.frame.bytes.len() <= BATCH_BYTES_MAX;
+            let joins = filter.is_none() && next.filter.is_none() && overflow != Overflow::Latest;
+            let joins = joins && bytes + next.frame.bytes.len() <= BATCH_BYTES_MAX;
             if !frames.is_empty() && !joins {
                 break;
             }
             let Some(publication) = fan_out.gathered.pop_front() else { break };
             bytes += publication.frame.bytes.len();
             filter = publication.filter;
+            overflow = publication.overflow;
             answers.extend(publication.answer);
             frames.push(publication.frame);
         }
-        self.gathered -= frames.len();
-        self.gathered_bytes -= bytes;
         fan_out.gathered_bytes -= bytes;
-        fan_out.batch = Some(Batch { frame: Run::join(&frames), reach, filter, recipients: 0, answers });
+        debug_assert!(!fan_out.gathered.is_empty() || fan_out.gathered_bytes == 0);
+        let frame = Run::join(&frames, overflow, &fan_out.channel);
+        fan_out.batch = Some(Batch { frame, reach, filter, recipients: 0, answers });
     }
 
     /// The batch has been brought to everybody: tells those who asked.
     pub fn finish(&mut self, id: FanOutId) {
         let fan_out = &mut self.fan_outs[id];
         if let Some(Batch { frame, answers, recipients, .. }) = fan_out.batch.take() {
+            self.held -= frame.frames();
+            self.held_bytes -= frame.len();
             let settled = fan_out.owed.min(frame.frames());
             fan_out.owed -= settled;
             self.owed -= settled;
@@ -201,7 +227,9 @@ impl FanOuts {
             if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {
                 entry.remove();
             }
-            self.fan_outs.remove(id);
+            let gone = self.fan_outs.remove(id);
+            debug_assert!(gone.owed == 0 && gone.due_us.is_none());
+            debug_assert!(!self.fan_outs.is_empty() || (self.held, self.held_bytes, self.owed) == (0, 0, 0));
         }
     }
 
@@ -238,6 +266,7 @@ impl FanOuts {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use std::sync::{Arc, Mutex};
 
     const DELAY_US: u32 = 20_000;
 
@@ -248,6 +277,7 @@ mod tests {
             filter: None,
             answer: None,
             batch_delay_us,
+            overflow: Overflow::Disconnect,
         }
     }
 
@@ -283,7 +313,7 @@ mod tests {
     #[test]
     fn what_waits_makes_room_before_its_time_and_no_more_than_is_needed() {
         let mut fan_outs = FanOuts::default();
-        for n in 0..GATHERED_MAX {
+        for n in 0..HELD_MAX {
             assert!(fan_outs.has_room() && fan_outs.is_idle());
             fan_outs.gather(publication(n as u64, 10, DELAY_US), n as u64);
         }
@@ -294,9 +324,55 @@ mod tests {
     }
 
     #[test]
+    fn what_is_under_way_is_counted_until_it_has_been_brought_to_all() {
+        let mut fan_outs = FanOuts::default();
+        fan_outs.gather(publication(1, HELD_BYTES_MAX, 0), 0);
+        assert!(!fan_outs.has_room());
+        let id = fan_outs.next().unwrap();
+        fan_outs.begin(id, Reach::Members(None));
+        assert!(!fan_outs.has_room(), "its bytes are still here");
+        fan_outs.finish(id);
+        fan_outs.put_back(id);
+        assert!(fan_outs.has_room() && fan_outs.is_idle());
+    }
+
+    #[test]
+    fn of_latest_only_the_newest_gathers_and_nothing_is_joined() {
+        let mut fan_outs = FanOuts::default();
+        let reached = Arc::new(Mutex::new(Vec::new()));
+        let latest = |bytes: usize, user_type: Option<&str>| {
+            let (filter, told) =
+                (user_type.map(|t| Filter { user_type: Some(t.into()), platform: None }), reached.clone());
+            let answer: Answer<usize> = Arc::new(move |count| told.lock().unwrap().push((bytes, count)));
+            let (filter, answer) = (filter.map(Arc::new), Some(answer));
+            Publication { overflow: Overflow::Latest, filter, answer, ..publication(1, bytes, DELAY_US) }
+        };
+        let replaced = [(1, None), (2, None), (3, Some("a")), (4, Some("a")), (5, Some("b")), (6, None), (7, None)]
+            .map(|(bytes, user_type)| fan_outs.gather(latest(bytes, user_type), 0));
+        assert_eq!(replaced, [false, true, false, true, false, false, true]);
+        assert_eq!((fan_outs.held, fan_outs.held_bytes), (4, 2 + 4 + 5 + 7));
+        assert_eq!(*reached.lock().unwrap(), [(1, 0), (3, 0), (6, 0)], "who published what was replaced is told");
+        fan_outs.owe_all();
+        let served: Vec<_> = std::iter::from_fn(|| serve(&mut fan_outs)).collect();
+        assert_eq!(served, [1; 4]);
+        assert!(fan_outs.is_idle() && !fan_outs.is_owing());
+    }
+
+    #[test]
+    fn what_replaces_something_owed_is_owed_in_its_place() {
+        let mut fan_outs = FanOuts::default();
+        let latest = |bytes| Publication { overflow: Overflow::Latest, ..publication(1, bytes, 0) };
+        fan_outs.gather(latest(1), 0);
+        fan_outs.owe_all();
+        assert!(fan_outs.gather(latest(2), 0) && fan_outs.is_owing());
+        assert_eq!(serve(&mut fan_outs), Some(1));
+        assert!(!fan_outs.is_owing() && fan_outs.is_idle());
+    }
+
+    #[test]
     fn what_is_owed_is_what_was_there() {
         let mut fan_outs = FanOuts::default();
-        (0..3).for_each(|_| fan_outs.gather(publication(1, 10_000, 0), 0));
+        (0..3).for_each(|_| _ = fan_outs.gather(publication(1, 10_000, 0), 0));
         fan_outs.gather(publication(2, 10, DELAY_US), 0);
         // One of three is under way.
         let id = fan_outs.next().unwrap();
@@ -319,6 +395,6 @@ mod tests {
         assert!(!fan_outs.is_idle(), "nobody waits for the others");
         while serve(&mut fan_outs).is_some() {}
         assert!(fan_outs.is_idle() && fan_outs.has_room());
-        assert_eq!((fan_outs.gathered, fan_outs.gathered_bytes, fan_outs.owed), (0, 0, 0));
+        assert_eq!((fan_outs.held, fan_outs.held_bytes, fan_outs.owed), (0, 0, 0));
     }
 }

@@ -19,7 +19,10 @@ pub(in crate::shard) mod fan_out;
 pub(in crate::shard) mod inspect;
 mod pace;
 mod reading;
+mod sending;
+mod sweeps;
 mod turn;
+pub(in crate::shard) mod wire;
 
 use std::collections::VecDeque;
 
@@ -30,10 +33,10 @@ use crate::metrics::Latency;
 use crate::metrics::latency::Stopwatch;
 use crate::shard::connection::wheel::Wheel;
 use crate::shard::floor::attention::Beat;
-use crate::shard::floor::closing::{Disconnect, Drain};
-use crate::shard::floor::delivery::Wire;
 use crate::shard::floor::fan_out::FanOuts;
 use crate::shard::floor::inspect::Inspections;
+use crate::shard::floor::sweeps::Sweeps;
+use crate::shard::floor::wire::Wire;
 use crate::shard::io::{Io, Slot};
 use crate::shard::session::Effects;
 use crate::shard::state::ShardState;
@@ -49,9 +52,7 @@ pub struct Floor<I: Io> {
     pub(in crate::shard) wheel: Wheel,
     pub(in crate::shard) lane: LaneEnd,
     pub(in crate::shard) fan_outs: FanOuts,
-    pub(in crate::shard) drain: Option<Drain>,
-    /// Disconnections that take more than one turn.
-    pub(in crate::shard) disconnects: VecDeque<Disconnect>,
+    pub(in crate::shard) sweeps: Sweeps,
     generation: u32,
     /// A tick is on its way.
     ticking: bool,
@@ -62,6 +63,8 @@ pub struct Floor<I: Io> {
     /// Questions under way.
     pub(in crate::shard) inspections: Inspections,
     beat: Option<Beat>,
+    /// Bytes that had been queued when the kernel was entered last.
+    entered_sent_bytes: usize,
     /// Runs since the kernel was asked for what has arrived and is not handled yet.
     since_arrival: Option<Stopwatch>,
     // Kept to be filled anew, so that nothing is allocated per turn.
@@ -81,14 +84,14 @@ impl<I: Io> Floor<I> {
             state,
             lane,
             fan_outs: FanOuts::default(),
-            drain: None,
-            disconnects: VecDeque::new(),
+            sweeps: Sweeps::default(),
             generation: 0,
             ticking: false,
             tick_due: 0,
             is_alarm_set: false,
             inspections: Inspections::default(),
             beat: None,
+            entered_sent_bytes: 0,
             since_arrival: None,
             effects: Effects::default(),
             expired: VecDeque::new(),
@@ -100,7 +103,7 @@ impl<I: Io> Floor<I> {
     }
 
     pub fn is_draining(&self) -> bool {
-        self.drain.is_some()
+        self.sweeps.is_draining()
     }
 
     /// Drained and empty: the shard may end.

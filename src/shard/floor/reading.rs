@@ -44,7 +44,7 @@ impl<I: Io> Floor<I> {
     /// Does what the session's answers ask for.
     pub(super) fn carry_out(&mut self, slot: Slot) {
         let mut frames = std::mem::take(&mut self.effects.frames);
-        frames.drain(..).for_each(|frame| self.send(slot, frame));
+        frames.drain(..).for_each(|frame| self.wire.send(slot, frame));
         self.effects.frames = frames;
         self.effects.pong = None;
         let Effects { close, end, rearm, .. } = &mut self.effects;

@@ -8,7 +8,6 @@
 use crate::clock::Now;
 use crate::lane::Posted;
 use crate::metrics::Timed;
-use crate::metrics::latency::Stopwatch;
 use crate::shard::floor::Floor;
 use crate::shard::floor::pace::{BETWEEN_LOOKS, Pace};
 use crate::shard::io::{Event, Io};
@@ -43,6 +42,7 @@ impl<I: Io> Floor<I> {
             self.show();
         }
         worked |= self.flush_all(start_us + SENDS_UNTIL_US);
+        self.keep_ticking();
         self.set_alarm();
         self.enter();
         worked || self.has_work()
@@ -76,22 +76,18 @@ impl<I: Io> Floor<I> {
                 self.since_arrival = None;
                 return handled > 0;
             };
-            pace.serves(if let Event::Received { chunk, .. } = &event { chunk.len as usize } else { 0 });
+            let (received, sent) = (event.bytes(), self.wire.sent_bytes);
             self.handle(event);
+            pace.serves(received + self.wire.sent_bytes - sent);
+            self.enter_if_much();
         }
         true
-    }
-
-    /// Hands what is queued to the kernel and fetches what has completed.
-    pub(in crate::shard) fn enter(&mut self) {
-        self.wire.io.enter().expect("the kernel takes requests as long as the backend lives");
-        self.since_arrival.get_or_insert_with(Stopwatch::start);
     }
 
     /// Whether the next turn has something to do, without a look at the lane.
     fn has_work(&mut self) -> bool {
         let waiting = !self.wire.cork.is_empty() || !self.fan_outs.is_idle() || !self.expired.is_empty();
-        waiting || !self.inspections.is_empty() || self.is_closing() || self.wire.io.has_queued()
+        waiting || !self.inspections.is_empty() || self.sweeps.is_closing() || self.wire.io.has_queued()
     }
 
     /// Before sleeping: false when something waits that would not ring the bell.

@@ -72,6 +72,14 @@ impl Event {
             Self::Tick | Self::Alarm => None,
         }
     }
+
+    /// Bytes that came.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Received { chunk, .. } => chunk.len as usize,
+            _ => 0,
+        }
+    }
 }
 
 /// A receive buffer on loan from the backend.

@@ -16,7 +16,7 @@ use super::{Shard, arrival, counted, under_faults_with};
 const DELAY_MS: u64 = 20;
 
 fn policies() -> Policies {
-    let of = |ms: u64| Policy { batch_delay_us: ms as u32 * 1000 };
+    let of = |ms: u64| Policy { batch_delay_us: ms as u32 * 1000, ..Policy::default() };
     let rules = [("conv:now", of(0)), ("conv:slow", of(130)), ("conv:*", of(DELAY_MS))];
     Policies::new(rules.map(|(pattern, policy)| (pattern.parse().unwrap(), policy)))
 }

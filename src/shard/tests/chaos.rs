@@ -6,6 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::auth::Grants;
+use crate::channel::policy::Policy;
+use crate::channel::{Overflow, Policies};
 use crate::lane::Command;
 use crate::shard::io::memory::Chance;
 use crate::ws::close::CloseCode;
@@ -134,9 +136,17 @@ struct Scene {
 
 impl Scene {
     fn new(seed: u64) -> Self {
-        let shard = Shard::with(seed, |rules| {
+        let mut shard = Shard::with(seed, |rules| {
             (rules.messages_max, rules.message_window_ticks, rules.outbox_bytes_max) = (30, 100, OUTBOX_BYTES_MAX);
         });
+        let policy = |pattern: &str, overflow| (pattern.parse().unwrap(), Policy { overflow, ..Policy::default() });
+        shard.policies = Policies::new([
+            policy("conv:1", Overflow::DropOldest),
+            policy("conv:2", Overflow::DropNewest),
+            policy("news", Overflow::Latest),
+            policy("type:*", Overflow::Latest),
+            policy("all", Overflow::DropOldest),
+        ]);
         let tokens = [token("u0", None, 40), token("u1", Some("driver"), 3600), "nonsense".into()];
         Self { shard, clients: Vec::new(), tokens }
     }

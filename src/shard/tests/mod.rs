@@ -15,6 +15,7 @@ mod draining;
 mod echoing;
 mod inspecting;
 mod kernel;
+mod overflow;
 mod publishing;
 mod slow;
 mod subscribing;
@@ -201,6 +202,7 @@ impl Shard {
             filter: None,
             answer: None,
             batch_delay_us: self.policies.of(channel).batch_delay_us,
+            overflow: self.policies.of(channel).overflow,
         }
     }
 
