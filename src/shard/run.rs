@@ -49,7 +49,7 @@ type Tell = mpsc::SyncSender<io::Result<()>>;
 
 /// Starts a shard on a backend and waits until it listens. The thread ends when it has been drained.
 pub fn start<B: Backend>(shard: Shard) -> io::Result<JoinHandle<()>> {
-    assert!(shard.index < shard.shared.counters.len());
+    assert!(shard.index < shard.shared.counters.len() && shard.shared.capacity.slots > 0);
     let (tell, told) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("shard-{}", shard.index));
     let thread = thread.spawn(move || live::<B>(shard, &tell))?;
