@@ -1,8 +1,8 @@
 //! Ringway: a WebSocket gateway for Linux, one io_uring loop per core.
 //!
 //! The binary is `src/main.rs`; this library exists so that the tests, the benchmarks and `tools/flood` build on the
-//! same pieces. Dependencies point one way (`tests/directions.rs`): `ws`, `protocol`, `auth` and `channel` do no I/O and know
-//! nothing of `shard`; `shard` knows nothing of `admin` and `ingress`, which reach it only through `lane`.
+//! same pieces. Dependencies point one way (`tests/directions.rs`): `ws`, `protocol`, `auth` and `channel` do no I/O
+//! and know nothing of `shard`; `shard` knows nothing of `admin` and `ingress`, which reach it only through `lane`.
 
 pub mod admin;
 pub mod auth;

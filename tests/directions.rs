@@ -1,5 +1,6 @@
-//! Promise: the folders of src/ know each other in one direction, and so do the parts of a shard. Reads every path of every file
-//! (`crate::…`, `super::…`, and `ringway::…` in the binary), and holds docs/ARCHITECTURE.md to the same order.
+//! Promise: the folders of src/ know each other in one direction, and so do the parts of a shard. Reads every path of
+//! every file (`crate::…`, `super::…`, and `ringway::…` in the binary), and holds docs/ARCHITECTURE.md to the same
+//! order.
 
 use std::collections::BTreeSet;
 use std::fs;

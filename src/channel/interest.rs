@@ -12,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 use slab::Slab;
 
-/// Most shards in one process: the width of a [`ShardSet`]. More than this share few cores among many rings, which only costs.
+/// Most shards in one process: the width of a [`ShardSet`]. More than this share few cores among many rings, which only
+/// costs.
 pub const SHARDS_MAX: usize = 128;
 
 /// Stripes of the map, so that shards that connect users at the same time seldom meet at a lock.

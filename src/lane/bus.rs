@@ -1,12 +1,14 @@
 //! The way into the shards: one lane per shard, and the interest that says which of them to use.
 //!
-//! Sources and the admin port publish here, and wait for room; a shard never waits ([`Bus::try_publish`]). A message is encoded
-//! once; each shard that has subscribers gets one command with a clone of the frame (one atomic count). A message for one
-//! connection goes to its shard alone ([`Bus::addressed`]). Lanes are bounded: a source waits when one is full, which slows the
-//! broker down instead of losing what was accepted. But one shard must not keep the others waiting for ever: after
-//! `server.lane_patience` its message is counted as lost, its lane is stuck, and nobody waits for it until it takes something.
+//! Sources and the admin port publish here, and wait for room; a shard never waits ([`Bus::try_publish`]). A message is
+//! encoded once; each shard that has subscribers gets one command with a clone of the frame (one atomic count). A
+//! message for one connection goes to its shard alone ([`Bus::addressed`]). Lanes are bounded: a source waits when one
+//! is full, which slows the broker down instead of losing what was accepted. But one shard must not keep the others
+//! waiting for ever: after `server.lane_patience` its message is counted as lost, its lane is stuck, and nobody waits
+//! for it until it takes something.
 //!
-//! Invariant: a source that blocks in [`Posting::put`] posts nothing else meanwhile, so per source and lane the order holds.
+//! Invariant: a source that blocks in [`Posting::put`] posts nothing else meanwhile, so per source and lane the order
+//! holds.
 
 use std::io;
 use std::sync::Arc;
@@ -24,8 +26,8 @@ use super::id::ConnectionId;
 use super::query::{Answer, Query};
 use super::queue::{Lane, LaneEnd, Refused, Vacancies};
 
-/// A wait for room is so many short ones, each of which counts for no more than its part: when the whole process was stopped
-/// and goes on, its shards get time to take something before they are said to be stuck.
+/// A wait for room is so many short ones, each of which counts for no more than its part: when the whole process was
+/// stopped and goes on, its shards get time to take something before they are said to be stuck.
 const WAITS: u32 = 10;
 
 /// Everybody's handle for reaching the shards.
@@ -82,7 +84,8 @@ impl Bus {
         &self.0.lanes
     }
 
-    /// Says in the log which lanes are not stuck any more. Called every now and then, as the shards do not wait for the log.
+    /// Says in the log which lanes are not stuck any more. Called every now and then, as the shards do not wait for the
+    /// log.
     pub fn tell_who_recovered(&self) {
         for (shard, lane) in self.0.lanes.iter().enumerate() {
             if let Some(lost) = lane.take_recovery() {
@@ -98,8 +101,9 @@ impl Bus {
         self.publication(channel, text, None, None).put()
     }
 
-    /// The same without waiting, so also on a shard's thread: what finds a full lane is lost there, and counted as that. The
-    /// caller's own shard finds the message in its lane when it turns next; awake as it is, nobody rings for it.
+    /// The same without waiting, so also on a shard's thread: what finds a full lane is lost there, and counted as
+    /// that. The caller's own shard finds the message in its lane when it turns next; awake as it is, nobody rings for
+    /// it.
     pub fn try_publish(&self, channel: &str, text: &str) -> Outcome {
         self.publication(channel, text, None, None).put_or_lose()
     }
@@ -169,8 +173,8 @@ pub struct Posting {
 }
 
 impl Posting {
-    /// Puts what finds room at once; nobody waits for a lane that is stuck. False when some other lane is full: the rest waits
-    /// for [`Posting::put`].
+    /// Puts what finds room at once; nobody waits for a lane that is stuck. False when some other lane is full: the
+    /// rest waits for [`Posting::put`].
     pub fn try_put(&mut self) -> bool {
         let lanes = &self.bus.0.lanes;
         let (mut taken, mut full) = (ShardSet::default(), Vec::new());

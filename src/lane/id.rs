@@ -1,5 +1,5 @@
-//! The name of one connection, by which it is reached from any thread. A slot is used again, a generation is not, so an id that
-//! outlives its connection finds nobody instead of somebody else.
+//! The name of one connection, by which it is reached from any thread. A slot is used again, a generation is not, so an
+//! id that outlives its connection finds nobody instead of somebody else.
 
 /// Names one connection of the process, for as long as it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

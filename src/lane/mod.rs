@@ -1,4 +1,5 @@
-//! The way into the shards: one lane per shard, the bell that wakes it, what travels in lanes, and the bus that fills them.
+//! The way into the shards: one lane per shard, the bell that wakes it, what travels in lanes, and the bus that fills
+//! them.
 //!
 //! Knows no shard: shards take from here, everybody else puts in.
 

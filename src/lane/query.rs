@@ -13,7 +13,8 @@ pub enum Query {
     Connections { limit: usize, user: Option<Box<str>>, answer: Answer<Vec<ConnectionInfo>> },
     /// Lists the `limit` largest channels whose names begin with `prefix`.
     Channels { prefix: Arc<str>, limit: usize, answer: Answer<ChannelList> },
-    /// Counts the subscriptions by kind of channel, in the order of [`crate::channel::name::KINDS`], and last of all others.
+    /// Counts the subscriptions by kind of channel, in the order of [`crate::channel::name::KINDS`], and last of all
+    /// others.
     Kinds { answer: Answer<Vec<usize>> },
     /// Copies what has been timed so far.
     Latency { answer: Answer<ShardLatency> },

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  sources, admin port ──► messages: at most 4,096, and 64 MiB ──────┐
-//!                                                                    ├──► take(), on the shard's thread, commands first
+//!                                                                    ├──► take(), on the shard, commands first
 //!  admin port, drain ────► commands: at most 256, 64 kept for drains ┘
 //! ```
 //!
-//! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind messages.
-//! Who posts and when is told apart by [`super::bus::Posting`]; the shard only takes, and never waits for anybody. A lane is
-//! *stuck* from the moment that a source has waited in vain until the shard takes something again.
+//! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind messages. Who
+//! posts and when is told apart by [`super::bus::Posting`]; the shard only takes, and never waits for anybody. A lane
+//! is *stuck* from the moment that a source has waited in vain until the shard takes something again.
 
 use std::io;
 use std::sync::Arc;

@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::lane::ConnectionId;
 
-/// A connection's id as clients and operators see it: a UUID of version 8 (RFC 9562 section 5.8) that says nothing of shard, slot
-/// or how many came before. Computed when it is shown, so it costs an idle connection nothing.
+/// A connection's id as clients and operators see it: a UUID of version 8 (RFC 9562 section 5.8) that says nothing of
+/// shard, slot or how many came before. Computed when it is shown, so it costs an idle connection nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(u128);
 
@@ -35,8 +35,8 @@ impl SessionKey {
         SessionId(u128::from(left) << HALF | u128::from(right))
     }
 
-    /// The connection that was given this id, which may be gone by now. `None` when this process never gave it: of ids that
-    /// somebody made up, one in 2^42 is taken for one that was given, and then finds nobody.
+    /// The connection that was given this id, which may be gone by now. `None` when this process never gave it: of ids
+    /// that somebody made up, one in 2^42 is taken for one that was given, and then finds nobody.
     pub fn connection(&self, session: SessionId) -> Option<ConnectionId> {
         let halves = ((session.0 >> HALF) as u64, session.0 as u64 & HALF_MASK);
         let (left, right) = (0..ROUNDS)
@@ -136,7 +136,8 @@ mod tests {
         #[test]
         fn nothing_else_is_taken_for_a_session_id(text: String, at in 0..UUID_CHARS, wrong in "[g-z -]") {
             prop_assert!(SessionId::parse(&text).is_none());
-            let mut shown = SessionKey::default().session(ConnectionId { shard: 1, slot: 2, generation: 3 }).to_string();
+            let connection = ConnectionId { shard: 1, slot: 2, generation: 3 };
+            let mut shown = SessionKey::default().session(connection).to_string();
             let is_dash = shown.as_bytes()[at] == b'-';
             shown.replace_range(at..=at, if is_dash { "0" } else { &wrong });
             prop_assert!(SessionId::parse(&shown).is_none());

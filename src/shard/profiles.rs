@@ -85,8 +85,8 @@ impl Profiles {
         asked(&filter.user_type, self.user_type(id)) && asked(&filter.platform, self.platform(id))
     }
 
-    /// The profiles in some of the [`Profiles::places`] that have a user type, each with its number of sessions. Those of
-    /// several platforms have the same type.
+    /// The profiles in some of the [`Profiles::places`] that have a user type, each with its number of sessions. Those
+    /// of several platforms have the same type.
     pub fn types_at(&self, places: Range<usize>) -> impl Iterator<Item = (&str, usize)> {
         let profiles = places.filter_map(|place| self.profiles.get(place));
         profiles.filter_map(|profile| Some((profile.user_type.as_deref()?, profile.sessions)))

@@ -1,8 +1,8 @@
 //! What is counted: slots of the gateway, open files of the process and of the host.
 //!
-//! A connection stands in the file table of a ring, not in the process's. A table may not be larger than the soft limit of
-//! open files (the kernel compares it in `io_sqe_files_register`), but a shard makes as many rings as it needs: the limit
-//! decides how many rings that are, and each of them is a descriptor.
+//! A connection stands in the file table of a ring, not in the process's. A table may not be larger than the soft limit
+//! of open files (the kernel compares it in `io_sqe_files_register`), but a shard makes as many rings as it needs: the
+//! limit decides how many rings that are, and each of them is a descriptor.
 
 use std::ops::RangeInclusive;
 
@@ -14,7 +14,8 @@ use crate::host::limits;
 const DESCRIPTORS_PER_PROCESS: u64 = 128;
 /// Descriptors of a shard: listener, lobby's ring, eventfds, and sockets that are still in their handshake.
 const DESCRIPTORS_PER_SHARD: u64 = 64;
-/// Limits that are proposed, as powers of two: the last is as much as the kernel gives when nobody tells it otherwise (`fs.nr_open`).
+/// Limits that are proposed, as powers of two: the last is as much as the kernel gives when nobody tells it otherwise
+/// (`fs.nr_open`).
 const PROPOSED: RangeInclusive<u32> = 10..=20;
 /// The bit of CAP_SYS_ADMIN in `CapEff`.
 const SYS_ADMIN: u32 = 21;

@@ -1,6 +1,6 @@
-//! What a shard answers when it is asked. One question after the other, and in each turn a piece of one: the answer of some
-//! needs a look at every channel, or at many connections, and a shard with a million of them serves its clients meanwhile.
-//! They are asked by the admin port, which bounds how many there are.
+//! What a shard answers when it is asked. One question after the other, and in each turn a piece of one: the answer of
+//! some needs a look at every channel, or at many connections, and a shard with a million of them serves its clients
+//! meanwhile. They are asked by the admin port, which bounds how many there are.
 //!
 //! What is listed is what was there when it was looked at: no moment of the whole.
 

@@ -1,7 +1,8 @@
-//! The sockets of one thread: a ring, what waits behind the send that is under way, and the sleep until something happens.
+//! The sockets of one thread: a ring, what waits behind the send that is under way, and the sleep until something
+//! happens.
 //!
-//! Held by every worker and by every ring of the floor. A slot has one send under way at a time; what is said meanwhile goes next,
-//! in its order. Few slots ever wait, so the queues lie beside them.
+//! Held by every worker and by every ring of the floor. A slot has one send under way at a time; what is said meanwhile
+//! goes next, in its order. Few slots ever wait, so the queues lie beside them.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -74,8 +75,8 @@ impl Sockets {
         }
     }
 
-    /// Sleeps until the bell rings, or for as long as `time` says. It is asked when the bell would be rung already, and says `None`
-    /// when there is something to do.
+    /// Sleeps until the bell rings, or for as long as `time` says. It is asked when the bell would be rung already, and
+    /// says `None` when there is something to do.
     pub fn sleep(&mut self, time: impl FnOnce() -> Option<Duration>) {
         self.bell.doze();
         if let Some(at_most) = time()
