@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::auth::mint::parse_claim;
 use crate::config::Flags;
 
 /// A WebSocket gateway: backends publish, Ringway holds the connections.
@@ -78,14 +79,7 @@ pub struct Token {
 
     /// A further claim; may be repeated. A value that is JSON is taken as such: --claim 'channels=["conv:*"]'
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = parse_claim)]
-    pub claims: Vec<(String, String)>,
-}
-
-fn parse_claim(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE".to_owned()),
-    }
+    pub claims: Vec<(String, sonic_rs::Value)>,
 }
 
 #[cfg(test)]
@@ -128,7 +122,7 @@ mod tests {
         let Command::Token(token) = cli.command() else { panic!("{cli:?}") };
         assert_eq!((token.user.as_str(), token.user_type.as_deref()), ("u1", Some("driver")));
         assert_eq!(token.ttl, Duration::from_secs(90 * 60));
-        assert_eq!(token.claims, [("a".into(), "b=c".into()), ("channels".into(), "[\"x\"]".into())]);
+        assert_eq!(token.claims, [("a".into(), "b=c".into()), ("channels".into(), sonic_rs::json!(["x"]))]);
         assert!(parse("ringway token").is_err());
         assert!(parse("ringway token --user u1 --claim nonsense").is_err());
         assert!(parse("ringway token --user u1 --ttl soon").is_err());

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::auth::TokenError;
-use crate::auth::mint::{mint, parse_claim};
+use crate::auth::mint::mint;
 use crate::cli::Token;
 use crate::clock::Now;
 use crate::config::{Config, Loaded};
@@ -24,11 +24,8 @@ pub fn run(wish: &Token, loaded: &Loaded) -> ExitCode {
 
 fn sign(wish: &Token, config: &Config) -> Result<String, String> {
     let secret = config.auth.secret.expose();
-    let claims: Result<Vec<_>, _> =
-        wish.claims.iter().map(|(name, value)| parse_claim(&format!("{name}={value}"))).collect();
-    let claims = claims.map_err(|error| error.to_string())?;
     let now = Now::read().unix_s();
-    let token = mint(secret, &wish.user, wish.user_type.as_deref(), wish.ttl.as_secs(), now, &claims)
+    let token = mint(secret, &wish.user, wish.user_type.as_deref(), wish.ttl.as_secs(), now, &wish.claims)
         .map_err(|error| error.to_string())?;
     match config.auth.verifier().verify(&token, now) {
         // It will be.
