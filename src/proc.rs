@@ -1,5 +1,5 @@
-//! How the kernel writes in `/proc` (proc(5)): one reader for the metrics, the doctor and the flood tool, which open the
-//! files themselves. What is not in the expected form is `None`: a number is never made up.
+//! How the kernel writes in `/proc` (proc(5)): one reader for the metrics, the doctor and the flood tool, which open
+//! the files themselves. What is not in the expected form is `None`: a number is never made up.
 
 /// The value behind `Key:` in a file of such rows, as `/proc/meminfo` and `/proc/PID/status` are.
 pub fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {

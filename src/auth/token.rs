@@ -194,7 +194,8 @@ fn algorithm_of(header: &str) -> Result<Algorithm, TokenError> {
     Algorithm::from_str(&name).map_err(|_| TokenError::AlgorithmNotAllowed)
 }
 
-/// Base64url and JSON of one part. `wrong_shape` is the error when it is JSON and its fields are not of the right types.
+/// Base64url and JSON of one part. `wrong_shape` is the error when it is JSON and its fields are not of the right
+/// types.
 fn decode<T: DeserializeOwned>(part: &str, wrong_shape: TokenError) -> Result<T, TokenError> {
     let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)?;
     serde_json::from_slice(&json).map_err(|error| if error.is_data() { wrong_shape } else { TokenError::Malformed })

@@ -1,8 +1,8 @@
 //! Channel names: what a name may be, and which names nobody joins by asking.
 //!
 //! A name is `kind:rest` (`conv:c1`, `user:42`) or a single word (`notifications`), at most
-//! `limits.channel_name_bytes` long. The names of a user, of a user type and of everybody are implicit: a session is put there by who it is,
-//! never by `subscribe`, or anyone could read a stranger's messages.
+//! `limits.channel_name_bytes` long. The names of a user, of a user type and of everybody are implicit: a session is
+//! put there by who it is, never by `subscribe`, or anyone could read a stranger's messages.
 
 /// The channel that every authenticated session is in.
 pub const ALL: &str = "all";

@@ -1,8 +1,8 @@
 //! The configuration as it runs, as a file that could have made it: `ringway print-config`.
 //!
 //! Invariant: the text is valid TOML that holds every key which is not secret and reads back as the same values. What
-//! must not be fixed by a file (secrets, random values, the address of development mode) or is not set stands in it as a
-//! comment.
+//! must not be fixed by a file (secrets, random values, the address of development mode) or is not set stands in it as
+//! a comment.
 
 use std::fmt::Write;
 

@@ -23,16 +23,16 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Bearer token of every request to the admin port; required, of 16 bytes or more, when it is not on loopback.
     pub token: Option<Secret>,
-    /// How long a shard's loop may take to come round before `/readyz` says no. A healthy turn takes milliseconds, so this is
-    /// one that clients notice.
+    /// How long a shard's loop may take to come round before `/readyz` says no. A healthy turn takes milliseconds, so
+    /// this is one that clients notice.
     #[serde(with = "duration")]
     pub ready_stall: Duration,
     /// The same for `/livez`, upon which an orchestrator kills the process with all its connections: what does not come
     /// round for so long never will.
     #[serde(with = "duration")]
     pub live_stall: Duration,
-    /// Connections at once. Beyond it the one that has waited longest for a request makes room, and where all are in the
-    /// middle of one the newcomer gets 503. Scrapers, probes and backends of a node are some dozens.
+    /// Connections at once. Beyond it the one that has waited longest for a request makes room, and where all are in
+    /// the middle of one the newcomer gets 503. Scrapers, probes and backends of a node are some dozens.
     pub connections: usize,
     /// Until the head of a request has come whole; a connection that is kept alive waits no longer for the next one.
     #[serde(with = "duration")]
@@ -75,10 +75,8 @@ impl Admin {
                 check.problem("token", format_args!("must be set, because admin.listen ({listen}) is not loopback"))
             }
             Some(bytes) if bytes < TOKEN_BYTES_MIN => {
-                let message = format_args!(
-                    "has {bytes} bytes and must have {TOKEN_BYTES_MIN} or more, because admin.listen ({listen}) is not loopback"
-                );
-                check.problem("token", message);
+                let message = format!("has {bytes} bytes and must have {TOKEN_BYTES_MIN} or more");
+                check.problem("token", format_args!("{message}, because admin.listen ({listen}) is not loopback"));
             }
             Some(_) => {}
         }

@@ -39,16 +39,17 @@ pub struct Limits {
     pub first_byte_deadline: Duration,
     /// Handshakes that one shard has in progress at once. Beyond it whoever has been silent for longest makes room.
     pub handshakes: usize,
-    /// Of them, those of one address whose request is still awaited; 0: unlimited. Beyond it that address's oldest goes.
+    /// Of them, those of one address whose request is still awaited; 0: unlimited. Beyond it that address's oldest
+    /// goes.
     pub handshakes_per_address: usize,
-    /// Connections that one address (IPv6: one /64) has open in this process; 0: unlimited, as a whole office or a proxy
-    /// may stand behind one. Beyond it: 429.
+    /// Connections that one address (IPv6: one /64) has open in this process; 0: unlimited, as a whole office or a
+    /// proxy may stand behind one. Beyond it: 429.
     pub connections_per_address: u32,
     /// Connections that one user has open in this process; 0: unlimited. Beyond it: 429, or close 1013 after `auth`.
     pub connections_per_user: u32,
-    /// Connections of this process that have yet to send their token in an `auth` message; 0: unlimited. Beyond it: 503.
-    /// An honest client is one of them for a round trip, so the default lasts for tens of thousands of connects a second,
-    /// and keeps those who never authenticate from taking every place.
+    /// Connections of this process that have yet to send their token in an `auth` message; 0: unlimited. Beyond it:
+    /// 503. An honest client is one of them for a round trip, so the default lasts for tens of thousands of connects a
+    /// second, and keeps those who never authenticate from taking every place.
     pub unauthenticated: usize,
     /// Connects from one address within `connects_window`; 0: unlimited, as many clients share the address of a
     /// proxy. Beyond it: 429.

@@ -27,8 +27,8 @@ pub struct Server {
     pub path: String,
     /// Threads that hold connections; 0: one per core. Fewer leave cores to others; more than cores gain nothing.
     pub shards: usize,
-    /// Cores that shards are pinned to: `auto`, `off`, or a list such as `0-3,8`. Automatically not under a CPU quota without a
-    /// cpuset: such a process owns no core, and all of them on a host would choose the same ones.
+    /// Cores that shards are pinned to: `auto`, `off`, or a list such as `0-3,8`. Automatically not under a CPU quota
+    /// without a cpuset: such a process owns no core, and all of them on a host would choose the same ones.
     pub pin: Pin,
     /// Connections of the whole process; 0: as many as the limits of the host allow. Beyond it: 503.
     pub max_connections: usize,
@@ -38,29 +38,29 @@ pub struct Server {
     /// Connections per shard that the kernel keeps until they are accepted; a storm of reconnects fits. The kernel
     /// cuts it to `net.core.somaxconn`.
     pub backlog: u32,
-    /// How long a message from a source may wait, in all, for shards whose lanes are full. Then it is lost for these shards,
-    /// counted, and nobody waits for them until they take something again. Longer than any healthy turn of a shard, and short
-    /// beside what Redis keeps for a subscriber that lags (`client-output-buffer-limit pubsub`).
+    /// How long a message from a source may wait, in all, for shards whose lanes are full. Then it is lost for these
+    /// shards, counted, and nobody waits for them until they take something again. Longer than any healthy turn of a
+    /// shard, and short beside what Redis keeps for a subscriber that lags (`client-output-buffer-limit pubsub`).
     #[serde(with = "duration")]
     pub lane_patience: Duration,
-    /// Bytes that the kernel takes for a connection beyond what is on its way to the client (`TCP_NOTSENT_LOWAT`); 0: up to
-    /// `net.ipv4.tcp_wmem`, megabytes each. What a client does not read then waits here, one copy for all recipients, and
-    /// not in kernel memory, one copy each.
+    /// Bytes that the kernel takes for a connection beyond what is on its way to the client (`TCP_NOTSENT_LOWAT`); 0:
+    /// up to `net.ipv4.tcp_wmem`, megabytes each. What a client does not read then waits here, one copy for all
+    /// recipients, and not in kernel memory, one copy each.
     pub unsent_bytes: u32,
     /// How long a client may leave unacknowledged what was sent to it, or its window closed, before the kernel ends the
-    /// connection (`TCP_USER_TIMEOUT`); 0s: up to a quarter of an hour. Not shorter than `heartbeat.idle_timeout`, which
-    /// judges first; what remains are sockets that were closed with unsent bytes, which the kernel would keep.
+    /// connection (`TCP_USER_TIMEOUT`); 0s: up to a quarter of an hour. Not shorter than `heartbeat.idle_timeout`,
+    /// which judges first; what remains are sockets that were closed with unsent bytes, which the kernel would keep.
     #[serde(with = "duration")]
     pub tcp_user_timeout: Duration,
-    /// Addresses and networks of the proxies in front (`10.0.0.0/8`). What they say of their clients is believed, and the
-    /// limits per address count those clients; nobody else is asked. None by default: whoever is believed can make up
-    /// addresses.
+    /// Addresses and networks of the proxies in front (`10.0.0.0/8`). What they say of their clients is believed, and
+    /// the limits per address count those clients; nobody else is asked. None by default: whoever is believed can make
+    /// up addresses.
     #[serde(with = "list")]
     pub trusted_proxies: Vec<Network>,
     /// The header in which they say it, one of two: a proxy that writes the one passes on the other as it came.
     pub forwarded_header: ForwardedHeader,
-    /// They begin every connection with a PROXY protocol header, version 1 or 2. Whoever of them does not is refused: the
-    /// protocol forbids to guess.
+    /// They begin every connection with a PROXY protocol header, version 1 or 2. Whoever of them does not is refused:
+    /// the protocol forbids to guess.
     pub proxy_protocol: bool,
     /// `server_id` in messages and statistics. Empty in the sources: eight random hex digits, new at every start.
     pub id: String,
