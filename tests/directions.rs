@@ -36,6 +36,18 @@ const SHARD: &[&[&str]] = &[
     &["io"],
 ];
 
+/// The same for src/shard/floor/, of which `mod` is what all of them work on. Here a file may not call a method of the
+/// floor either that stands in a file of its own line or above.
+const FLOOR: &[&[&str]] = &[
+    &["turn"],
+    &["arrival", "commands"],
+    &["reading", "sending"],
+    &["attention", "delivery", "echo", "inspect"],
+    &["closing"],
+    &["fan_out", "sweeps", "wire"],
+    &["cork", "pace"],
+];
+
 #[test]
 fn the_folders_know_each_other_in_one_direction() {
     assert_one_direction(&[], SRC);
@@ -44,6 +56,39 @@ fn the_folders_know_each_other_in_one_direction() {
 #[test]
 fn the_parts_of_a_shard_know_each_other_in_one_direction() {
     assert_one_direction(&["shard"], SHARD);
+}
+
+#[test]
+fn the_files_of_the_floor_know_each_other_in_one_direction() {
+    assert_one_direction(&["shard", "floor"], FLOOR);
+}
+
+#[test]
+fn the_files_of_the_floor_call_each_other_in_one_direction() {
+    let level_of = |part: &str| FLOOR.iter().position(|level| level.contains(&part));
+    let sources: Vec<(String, String)> = files(&root().join("src/shard/floor"))
+        .into_iter()
+        .filter_map(|file| Some((module_of(&file).get(2)?.clone(), methods_of_the_floor(&file))))
+        .collect();
+    let mut calls = 0;
+    for (callee, text) in &sources {
+        for name in text.split("fn ").skip(1).filter_map(|rest| rest.split('(').next()) {
+            let call = format!("self.{name}(");
+            let callers = sources.iter().filter(|(caller, text)| caller != callee && text.contains(&call));
+            for (caller, _) in callers {
+                calls += 1;
+                assert!(level_of(caller) < level_of(callee), "{caller} calls `{name}` of {callee}: {FLOOR:?}");
+            }
+        }
+    }
+    assert!(calls > 10, "only {calls} calls were found");
+}
+
+/// What a file adds to the floor, without comments.
+fn methods_of_the_floor(file: &Path) -> String {
+    let text = fs::read_to_string(file).expect("a source file");
+    let parts = text.split("impl<I: Io> Floor<I> {\n").skip(1).filter_map(|rest| rest.split("\n}\n").next());
+    parts.flat_map(str::lines).map(|line| line.split("//").next().unwrap_or("").to_owned() + "\n").collect()
 }
 
 #[test]

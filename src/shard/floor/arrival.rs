@@ -78,10 +78,4 @@ impl<I: Io> Floor<I> {
         self.keep_ticking();
         Ok(ConnectionId { shard: self.state.shard as u16, slot, generation: self.generation })
     }
-
-    /// Whether `id` still names a connection of this shard.
-    pub fn is_current(&self, id: ConnectionId) -> bool {
-        usize::from(id.shard) == self.state.shard
-            && self.wire.connections.get(id.slot as usize).is_some_and(|c| c.generation == id.generation)
-    }
 }

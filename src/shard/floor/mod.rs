@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
-use crate::lane::LaneEnd;
+use crate::lane::{ConnectionId, LaneEnd};
 use crate::metrics::Latency;
 use crate::metrics::latency::Stopwatch;
 use crate::shard::connection::wheel::Wheel;
@@ -105,6 +105,12 @@ impl<I: Io> Floor<I> {
 
     pub fn is_draining(&self) -> bool {
         self.sweeps.is_draining()
+    }
+
+    /// Whether `id` still names a connection of this shard.
+    pub fn is_current(&self, id: ConnectionId) -> bool {
+        usize::from(id.shard) == self.state.shard
+            && self.wire.connections.get(id.slot as usize).is_some_and(|c| c.generation == id.generation)
     }
 
     /// Drained and empty: the shard may end.

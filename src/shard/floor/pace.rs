@@ -5,6 +5,9 @@
 /// is.
 pub const BETWEEN_LOOKS: usize = 16;
 
+/// Most of either in one turn, whatever the clock says: what a lane holds.
+pub const PER_TURN: usize = 4096;
+
 /// What so many bytes of input take is as much as one event: a buffer full of pings or channel names takes some 100 µs.
 const BYTES_PER_EVENT: usize = 512;
 

@@ -9,7 +9,7 @@ use crate::clock::Now;
 use crate::lane::Posted;
 use crate::metrics::Timed;
 use crate::shard::floor::Floor;
-use crate::shard::floor::pace::{BETWEEN_LOOKS, Pace};
+use crate::shard::floor::pace::{BETWEEN_LOOKS, PER_TURN, Pace};
 use crate::shard::io::{Event, Io};
 
 /// Until when, from its beginning, each step of a turn may go on, in microseconds: what one leaves is the next one's.
@@ -17,9 +17,6 @@ const COMMANDS_UNTIL_US: u64 = 250;
 const DEADLINES_UNTIL_US: u64 = 400;
 const EVENTS_UNTIL_US: u64 = 700;
 const SENDS_UNTIL_US: u64 = 1000;
-
-/// Most of either in one turn, whatever the clock says: what a lane holds.
-pub(super) const PER_TURN: usize = 4096;
 
 /// While so many connections wait for answers no more input is read: answers must not pile up.
 const ANSWERS_MAX: usize = 1024;
