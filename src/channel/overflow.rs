@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Chosen by channel. It holds for what waits: what is under way in the kernel stays, and so do control frames and answers.
+/// Chosen by channel. It holds for what waits: what is under way in the kernel stays, and so do control frames and
+/// answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {

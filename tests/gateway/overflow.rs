@@ -15,8 +15,8 @@ const MESSAGES_MAX: usize = 4_096;
 /// So many are dropped.
 const DROPPED: f64 = 20.0;
 
-/// Publishes to a client that does not read until messages are dropped, and lets it read then. How many were published, and
-/// which of them came.
+/// Publishes to a client that does not read until messages are dropped, and lets it read then. How many were published,
+/// and which of them came.
 fn published_and_heard(policy: &str) -> (usize, Vec<usize>) {
     let config = Config::new().set("limits.outbox_bytes", 256 * 1024).overflow("conv:*", policy);
     let gateway = Gateway::start(config);

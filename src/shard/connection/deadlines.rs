@@ -1,5 +1,5 @@
-//! When a connection needs attention, and why: one table of what is due in which phase. The wheel is told the earliest of a
-//! connection's deadlines; when that has come the floor asks which one it was.
+//! When a connection needs attention, and why: one table of what is due in which phase. The wheel is told the earliest
+//! of a connection's deadlines; when that has come the floor asks which one it was.
 //!
 //! | deadline | phases | due | what follows |
 //! | --- | --- | --- | --- |
@@ -13,8 +13,8 @@
 //!
 //! What a peer owes (the first three) is not asked for while the shard has just stood still itself.
 //!
-//! Invariant: [`Connection::attention`] says something exactly when the tick of [`Connection::due`] has come, as both read the
-//! same table.
+//! Invariant: [`Connection::attention`] says something exactly when the tick of [`Connection::due`] has come, as both
+//! read the same table.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -47,7 +47,8 @@ use Attention::{
 type Deadlines = SmallVec<[(Attention, u32); 5]>;
 
 impl Connection {
-    /// The tick at which [`Connection::attention`] has something to say. What a peer owes is not asked for before `judge_from`.
+    /// The tick at which [`Connection::attention`] has something to say. What a peer owes is not asked for before
+    /// `judge_from`.
     pub fn due(&self, now: Now, rules: &Rules, judge_from: u32) -> u32 {
         self.deadlines(now, rules, judge_from).iter().map(|(_, due)| *due).min().unwrap_or(NEVER)
     }

@@ -1,22 +1,22 @@
-//! Where a connection is in its life, and what may follow what. Nobody outside makes a phase or sets one: each step is a
-//! method here, which asserts that it is allowed.
+//! Where a connection is in its life, and what may follow what. Nobody outside makes a phase or sets one: each step is
+//! a method here, which asserts that it is allowed.
 //!
 //! ```text
-//!            token                 our close frame is                    the peer has said close, and
-//!            verified              queued, whoever began                 nothing follows
-//!  Arrived ───────────► Open ───────────┐                           ┌──────────────────────► Finishing ──────────┐ all
-//!     │                  ▲ │ fresh      ▼                           │                                            │ sent
-//!     │                  └─┘ token   Closing ───────────────────────┤ the peer broke the                         │
-//!     │                                 ▲                           │ protocol, or goes on                       │
-//!     └─────────────────────────────────┤                           └──────────────────► Failing ─► Lingering ───┤ its end, or
-//!  Echo ────────────────────────────────┘                                            all sent: FIN               │ the deadline
-//!                                                                                                                ▼
-//!  any but Stopped ── the peer vanished ────────────────────────────────────────────────────────────────────► Stopped
-//!  Closing, Finishing, Failing ── the deadline: given up, with a reset ─────────────────────────────────────────►
+//!            token              our close frame              both have said close,
+//!            verified           is queued                    nothing follows
+//!  Arrived ───────────► Open ────────┐                   ┌────────────► Finishing ────────────┐ all sent
+//!     │                 ▲  │ fresh   ▼                   │                                    │
+//!     │                 └──┘ token  Closing ─────────────┤ the peer broke the                 │
+//!     │                              ▲                   │ protocol, or goes on               │
+//!     └──────────────────────────────┤                   └────────────► Failing ─► Lingering ─┤ its end, or
+//!  Echo ─────────────────────────────┘                             all sent: FIN              │ the deadline
+//!                                                                                             ▼
+//!  any but Stopped ── the peer vanished ──────────────────────────────────────────────────► Stopped
+//!  Closing, Finishing, Failing ── the deadline: given up, with a reset ──────────────────────►
 //! ```
 //!
-//! `Stopped`: the backend finishes what is in flight and closes the socket; then the slot is free. A connection of the echo
-//! endpoint is `Echo` where another is `Arrived` or `Open`. What only one phase needs is kept in that phase.
+//! `Stopped`: the backend finishes what is in flight and closes the socket; then the slot is free. A connection of the
+//! echo endpoint is `Echo` where another is `Arrived` or `Open`. What only one phase needs is kept in that phase.
 
 /// Made when a client comes, and never again.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub(super) enum State {
     Closing { until: u32 },
     /// Our close frame is queued or sent and the peer's has come: the socket goes with the last byte, or at a tick.
     Finishing { until: u32 },
-    /// Our close frame is queued or sent, and the peer's input is not what it should be: our side of the stream ends with
-    /// the last byte, or all of it at a tick. So many bytes of input are still read, to be dropped.
+    /// Our close frame is queued or sent, and the peer's input is not what it should be: our side of the stream ends
+    /// with the last byte, or all of it at a tick. So many bytes of input are still read, to be dropped.
     Failing { until: u32, input_bytes_left: u32 },
     /// Our side of the stream has ended; what the peer still sends is dropped until it ends its own, or until a tick.
     Lingering { until: u32, input_bytes_left: u32 },
@@ -121,8 +121,8 @@ impl Phase {
         }
     }
 
-    /// The heartbeat was due; the next one is a whole number of intervals behind it: those whose beats were late together are
-    /// not together from then on.
+    /// The heartbeat was due; the next one is a whole number of intervals behind it: those whose beats were late
+    /// together are not together from then on.
     pub(super) fn note_heartbeat(&mut self, tick: u32, interval_ticks: u32) {
         debug_assert!(self.is_open());
         if let State::Open(open) = &mut self.0 {
@@ -139,7 +139,8 @@ impl Phase {
                 *input_bytes_left = input_bytes_left.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
                 *input_bytes_left > 0
             }
-            // A socket that is about to be closed is not watched any more: to stop watching costs a search in the kernel.
+            // A socket that is about to be closed is not watched any more: to stop watching costs a search in the
+            // kernel.
             State::Finishing { .. } | State::Stopped => false,
         }
     }

@@ -1,12 +1,13 @@
 //! How connections end: by our close frame, by the peer's, by vanishing, and all together when the shard drains.
 //!
-//! Whatever the way, the end is the same three steps: the connection leaves its channels (nobody sends to it any more), the
-//! backend is told to stop and finishes what is in flight, and only then the slot is free.
+//! Whatever the way, the end is the same three steps: the connection leaves its channels (nobody sends to it any more),
+//! the backend is told to stop and finishes what is in flight, and only then the slot is free.
 //!
-//! Behind our close frame the stream ends (RFC 6455 section 7.1.1 and 7.1.7). When both sides have said close and nothing
-//! follows, the socket is closed at once. A peer that broke the protocol may be sending still, and closing a socket with
-//! unread input makes the kernel send a reset, which can overtake the close frame. So there only our side of the stream ends
-//! (FIN), and what comes is read and dropped until the peer ends its own, for a bounded time and up to a bounded size.
+//! Behind our close frame the stream ends (RFC 6455 section 7.1.1 and 7.1.7). When both sides have said close and
+//! nothing follows, the socket is closed at once. A peer that broke the protocol may be sending still, and closing a
+//! socket with unread input makes the kernel send a reset, which can overtake the close frame. So there only our side
+//! of the stream ends (FIN), and what comes is read and dropped until the peer ends its own, for a bounded time and up
+//! to a bounded size.
 //!
 //! Calls only the wire below it, which reports who is too slow and closes nobody: saying goodbye cannot come back here.
 
@@ -27,8 +28,8 @@ use crate::shard::profiles;
 /// How long a peer that broke the protocol may take to end its side of the stream when ours has ended.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// What is read and dropped meanwhile, unless a message may be larger: a peer that sends a whole message too many at once
-/// still gets to read why.
+/// What is read and dropped meanwhile, unless a message may be larger: a peer that sends a whole message too many at
+/// once still gets to read why.
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// What our close frame says.
@@ -52,8 +53,8 @@ impl<I: Io> Floor<I> {
         self.end_behind_goodbye(slot, true);
     }
 
-    /// The peer has said goodbye: it gets its code back unless we spoke first. When it goes on sending, it is not believed
-    /// to listen for the end either.
+    /// The peer has said goodbye: it gets its code back unless we spoke first. When it goes on sending, it is not
+    /// believed to listen for the end either.
     pub(in crate::shard) fn answer_close(&mut self, slot: Slot, code: Option<CloseCode>, goes_on: bool) {
         let goodbye = Goodbye { code, reason: code.map_or("", CloseCode::reason) };
         self.say_goodbye(slot, goodbye, BY_PEER);
@@ -107,8 +108,8 @@ impl<I: Io> Floor<I> {
         }
     }
 
-    /// The peer has had its time: what it has not taken is dropped, and it is told by a reset. A lingering one has taken
-    /// everything, and a reset could take that away from it again.
+    /// The peer has had its time: what it has not taken is dropped, and it is told by a reset. A lingering one has
+    /// taken everything, and a reset could take that away from it again.
     pub(in crate::shard) fn give_up(&mut self, slot: Slot) {
         let has_all = self.wire.connections[slot as usize].phase.is_lingering();
         if has_all {
@@ -139,8 +140,8 @@ impl<I: Io> Floor<I> {
         debug_assert!(connection.phase.is_stopped() && connection.outbox.is_none() && !self.wire.cork.has(slot));
     }
 
-    /// Begins to close everybody over this time, the first one when all has been brought to its recipients that was taken from
-    /// the lane before. The shard is done when the last one is gone.
+    /// Begins to close everybody over this time, the first one when all has been brought to its recipients that was
+    /// taken from the lane before. The shard is done when the last one is gone.
     pub(in crate::shard) fn start_draining(&mut self, over: Duration) {
         let now = self.state.now.tick();
         if self.sweeps.drain(now + ticks(over)) {

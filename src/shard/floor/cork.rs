@@ -83,8 +83,8 @@ impl Cork {
         }
     }
 
-    /// Puts a frame in the place of an older one of this connection that it replaces. False when there is none among those
-    /// that have waited longest: as many as one send takes are looked at.
+    /// Puts a frame in the place of an older one of this connection that it replaces. False when there is none among
+    /// those that have waited longest: as many as one send takes are looked at.
     pub fn replace(&mut self, slot: Slot, frame: &LocalFrame) -> bool {
         let Some(&last) = self.lasts.get(slot as usize).filter(|last| **last != NONE) else { return false };
         let mut at = self.entries[last as usize].next;

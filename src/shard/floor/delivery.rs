@@ -5,9 +5,9 @@
 //!             └──► large one: fan-out, some members a turn ─────┘
 //! ```
 //!
-//! Per recipient a fan-out puts one entry with a plain count of the frame under the cork of the [`Wire`], and later queues one send
-//! of whatever waits for that connection. Nothing is allocated, locked, atomically counted or woken; the connection itself is
-//! touched only when it is still sending.
+//! Per recipient a fan-out puts one entry with a plain count of the frame under the cork of the [`Wire`], and later
+//! queues one send of whatever waits for that connection. Nothing is allocated, locked, atomically counted or woken;
+//! the connection itself is touched only when it is still sending.
 
 use crate::channel::name;
 use crate::lane::{Addressed, Channel, Publication};
@@ -24,8 +24,8 @@ const SMALL_CHANNEL: usize = 64;
 /// Members visited for one fan-out before the next one has its turn.
 const MEMBERS_AT_ONCE: usize = 256;
 
-/// Connections that wait for a fan-out's frames. More are not visited before some are served: who comes with another message
-/// stands behind these, at some 4 µs each.
+/// Connections that wait for a fan-out's frames. More are not visited before some are served: who comes with another
+/// message stands behind these, at some 4 µs each.
 const BULK_MAX: usize = 2048;
 
 /// Frames under the cork. Where connections are in many channels each has several of them.
@@ -47,7 +47,8 @@ impl<I: Io> Floor<I> {
         }
     }
 
-    /// Takes a publication: a few members get it in this turn, many as one fan-out, and those of a channel with a delay later.
+    /// Takes a publication: a few members get it in this turn, many as one fan-out, and those of a channel with a delay
+    /// later.
     pub(in crate::shard) fn publish(&mut self, mut publication: Publication) {
         self.state.counters.publications.add(1);
         if self.is_draining() {

@@ -1,11 +1,12 @@
 //! Publications on their way to the members of their channels.
 //!
-//! A channel of a few members is served at once. A larger one gets a fan-out: what is published to it gathers here, and is brought
-//! to the members some hundreds at a time, so that no channel holds up its shard. What gathered while the members were being
-//! visited goes to them next, joined into one run of bytes: the more there is to send, the fewer sends a message costs.
+//! A channel of a few members is served at once. A larger one gets a fan-out: what is published to it gathers here, and
+//! is brought to the members some hundreds at a time, so that no channel holds up its shard. What gathered while the
+//! members were being visited goes to them next, joined into one run of bytes: the more there is to send, the fewer
+//! sends a message costs.
 //!
-//! A channel may have a delay: then the first publication opens a fan-out that waits, and others gather behind it until its time
-//! has come or there are enough of them. What gathers while a batch is under way does not wait again.
+//! A channel may have a delay: then the first publication opens a fan-out that waits, and others gather behind it until
+//! its time has come or there are enough of them. What gathers while a batch is under way does not wait again.
 //!
 //! ```text
 //!  publication ──► without a delay ──────────────────────────────► in order ──► batch under way ──► gone
@@ -13,10 +14,11 @@
 //!                                     no more room, drain              └── gathered ◄──┘
 //! ```
 //!
-//! Where of a channel only the newest message waits ([`Overflow::Latest`]), one that has gathered is replaced by the next, and
-//! nothing is joined.
+//! Where of a channel only the newest message waits ([`Overflow::Latest`]), one that has gathered is replaced by the
+//! next, and nothing is joined.
 //!
-//! Invariant: of a channel one batch at a time is under way, so the members get everything in the order of its publication.
+//! Invariant: of a channel one batch at a time is under way, so the members get everything in the order of its
+//! publication.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -30,8 +32,8 @@ use crate::lane::{Answer, Channel, Filter, Publication};
 use crate::lane::frame::{Frame, LocalFrame, Run};
 use crate::shard::io::Slot;
 
-/// Frames are joined up to this size; a larger one goes by itself and is never copied. A quarter of what a slow connection may
-/// leave unread by default, so that the join is not what makes it too slow.
+/// Frames are joined up to this size; a larger one goes by itself and is never copied. A quarter of what a slow
+/// connection may leave unread by default, so that the join is not what makes it too slow.
 const BATCH_BYTES_MAX: usize = 16 * 1024;
 
 /// What all fan-outs of a shard may hold, gathered and under way, before it takes nothing more from its lane.
@@ -111,7 +113,8 @@ impl FanOuts {
         !self.fan_outs.is_empty() && self.find(channel).is_some()
     }
 
-    /// Takes a publication, which goes behind what has gathered for its channel, or in its place. True when it has replaced one.
+    /// Takes a publication, which goes behind what has gathered for its channel, or in its place. True when it has
+    /// replaced one.
     pub fn gather(&mut self, publication: Publication, now_us: u64) -> bool {
         let bytes = publication.frame.bytes.len();
         let id = self.find(&publication.channel).unwrap_or_else(|| self.open(&publication, now_us));
@@ -150,7 +153,8 @@ impl FanOuts {
         }
     }
 
-    /// Nobody waits any longer, and everything there is now is owed to its recipients until it has been brought to them.
+    /// Nobody waits any longer, and everything there is now is owed to its recipients until it has been brought to
+    /// them.
     pub fn owe_all(&mut self) {
         self.start_due(u64::MAX);
         for (_, fan_out) in &mut self.fan_outs {
@@ -159,8 +163,8 @@ impl FanOuts {
         }
     }
 
-    /// The fan-out whose turn it is, to be given back with [`FanOuts::put_back`]. When there is no room for more, one that
-    /// waits makes some: the lane must not stand still until it is due.
+    /// The fan-out whose turn it is, to be given back with [`FanOuts::put_back`]. When there is no room for more, one
+    /// that waits makes some: the lane must not stand still until it is due.
     pub fn next(&mut self) -> Option<FanOutId> {
         if self.order.is_empty()
             && !self.has_room()

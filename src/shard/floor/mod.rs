@@ -2,9 +2,11 @@
 //!
 //! Owns the slab of connections and moves bytes between the backend and the sans-IO parts: the decoder, the session,
 //! the subscription table, the timer wheel. Here is what it consists of; beside it: [`arrival`] (how a client comes
-//! in), [`turn`] (one round of everything), [`reading`] (what a client sent), [`attention`] (deadlines), [`delivery`]
-//! (how frames leave), [`closing`] (how connections end), [`commands`] (what is done with commands from the lane),
-//! [`inspect`] (questions, answered in pieces), [`echo`] (the debugging aid).
+//! in), [`turn`] (one round of everything), [`reading`] (what a client sent), [`attention`] (deadlines), [`sending`]
+//! (what is under the cork leaves), [`closing`] (how a connection ends), [`sweeps`] (who is closed together),
+//! [`delivery`] (how publications reach their subscribers), [`wire`] (connections, backend and what waits between
+//! them), [`commands`] (what is done with commands from the lane), [`inspect`] (questions, answered in pieces),
+//! [`echo`] (the debugging aid). They call downwards only: the turn and its steps, closing, delivery, the wire, the cork.
 //!
 //! Invariant: a slot of the slab is in use exactly from [`Floor::adopt`] to [`crate::shard::io::Event::Closed`], so the
 //! backend never completes something for a connection that is gone.

@@ -1,5 +1,5 @@
-//! The last step of a turn: what is under the cork leaves, connection after connection, and who turns out to be too slow is
-//! closed. Likewise when the kernel says that a send is over: what waited behind it goes next.
+//! The last step of a turn: what is under the cork leaves, connection after connection, and who turns out to be too
+//! slow is closed. Likewise when the kernel says that a send is over: what waited behind it goes next.
 
 use crate::metrics::latency::Stopwatch;
 use crate::shard::floor::Floor;
@@ -7,7 +7,8 @@ use crate::shard::floor::wire::TooSlow;
 use crate::shard::io::{Io, Slot};
 use crate::ws::close::CloseCode;
 
-/// What is handed to the kernel in one go, and then the clock is looked at: so many sends, one of many bytes counting as several.
+/// What is handed to the kernel in one go, and then the clock is looked at: so many sends, one of many bytes counting
+/// as several.
 const SENDS_AT_ONCE: usize = 64;
 const BYTES_PER_SEND: usize = 16 * 1024;
 

@@ -1,5 +1,5 @@
-//! Who is to be closed together: everybody when the shard drains, and the connections of a user. Says which slots are next,
-//! some in each turn, and closes nobody itself.
+//! Who is to be closed together: everybody when the shard drains, and the connections of a user. Says which slots are
+//! next, some in each turn, and closes nobody itself.
 
 use std::collections::VecDeque;
 
@@ -83,7 +83,8 @@ impl Sweeps {
         Some((table.members_of(channel).take(CLOSINGS_PER_TURN).collect(), *code))
     }
 
-    /// So many of those have been closed: when that was less than a turn's share they were the last, and who asked is told.
+    /// So many of those have been closed: when that was less than a turn's share they were the last, and who asked is
+    /// told.
     pub fn note_disconnected(&mut self, count: usize) {
         let Some(disconnect) = self.disconnects.front_mut() else { return };
         disconnect.closed += count;

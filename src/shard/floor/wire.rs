@@ -1,10 +1,10 @@
-//! The connections, the backend that moves their bytes, and what waits between the two: under the cork until the turn sends
-//! it, and in a connection's outbox while its send before is still in flight.
+//! The connections, the backend that moves their bytes, and what waits between the two: under the cork until the turn
+//! sends it, and in a connection's outbox while its send before is still in flight.
 //!
 //! ```text
-//!  answer, close frame, heartbeat ──► send ─────┐                       ┌── nothing in flight ──► one send ──► backend
-//!  publication, per recipient ──────► deliver ──┴──► cork ──► flush ────┤                            ▲
-//!                                                                       └── a send in flight ──► outbox, within its bound
+//!  answer, close frame ──► send ───────┐                 ┌── nothing in flight ──► one send ──► backend
+//!                                      ├──► cork ──► flush                            ▲
+//!  publication, to each ──► deliver ───┘                 └── a send in flight ──► outbox, within its bound
 //! ```
 //!
 //! Calls nobody above: who finds that a connection is too slow says so, and closing it is the caller's.

@@ -17,7 +17,8 @@ fn moment(ms: u64) -> Now {
     Now { us: ms * 1000, unix_ms: UNIX_MS + ms }
 }
 
-/// A connection that came at `ms`, has been through some phases, and whose peer may be silent or in the middle of a message.
+/// A connection that came at `ms`, has been through some phases, and whose peer may be silent or in the middle of a
+/// message.
 fn connection(phase: u8, ms: u64, ttl_s: u64, half_message: bool, rules: &Rules) -> Connection {
     let now = moment(ms);
     let mut connection = if phase == 7 { Connection::echo(1, now) } else { Connection::new(1, now, None) };
