@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use sonic_rs::{Object, Value};
+use serde_json::{Map, Value};
 
 use super::claims::is_name;
 
@@ -34,18 +34,18 @@ pub fn mint(
     if !is_name(user) {
         return Err(MintError::BadName("user id"));
     }
-    let mut body = Object::new();
-    body.insert("sub", user);
-    body.insert("iat", Value::from(now_unix_s));
-    body.insert("exp", Value::from(now_unix_s.saturating_add(ttl_s)));
+    let mut body = Map::new();
+    body.insert("sub".to_owned(), user.into());
+    body.insert("iat".to_owned(), now_unix_s.into());
+    body.insert("exp".to_owned(), now_unix_s.saturating_add(ttl_s).into());
     if let Some(user_type) = user_type {
         if !is_name(user_type) {
             return Err(MintError::BadName("user type"));
         }
-        body.insert("userType", user_type);
+        body.insert("userType".to_owned(), user_type.into());
     }
     for (name, value) in claims {
-        body.insert(name.as_str(), value.clone());
+        body.insert(name.clone(), value.clone());
     }
     encode(&Header::new(Algorithm::HS256), &body, &EncodingKey::from_secret(secret.as_bytes()))
         .map_err(|error| MintError::Unsigned(error.to_string()))
@@ -55,7 +55,7 @@ pub fn mint(
 pub fn parse_claim(argument: &str) -> Result<(String, Value), MintError> {
     match argument.split_once('=') {
         Some((name, value)) if !name.is_empty() => {
-            let value = sonic_rs::from_str(value).unwrap_or_else(|_| Value::from(value));
+            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
             Ok((name.to_owned(), value))
         }
         _ => Err(MintError::BadClaim(argument.to_owned())),
@@ -110,7 +110,7 @@ mod tests {
             ("a=", r#""""#),
         ] {
             let (name, value) = parse_claim(argument).unwrap();
-            assert_eq!((name.as_str(), sonic_rs::to_string(&value).unwrap().as_str()), ("a", expected));
+            assert_eq!((name.as_str(), value.to_string().as_str()), ("a", expected));
         }
         assert!(parse_claim("a").is_err() && parse_claim("=1").is_err());
     }

@@ -67,7 +67,7 @@ impl Report {
 
     /// One object with `findings` and `capacity`.
     pub fn json(&self) -> String {
-        sonic_rs::to_string_pretty(self).expect("strings, numbers and unit variants always serialise")
+        serde_json::to_string_pretty(self).expect("strings, numbers and unit variants always serialise")
     }
 
     /// 1 when something needed is missing, else 0.
