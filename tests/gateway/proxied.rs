@@ -164,7 +164,8 @@ fn replace(text: &str, written: &str, here: &str) -> String {
 #[track_caller]
 fn make_certificate(folder: &Path) {
     let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 \
-         -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem && cat cert.pem key.pem > both.pem";
+         -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem && \
+         cat cert.pem key.pem > both.pem";
     let made = run(&mut program_in(folder, &[], "sh", &["-c", script]));
     assert_eq!(made.code, Some(0), "{made:?}");
 }

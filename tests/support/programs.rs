@@ -12,7 +12,7 @@ pub fn link_packages(folder: &Path) {
     symlink(packages, folder.join("node_modules")).expect("the temp dir is writable");
 }
 
-/// `program` in a folder, with nothing but these in its environment; a path among the arguments is relative to the folder.
+/// `program` in a folder, to which paths among the arguments are relative, with nothing but these in its environment.
 pub fn program_in(folder: &Path, variables: &[(&str, &str)], program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("env");
     command.arg("--chdir").arg(folder);
