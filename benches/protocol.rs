@@ -1,7 +1,7 @@
 //! What one message and one connect cost in JSON and tokens: `cargo bench --bench protocol`.
 //!
-//! Each message is read three ways: as the gateway does (parsed, its route found, the route's field read), into a tree of
-//! values, and into a struct made for it. The struct knows in advance which fields there are, the tree reads all of
+//! Each message is read three ways: as the gateway does (parsed, its route found, the route's field read), into a tree
+//! of values, and into a struct made for it. The struct knows in advance which fields there are, the tree reads all of
 //! them: the gateway has to be near the first.
 
 use std::hint::black_box;

@@ -1,8 +1,8 @@
 //! What Ringway itself says to a client beside the answers of routes (`route/`): the greeting, the signs of life, and
 //! what went wrong.
 //!
-//! Written by the JSON library, fields in the order they have here. Invariant: whatever the user ids, channels and texts
-//! are made of, the result is one valid JSON object.
+//! Written by the JSON library, fields in the order they have here. Invariant: whatever the user ids, channels and
+//! texts are made of, the result is one valid JSON object.
 
 use std::fmt::{self, Display};
 use std::time::{Duration, UNIX_EPOCH};
