@@ -143,7 +143,7 @@ fn replies(criterion: &mut Criterion) {
     group.bench_function("error", |bencher| {
         bencher.iter(|| {
             let (code, message) = black_box(("not_subscribed", "not subscribed to these channels"));
-            Message::error(Problem { code, message, request: Some("unsubscribe"), part: None }, id).json()
+            Message::error(Problem { code, message, request: Some("unsubscribe"), part: None }).json_in_answer_to(id)
         });
     });
     group.finish();

@@ -90,7 +90,7 @@ fn the_examples_are_what_the_gateway_writes() {
         refused(r#"{"type":"subscribe","id":3}"#, ChannelError::NotAllowed, "user:bob"),
         answer(r#"{"type":"unsubscribe","channels":[]}"#, &["clan:7"], 0),
         refused(r#"{"type":"unsubscribe"}"#, ChannelError::NotSubscribed, "clan:9"),
-        Message::error(missing, request(r#"{"type":"subscribe","id":"r-17"}"#).id).json(),
+        Message::error(missing).json_in_answer_to(request(r#"{"type":"subscribe","id":"r-17"}"#).id),
     ] {
         let line = format!("\n< {written}\n");
         assert!(protocol.contains(&line), "no such example in docs/PROTOCOL.md: {line}");
@@ -205,7 +205,7 @@ fn refused(message: &str, error: ChannelError, channel: &str) -> String {
     let part = Part { field: "channels", items: &[channel] };
     let problem =
         Problem { code: error.code(), message: error.sentence(), request: Some(&request.kind), part: Some(part) };
-    Message::error(problem, request.id).json()
+    Message::error(problem).json_in_answer_to(request.id)
 }
 
 /// One of each kind. A new kind does not compile until it is in the list.

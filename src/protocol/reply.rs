@@ -33,12 +33,7 @@ pub enum Message<'a> {
     /// The heartbeat of sessions with a user type.
     Heartbeat { payload: Time },
     /// Something went wrong, and the connection stays. Both shapes that clients read: `message`, and `payload`.
-    Error {
-        message: &'a str,
-        payload: Problem<'a>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<&'a RawValue>,
-    },
+    Error { message: &'a str, payload: Problem<'a> },
 }
 
 #[derive(Serialize)]
@@ -88,16 +83,31 @@ impl<'a> Message<'a> {
         Message::Connected { user_id: welcome.user_id, message: "Connected to WebSocket Gateway", payload: welcome }
     }
 
-    /// `id` is that of the message that is answered.
-    pub fn error(problem: Problem<'a>, id: Option<&'a RawValue>) -> Self {
-        Message::Error { message: problem.message, payload: problem, id }
+    pub fn error(problem: Problem<'a>) -> Self {
+        Message::Error { message: problem.message, payload: problem }
     }
 
     pub fn json(&self) -> String {
-        let mut json = Vec::with_capacity(USUAL_BYTES);
-        serde_json::to_writer(&mut json, self).expect("a vector takes every byte");
-        String::from_utf8(json).expect("JSON of texts is text")
+        self.json_in_answer_to(None)
     }
+
+    /// With the `id` of the message that is answered, as it came, behind the other fields.
+    pub fn json_in_answer_to(&self, id: Option<&RawValue>) -> String {
+        let mut json = Vec::with_capacity(USUAL_BYTES);
+        sonic_rs::to_writer(&mut json, self).expect("a vector takes every byte");
+        json.pop();
+        end(json, id)
+    }
+}
+
+/// Ends a JSON object of which only the last brace is missing, with the `id` of the message that it answers.
+pub fn end(mut json: Vec<u8>, id: Option<&RawValue>) -> String {
+    if let Some(id) = id {
+        json.extend_from_slice(br#","id":"#);
+        json.extend_from_slice(id.get().as_bytes());
+    }
+    json.push(b'}');
+    String::from_utf8(json).expect("texts and their JSON are text")
 }
 
 impl Serialize for Part<'_> {
@@ -143,17 +153,17 @@ mod tests {
     fn an_error_carries_both_shapes() {
         let id: &RawValue = serde_json::from_str("3").unwrap();
         assert_eq!(
-            Message::error(problem("not_subscribed", "Join first", Some("typing")), Some(id)).json(),
+            Message::error(problem("not_subscribed", "Join first", Some("typing"))).json_in_answer_to(Some(id)),
             r#"{"type":"error","message":"Join first","payload":{"code":"not_subscribed","message":"Join first","request":"typing"},"id":3}"#
         );
         let part = Some(Part { field: "channels", items: &["a"] });
         assert_eq!(
-            Message::error(Problem { part, ..problem("not_allowed", "No", Some("subscribe")) }, None).json(),
+            Message::error(Problem { part, ..problem("not_allowed", "No", Some("subscribe")) }).json(),
             r#"{"type":"error","message":"No","payload":{"code":"not_allowed","message":"No","request":"subscribe","channels":["a"]}}"#
         );
         let error = RequestError::NoType;
         assert_eq!(
-            Message::error(problem(error.code(), &error.to_string(), None), None).json(),
+            Message::error(problem(error.code(), &error.to_string(), None)).json(),
             r#"{"type":"error","message":"the message has no type: a string that is not empty is expected","payload":{"code":"missing_type","message":"the message has no type: a string that is not empty is expected"}}"#
         );
     }
@@ -181,7 +191,7 @@ mod tests {
             prop_assert_eq!(&connected["userId"], &json!(user));
             prop_assert_eq!(&connected["payload"]["session_id"], &json!(channel));
             let part = Some(Part { field: "x", items: &[&channel, &user] });
-            let error = Message::error(Problem { part, ..problem(&user, &channel, Some(&user)) }, None).json();
+            let error = Message::error(Problem { part, ..problem(&user, &channel, Some(&user)) }).json();
             let error: Value = serde_json::from_str(&error).unwrap();
             prop_assert_eq!(&error["payload"]["x"], &json!([channel, user]));
             prop_assert_eq!(&error["message"], &json!(channel));

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::protocol::reply::Timestamp;
+use crate::protocol::reply::{Timestamp, end};
 
 /// Room for the values of a usual answer, so that it is written without growing the buffer.
 const VALUES_BYTES: usize = 96;
@@ -74,12 +74,7 @@ impl<P: Places> Template<P> {
                 Part::Place(place) => value(*place).write(&mut json).expect("a vector takes every byte"),
             }
         }
-        if let Some(id) = id {
-            json.extend_from_slice(br#","id":"#);
-            json.extend_from_slice(id.get().as_bytes());
-        }
-        json.push(b'}');
-        String::from_utf8(json).expect("texts and their JSON are text")
+        end(json, id)
     }
 }
 
@@ -87,8 +82,8 @@ impl Value<'_> {
     /// As JSON.
     fn write(&self, json: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Value::Text(text) => serde_json::to_writer(json, text)?,
-            Value::List(list) => serde_json::to_writer(json, list)?,
+            Value::Text(text) => sonic_rs::to_writer(json, text).map_err(io::Error::other)?,
+            Value::List(list) => sonic_rs::to_writer(json, list).map_err(io::Error::other)?,
             // Digits and signs, nothing that JSON escapes.
             Value::Time(time) => write!(json, "\"{time}\"")?,
         }

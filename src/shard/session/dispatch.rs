@@ -57,6 +57,6 @@ impl Session<'_> {
     ) {
         self.state.counters.errors_sent.add(1);
         let problem = Problem { code, message, request: request.map(|request| &*request.kind), part };
-        self.send(&Message::error(problem, request.and_then(|request| request.id)).json());
+        self.send(&Message::error(problem).json_in_answer_to(request.and_then(|request| request.id)));
     }
 }
