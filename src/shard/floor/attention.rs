@@ -55,8 +55,8 @@ impl<I: Io> Floor<I> {
             let Some(slot) = self.expired.pop_front() else {
                 return attended > 0;
             };
-            // Its connection may have gone meanwhile, and another one have come.
-            if self.wire.connections.contains(slot as usize) {
+            // Its connection may have gone meanwhile, and another one have come. A stopped one has no deadline.
+            if self.wire.connections.get(slot as usize).is_some_and(|connection| !connection.phase.is_stopped()) {
                 self.attend(slot);
             }
         }

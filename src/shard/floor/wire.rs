@@ -79,10 +79,11 @@ impl<I: Io> Wire<I> {
             let count = one_send(left.as_slice().iter());
             self.sent_bytes += left.as_slice()[..count].iter().map(|run| run.len()).sum::<usize>();
             self.io.send_all(slot, left.by_ref().take(count));
-            self.begin_rest(slot, left.by_ref().take(VECTOR_MAX - count));
-            if left.len() > 0 && self.connections[slot as usize].is_alive() {
+            if count < VECTOR_MAX {
+                self.begin_rest(slot, left.by_ref());
+            } else if left.len() > 0 && self.connections[slot as usize].is_alive() {
                 // Whether it is behind shows when the kernel has been entered: until then the rest waits where it was.
-                left.by_ref().for_each(|frame| self.cork.push(slot, frame, Urgency::Bulk));
+                left.by_ref().for_each(|frame| self.deliver(slot, &frame));
             } else if left.len() > 0 {
                 self.io.await_sent(slot);
             }
@@ -136,17 +137,21 @@ impl<I: Io> Wire<I> {
             return TooSlow(false);
         }
         let connection = &mut self.connections[slot as usize];
-        // An echo is held back by not reading more.
-        let bound = if connection.phase.is_echo() { Bound::Unbounded } else { Bound::Bytes(self.outbox_bytes_max) };
+        // An echo is held back by not reading more; to a connection that ends nothing more is published, and what it was to
+        // get before its close frame it gets.
+        let is_bounded = connection.is_alive() && !connection.phase.is_echo();
+        let bound = if is_bounded { Bound::Bytes(self.outbox_bytes_max) } else { Bound::Unbounded };
         let outbox = connection.outbox.get_or_insert_default();
         let (before, mut queued, mut spill) = (outbox.bytes(), 0, Spill::default());
         for frame in frames {
             queued += frame.frames();
             spill.add(&outbox.push(frame, bound));
         }
-        debug_assert!(!outbox.is_empty());
         self.outbox_bytes = self.outbox_bytes + outbox.bytes() - before;
-        let too_slow = TooSlow(spill.is_too_slow && connection.is_alive());
+        if outbox.is_empty() {
+            connection.outbox = None;
+        }
+        let too_slow = TooSlow(spill.is_too_slow);
         self.counters.deliveries_queued.add(queued as u64);
         self.count_dropped(spill.dropped);
         too_slow

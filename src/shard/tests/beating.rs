@@ -208,3 +208,19 @@ fn a_client_that_says_too_much_is_closed() {
         },
     );
 }
+
+#[test]
+fn a_shard_whose_last_client_vanished_as_its_deadline_came_sleeps() {
+    under_faults(|mut shard| {
+        let ann = shard.client("ann");
+        shard.pass(14_000);
+        for _ in 0..170 {
+            shard.clock.advance(100);
+            shard.floor.turn(shard.clock.now());
+        }
+        ann.peer.close();
+        shard.clock.advance(60_000);
+        shard.settle();
+        shard.assert_empty();
+    });
+}

@@ -1,9 +1,15 @@
 //! Where a channel says what becomes of messages that find no room with a client that reads too slowly.
 
+use bytes::Bytes;
+
 use crate::channel::policy::Policy;
 use crate::channel::{Overflow, Policies};
+use crate::lane::frame::{Frame, Run};
 use crate::shard::connection::outbox::{FRAME_COST_BYTES, SEND_BYTES_MAX};
+use crate::shard::floor::wire::TooSlow;
+use crate::shard::io::VECTOR_MAX;
 use crate::ws::close::CloseCode;
+use crate::ws::frame::encode_text;
 
 use super::client::Said;
 use super::{Shard, under_faults, under_faults_with};
@@ -168,5 +174,22 @@ fn a_burst_that_our_own_bound_on_a_send_cuts_makes_nobody_too_slow() {
         assert_eq!(ann.peer.take_sends(), [2, 2, 2, 2, 3], "so many frames in each");
         let texts = ann.texts();
         assert!(texts[..10] == large[..] && texts[10] == "small" && shard.closed("too_slow") == 0);
+    });
+}
+
+#[test]
+fn what_is_behind_a_full_send_is_replaced_as_well() {
+    with_policy(Overflow::Latest, 0, |mut shard| {
+        let [ann] = shard.subscribers("conv:1");
+        let channel = shard.publication("conv:1", Bytes::new()).channel;
+        let frame =
+            |text: &str, overflow| Run::join(&[Frame { bytes: encode_text(text), arrived_us: 0 }], overflow, &channel);
+        let wire = &mut shard.floor.wire;
+        (0..VECTOR_MAX).for_each(|_| wire.deliver(ann.id.slot, &frame("other", Overflow::Disconnect)));
+        wire.deliver(ann.id.slot, &frame("older", Overflow::Latest));
+        wire.deliver(ann.id.slot, &frame("newer", Overflow::Latest));
+        assert_eq!(wire.flush(ann.id.slot), TooSlow(false));
+        assert_eq!(wire.cork.frames(), 1, "of a channel only the newest waits");
+        shard.settle();
     });
 }

@@ -1,10 +1,11 @@
 //! Clients that read too slowly.
 
+use crate::lane::Command;
 use crate::shard::io::VECTOR_MAX;
 use crate::ws::close::CloseCode;
 
 use super::client::Said;
-use super::{InFlight, Io, OUTBOX_BYTES_MAX, Shard, under_faults, under_faults_with};
+use super::{InFlight, Io, OUTBOX_BYTES_MAX, Shard, counted, under_faults, under_faults_with};
 use crate::shard::connection::outbox::FRAME_COST_BYTES;
 
 /// What ten frames of 100 bytes cost while they wait.
@@ -117,5 +118,54 @@ fn who_catches_up_in_time_stays() {
             assert_eq!(ann.texts().len(), 11);
         }
         assert_eq!(shard.counters().deliveries_dropped.get(), 0);
+    });
+}
+
+#[test]
+fn a_burst_of_large_messages_makes_nobody_too_slow_who_reads() {
+    under_faults(|mut shard| {
+        let [mut ann] = shard.subscribers("conv:1");
+        let messages: Vec<String> = (0..80).map(|n| format!("{n:0>8000}")).collect();
+        messages.iter().for_each(|message| shard.post("conv:1", message));
+        shard.settle();
+        assert_eq!(shard.closed("too_slow"), 0);
+        assert_eq!(ann.texts(), messages);
+    });
+}
+
+#[test]
+fn a_message_larger_than_all_that_may_wait_leaves_nothing_behind() {
+    where_ten_frames_may_wait(|mut shard| {
+        let [mut slow] = shard.subscribers("conv:1");
+        slow.peer.stall(true);
+        shard.publish("conv:1", "in flight");
+        shard.publish("conv:1", &"x".repeat(2 * TEN_FRAMES_BYTES));
+        slow.peer.stall(false);
+        shard.settle();
+        assert_eq!(slow.heard(), [Said::text("in flight"), Said::close(CloseCode::TOO_SLOW)]);
+        assert_eq!(shard.floor.wire.outbox_bytes, 0);
+    });
+}
+
+#[test]
+fn what_came_before_the_close_frame_has_no_gap() {
+    where_ten_frames_may_wait(|mut shard| {
+        let mut ann = shard.client("ann");
+        ann.subscribe("conv:1");
+        shard.settle();
+        ann.heard();
+        ann.peer.stall(true);
+        shard.publish("conv:1", "in flight");
+        // Taken in the turn in which we say goodbye.
+        let large = "x".repeat(2 * TEN_FRAMES_BYTES);
+        [&large, "small"].into_iter().for_each(|message| shard.post("conv:1", message));
+        let (answer, _) = counted();
+        shard.command(Command::Disconnect { user: "ann".into(), code: CloseCode::OPERATOR, answer });
+        shard.settle();
+        ann.peer.stall(false);
+        shard.settle();
+        let all = [Said::text("in flight"), Said::text(&large), Said::text("small")];
+        let goodbye = Said::close(CloseCode::OPERATOR);
+        assert_eq!(ann.heard(), [&all[..], &[goodbye]].concat());
     });
 }
