@@ -10,7 +10,7 @@ use std::fmt;
 
 use memchr::memchr2_iter;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
@@ -58,10 +58,13 @@ pub enum RequestError {
 impl<'a> Request<'a> {
     /// Parses a text message.
     pub fn parse(message: &'a str) -> Result<Request<'a>, RequestError> {
-        let (mut outer, mut inner) = (Fields::new(), Fields::new());
+        let (mut outer, mut inner, mut unread) = (Fields::new(), Fields::new(), None);
         let mut json = serde_json::Deserializer::from_str(message);
-        json.deserialize_map(Outline { outer: &mut outer, inner: &mut inner })?;
+        json.deserialize_map(Outline { message, outer: &mut outer, inner: &mut inner, unread: &mut unread })?;
         json.end()?;
+        if let Some(payload) = unread.filter(|payload| payload.get().starts_with('{')) {
+            Payload(&mut inner).deserialize(&mut serde_json::Deserializer::from_str(payload.get()))?;
+        }
         if is_too_deep(message) {
             return Err(RequestError::BadJson);
         }
@@ -126,8 +129,11 @@ impl From<serde_json::Error> for RequestError {
 
 /// Reads a message.
 struct Outline<'f, 'a> {
+    message: &'a str,
     outer: &'f mut Fields<'a, 4>,
     inner: &'f mut Fields<'a, 8>,
+    /// The `payload`, unless its fields were read in passing.
+    unread: &'f mut Option<&'a RawValue>,
 }
 
 impl<'de> Visitor<'de> for Outline<'_, 'de> {
@@ -139,25 +145,31 @@ impl<'de> Visitor<'de> for Outline<'_, 'de> {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
         while let Some(Text(name)) = map.next_key()? {
-            if name == "payload" {
-                self.inner.clear();
+            if name != "payload" {
+                self.outer.push((name, map.next_value()?));
+                continue;
+            }
+            self.inner.clear();
+            // A name with escapes is a copy, which has no place in the message.
+            if matches!(name, Cow::Borrowed(name) if is_before_object(self.message, name)) {
+                *self.unread = None;
                 map.next_value_seed(Payload(&mut *self.inner))?;
             } else {
-                self.outer.push((name, map.next_value()?));
+                *self.unread = Some(map.next_value()?);
             }
         }
         Ok(())
     }
 }
 
-/// Reads a `payload`: its fields, or nothing of what is no object.
+/// Reads the fields of a `payload` that is an object.
 struct Payload<'f, 'a>(&'f mut Fields<'a, 8>);
 
 impl<'de> DeserializeSeed<'de> for Payload<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
+        deserializer.deserialize_map(self)
     }
 }
 
@@ -165,41 +177,13 @@ impl<'de> Visitor<'de> for Payload<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
+        f.write_str("an object")
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
         while let Some(Text(name)) = map.next_key()? {
             self.0.push((name, map.next_value()?));
         }
-        Ok(())
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(self, items: S) -> Result<(), S::Error> {
-        IgnoredAny.visit_seq(items).map(drop)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
 }
@@ -227,6 +211,14 @@ impl<'de> Visitor<'de> for Texts {
         }
         Ok(list)
     }
+}
+
+/// Whether an object follows this name, which stands in `message`. Looked for ahead of reading it, since a number or a
+/// string that is valid JSON may be none that a type can hold.
+fn is_before_object(message: &str, name: &str) -> bool {
+    let name_end = name.as_ptr().addr() - message.as_ptr().addr() + name.len();
+    let mut behind_quote = message[name_end..].bytes().skip(1);
+    behind_quote.find(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b':')) == Some(b'{')
 }
 
 fn is_id(json: &str) -> bool {

@@ -29,6 +29,32 @@ fn a_field_is_found_in_the_payload_and_beside_the_type() {
 }
 
 #[test]
+fn a_payload_that_is_no_object_is_any_json() {
+    for payload in ["1e999", "-1e999", r#""\ud800""#, "[1e999]", "null", "true", "0", r#""""#] {
+        for name in ["payload", r"p\u0061yload"] {
+            let request = format!(r#"{{"type":"ping","{name}" : {payload},"id":1}}"#);
+            assert_eq!(Request::parse(&request).map(|request| request.kind).unwrap(), "ping", "{request}");
+        }
+    }
+    for payload in ["1e", r#""\u""#, r#""\x""#, "[1,]", "nul", "", "01"] {
+        assert_eq!(error_of(&format!(r#"{{"type":"ping","payload":{payload}}}"#)), RequestError::BadJson, "{payload}");
+    }
+}
+
+#[test]
+fn a_payload_is_found_however_its_name_is_written() {
+    for before in
+        [r#""payload":"#, "\"payload\" \t\r\n: \t\r\n", r#""p\u0061yload":"#, r#""payload":{"x":0},"p\u0061yload": "#]
+    {
+        let message = format!(r#"{{"type":"t",{before}{{"x":1,"\u0079":2}}}}"#);
+        let request = Request::parse(&message).unwrap();
+        assert_eq!((value_of(&request, "x"), value_of(&request, "y")), (Some("1"), Some("2")), "{message}");
+    }
+    let request = Request::parse(r#"{"type":"t","p\u0061yload":{"x":1},"payload":7}"#).unwrap();
+    assert_eq!(value_of(&request, "x"), None);
+}
+
+#[test]
 fn a_value_is_the_text_that_came_in() {
     let request =
         Request::parse(r#"{"type":"t","a":{"b": [1, 2.50,"\u00e9"]},"n":-0.5e+3,"z":null,"payload": {"p":true}}"#)
@@ -147,6 +173,9 @@ fn what_is_not_valid_json_is_refused() {
         r#"{"type":"t"/**/}"#,
         r#"{"type":"t","\ud800":1}"#,
         r#"{"type":"t","payload":{"\ud800":1}}"#,
+        r#"{"type":"t","p\u0061yload":{"\ud800":1}}"#,
+        r#"{"type":"t","payload"{"a":1}}"#,
+        r#"{"type":"t","payload"::{"a":1}}"#,
         "x",
         "\u{a0}{}",
     ] {
