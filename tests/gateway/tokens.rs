@@ -37,6 +37,22 @@ fn an_empty_token_in_the_query_counts_as_none() {
 }
 
 #[test]
+fn an_empty_token_in_a_header_counts_as_none() {
+    let gateway = Gateway::start(Config::new());
+    let good = token("u1");
+    for header in [("Sec-WebSocket-Protocol", "ringway.v1, bearer."), ("Authorization", "Bearer ")] {
+        let (mut client, _) =
+            Client::upgrade(&gateway, "/ws", &[header]).expect("room for one who authenticates later");
+        client.send(r#"{"type":"ping"}"#);
+        client.expect_type("pong");
+    }
+    let offers = format!("ringway.v1, bearer., bearer.{good}");
+    let (mut client, _) =
+        Client::upgrade(&gateway, "/ws", &[("Sec-WebSocket-Protocol", &offers)]).expect("the next offer counts");
+    client.expect_type("connected");
+}
+
+#[test]
 fn connected_says_who_and_where_in_both_vocabularies() {
     let gateway = Gateway::start(Config::new().set("server.id", "node-7").set("heartbeat.interval", "25s"));
     let (mut client, _) = Client::upgrade(&gateway, &format!("/ws?token={}", token("u1")), &[]).expect("a good token");

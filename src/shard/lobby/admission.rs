@@ -147,19 +147,20 @@ fn identity(request: &Request<'_>, house: &House<'_>, latency: &mut Latency) -> 
     if rules.may_connect(&identity) { Ok(Some(identity)) } else { Err(Refusal::RoleNotAllowed.into()) }
 }
 
-/// The token, from the first of the places where it may stand.
+/// The token, from the first of the places where it may stand. An empty one is none.
 fn token<'a>(request: &Request<'a>) -> Option<std::borrow::Cow<'a, str>> {
     let bearer = |value: &'a str| {
         let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
+        scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim()).filter(|token| !token.is_empty())
     };
+    let offered = |offer: &'a str| offer.strip_prefix(TOKEN_SUBPROTOCOL).filter(|token| !token.is_empty());
     if let Some(token) = request.header("Authorization").and_then(bearer) {
         return Some(token.into());
     }
     if let Some(token) = request.query.and_then(|query| query_param(query, "token")) {
         return Some(token);
     }
-    request.subprotocols().find_map(|offer| offer.strip_prefix(TOKEN_SUBPROTOCOL)).map(Into::into)
+    request.subprotocols().find_map(offered).map(Into::into)
 }
 
 /// What the query says of the client, as far as it may.
