@@ -53,8 +53,20 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(|address| address.to_canonical().into()));
-        network.map(Self).map_err(|_| format!("`{text}` is no address or network such as `10.0.0.0/8`"))
+        let network = text.parse().ok().or_else(|| text.parse().ok().map(<IpAddr as Into<IpNet>>::into));
+        let network = network.and_then(canonical).map(Self);
+        network.ok_or_else(|| format!("`{text}` is no address or network such as `10.0.0.0/8`"))
+    }
+}
+
+/// A network of IPv4 addresses mapped into IPv6 as the one of IPv4 that it is: addresses are compared in that form. None
+/// where it reaches beyond them.
+fn canonical(network: IpNet) -> Option<IpNet> {
+    match network.addr().to_canonical() {
+        IpAddr::V4(address) if network.max_prefix_len() == 128 => {
+            IpNet::new(address.into(), network.prefix_len().checked_sub(96)?).ok()
+        }
+        _ => Some(network),
     }
 }
 
@@ -103,13 +115,23 @@ mod tests {
     }
 
     #[test]
+    fn a_mapped_network_is_one_of_ipv4() {
+        let proxies = proxies(&["::ffff:10.0.0.0/104", "::ffff:192.0.2.1/128"]);
+        for peer in ["10.1.1.1", "::ffff:10.1.1.1", "192.0.2.1"] {
+            assert_eq!(client(&proxies, peer, "198.51.100.7"), "198.51.100.7", "{peer}");
+        }
+        assert_eq!(client(&proxies, "11.1.1.1", "198.51.100.7"), "11.1.1.1");
+        assert_eq!(client(&proxies, "192.0.2.2", "198.51.100.7"), "192.0.2.2");
+    }
+
+    #[test]
     fn nobody_is_believed_by_default() {
         assert_eq!(client(&Proxies::default(), "127.0.0.1", "6.6.6.6"), "127.0.0.1");
     }
 
     #[test]
     fn what_is_no_network_is_named() {
-        for bad in ["10.0.0.0/33", "proxy.example", "", "10.0.0.0/"] {
+        for bad in ["10.0.0.0/33", "proxy.example", "", "10.0.0.0/", "::ffff:10.0.0.0/95"] {
             let error = bad.parse::<Network>().expect_err(bad);
             assert!(error.contains(&format!("`{bad}`")), "{bad}: {error}");
         }
@@ -122,6 +144,9 @@ mod tests {
             ("192.0.2.1", "192.0.2.1"),
             ("192.0.2.1/32", "192.0.2.1"),
             ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::/0", "::/0"),
             ("2001:db8::/32", "2001:db8::/32"),
         ] {
             let network: Network = text.parse().expect(text);
