@@ -24,12 +24,12 @@ impl ForwardedHeader {
         let mut hops = Vec::new();
         match self {
             Self::XForwardedFor => {
-                for list in request.headers("X-Forwarded-For") {
-                    hops.extend(list.split(',').map(node));
+                for list in request.raw_headers("X-Forwarded-For") {
+                    hops.extend(list.split(|byte| *byte == b',').map(|hop| node(str::from_utf8(hop).ok()?)));
                 }
             }
             Self::Forwarded => {
-                for list in request.headers("Forwarded") {
+                for list in request.raw_headers("Forwarded") {
                     hops.extend(split(list, b',').map(named));
                 }
             }
@@ -39,8 +39,8 @@ impl ForwardedHeader {
 }
 
 /// The `for` of one element of `Forwarded`.
-fn named(element: &str) -> Option<IpAddr> {
-    let mut pairs = split(element, b';').filter_map(|pair| pair.trim().split_once('='));
+fn named(element: &[u8]) -> Option<IpAddr> {
+    let mut pairs = split(element, b';').filter_map(|pair| str::from_utf8(pair).ok()?.trim().split_once('='));
     let (_, value) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
     // No address has a sign that would have to be escaped.
     node(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value))
@@ -55,21 +55,31 @@ fn node(text: &str) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
-/// Splits at a sign that is not within quotes.
-fn split(text: &str, sign: u8) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let all = rest?;
-        let (mut quoted, mut escaped) = (false, false);
-        let end = all.bytes().position(|byte| {
-            let ends = byte == sign && !quoted;
-            quoted ^= byte == b'"' && !escaped;
-            escaped = byte == b'\\' && !escaped;
-            ends
-        });
-        rest = end.map(|end| &all[end + 1..]);
-        Some(end.map_or(all, |end| &all[..end]))
+/// Splits at a sign that is not within quotes. Where the last quote has no end, quotes count for nothing: it was opened
+/// by whoever wrote first, and must not swallow what was appended.
+fn split(text: &[u8], sign: u8) -> impl Iterator<Item = &[u8]> {
+    let mut quotes = Quotes::default();
+    text.iter().for_each(|byte| quotes.read(*byte));
+    let are_closed = !quotes.open;
+    let mut quotes = Quotes::default();
+    text.split(move |byte| {
+        quotes.read(*byte);
+        *byte == sign && !(quotes.open && are_closed)
     })
+}
+
+/// Whether a text is within quotes, after each of its bytes.
+#[derive(Default)]
+struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    fn read(&mut self, byte: u8) {
+        self.open ^= byte == b'"' && !self.escaped;
+        self.escaped = byte == b'\\' && !self.escaped;
+    }
 }
 
 #[cfg(test)]
@@ -78,9 +88,9 @@ mod tests {
     use crate::ws::handshake::read_request;
     use proptest::prelude::*;
 
-    fn hops(header: ForwardedHeader, lines: &str) -> Vec<String> {
-        let head = format!("GET / HTTP/1.1\r\n{lines}\r\n");
-        let request = read_request(head.as_bytes()).expect("valid").expect("complete");
+    fn hops(header: ForwardedHeader, lines: impl AsRef<[u8]>) -> Vec<String> {
+        let head = [b"GET / HTTP/1.1\r\n", lines.as_ref(), b"\r\n"].concat();
+        let request = read_request(&head).expect("valid").expect("complete");
         header.hops(&request).map(|hop| hop.map_or("?".into(), |address| address.to_string())).collect()
     }
 
@@ -120,20 +130,40 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_without_end_names_nobody() {
-        let lines = "Forwarded: for=\"6.6.6.6, for=192.0.2.1\r\n";
-        assert_eq!(hops(ForwardedHeader::Forwarded, lines), ["?"]);
+    fn a_quote_without_end_hides_no_hop() {
+        let lines = "Forwarded: for=\"6.6.6.6, for=198.51.100.7, for=\"[2001:db8::9]:4711\";proto=http\r\n";
+        assert_eq!(hops(ForwardedHeader::Forwarded, lines), ["2001:db8::9", "198.51.100.7", "?"]);
+    }
+
+    #[test]
+    fn what_is_no_text_hides_no_hop() {
+        let lines = b"X-Forwarded-For: \xff, 198.51.100.7\r\n";
+        assert_eq!(hops(ForwardedHeader::XForwardedFor, lines), ["198.51.100.7", "?"]);
+        let lines = b"Forwarded: for=\xff, ext=\xff;for=198.51.100.7\r\n";
+        assert_eq!(hops(ForwardedHeader::Forwarded, lines), ["198.51.100.7", "?"]);
+    }
+
+    /// All that may stand in a header, and often what divides it.
+    fn written() -> impl Strategy<Value = Vec<u8>> {
+        let dividing = prop::sample::select(b"\"\\,;= \t".to_vec());
+        prop::collection::vec(prop_oneof![dividing, b' '..=b'~', 0x80..=0xff_u8], 0..40)
     }
 
     proptest! {
         #[test]
-        fn whatever_a_client_writes_the_hop_behind_it_is_read(written in "[ -~]{0,40}") {
-            let lines = format!("X-Forwarded-For: {written}, 192.0.2.9\r\n");
-            let nearest = hops(ForwardedHeader::XForwardedFor, &lines).swap_remove(0);
-            prop_assert_eq!(nearest, "192.0.2.9");
-            let lines = format!("Forwarded: {written}\r\nForwarded: for=192.0.2.9\r\n");
-            let nearest = hops(ForwardedHeader::Forwarded, &lines).swap_remove(0);
-            prop_assert_eq!(nearest, "192.0.2.9");
+        fn whatever_a_client_writes_the_hop_behind_it_is_read(written in written()) {
+            use ForwardedHeader::{Forwarded, XForwardedFor};
+            for (header, name, hop, address) in [
+                (XForwardedFor, "X-Forwarded-For: ", "192.0.2.9", "192.0.2.9"),
+                (Forwarded, "Forwarded: ", "for=192.0.2.9", "192.0.2.9"),
+                (Forwarded, "Forwarded: ", "proto=http;for=\"[2001:db8::9]:4711\";by=\"_a\"", "2001:db8::9"),
+            ] {
+                for between in [", ", ",", "\r\n"] {
+                    let name_again = if between == "\r\n" { name } else { "" };
+                    let lines = [name.as_bytes(), &written, format!("{between}{name_again}{hop}\r\n").as_bytes()].concat();
+                    prop_assert_eq!(hops(header, lines).swap_remove(0), address);
+                }
+            }
         }
     }
 }

@@ -84,7 +84,12 @@ impl<'a> Request<'a> {
 
     /// The values of all headers of this name, in their order.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(value)
+        self.raw_headers(name).map(text)
+    }
+
+    /// The same as they came, for a list of which each item is to be read by itself, whatever the others are.
+    pub fn raw_headers(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     }
 
     /// Whether `token` is in the comma-separated list of this header, whatever its case.
@@ -107,8 +112,8 @@ fn list_items(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(|item| item.trim_matches([' ', '\t'])).filter(|item| !item.is_empty())
 }
 
-fn value<'a>(header: &httparse::Header<'a>) -> &'a str {
-    std::str::from_utf8(header.value).map_or(UNREADABLE, |value| value.trim_matches([' ', '\t']))
+fn text(value: &[u8]) -> &str {
+    std::str::from_utf8(value).map_or(UNREADABLE, |value| value.trim_matches([' ', '\t']))
 }
 
 /// Path and query of a target. A server must accept an absolute URI too (RFC 9112 section 3.2.2).
