@@ -171,8 +171,9 @@ impl Lane {
         recovered.then(|| self.lost() - before)
     }
 
+    /// An empty lane never is: its shard may have taken everything just before it was declared to be.
     pub fn is_stuck(&self) -> bool {
-        self.state.stuck.load(Ordering::Relaxed)
+        self.state.stuck.load(Ordering::Relaxed) && self.waiting() > 0
     }
 
     /// Messages that the shard never got because its lane was full.

@@ -105,6 +105,17 @@ fn a_lane_that_stays_full_does_not_stop_the_others_and_what_is_lost_is_counted()
 }
 
 #[test]
+fn a_lane_from_which_everything_has_been_taken_meanwhile_is_not_stuck() {
+    let (bus, ends) = bus(1, SHORT);
+    let lane = &bus.lanes()[0];
+    // Its shard takes everything between the last attempt of a source and what that says of it.
+    assert!(lane.declare_stuck());
+    assert!(!lane.is_stuck());
+    assert_eq!((lane.take_recovery(), lane.take_recovery()), (Some(0), None));
+    assert_eq!((message(&bus).put(), count(&ends[0]), lane.is_stuck()), (outcome(1, 0), 1, false));
+}
+
+#[test]
 fn several_full_lanes_cost_one_wait_together() {
     let (bus, ends) = bus(16, Duration::from_millis(300));
     fill(&bus);
