@@ -6,8 +6,8 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::welcome;
@@ -16,26 +16,31 @@ use crate::control::Control;
 use crate::gateway::Gateway;
 use crate::host::doctor::{Wish, examine};
 use crate::host::limits::{self, Size};
-use crate::logging;
-
-/// How long the end of the process waits for its last line in the log.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+use crate::logging::{self, Log};
 
 pub fn run(loaded: &Loaded) -> ExitCode {
     limits::keep_pages_small();
-    logging::start(&loaded.config.log);
+    let log = match logging::start(&loaded.config.log) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("ringway: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     loaded.notes.iter().for_each(|note| tracing::info!("{note}"));
-    match serve(&loaded.config) {
+    let code = match serve(&loaded.config, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
-    }
+    };
+    log.flush();
+    code
 }
 
-fn serve(config: &Config) -> io::Result<()> {
+fn serve(config: &Config, log: &Log) -> io::Result<()> {
     let size = Size::decide(limits::raise_open_files(), config);
     tell_what_the_host_lacks(config);
     let control = Control::start()?;
@@ -45,8 +50,13 @@ fn serve(config: &Config) -> io::Result<()> {
     if config.development {
         welcome::print(config, public, admin);
     }
-    let listeners = gateway.listeners().clone();
-    wait_for_a_signal(&control, move || listeners.close())?;
+    let (listeners, log) = (gateway.listeners().clone(), log.clone());
+    wait_for_a_signal(move || {
+        listeners.close();
+        tracing::warn!("a second signal: ending without waiting for the connections");
+        log.flush();
+        std::process::exit(1)
+    })?;
     tracing::info!(over = ?config.server.drain, "draining");
     let all_well = gateway.drain(&control, config.server.drain);
     if !all_well {
@@ -62,20 +72,20 @@ fn tell_what_the_host_lacks(config: &Config) {
     report.short().iter().for_each(|line| tracing::info!("{line}"));
 }
 
-/// Returns when the first signal comes. A second one calls `leave` and ends the process, whatever this thread does
-/// meanwhile.
-fn wait_for_a_signal(control: &Control, leave: impl Fn() + Send + 'static) -> io::Result<()> {
-    let inside = control.shared().enter();
+/// Returns when the first signal comes. A second one calls `end_at_once`, whatever other threads do meanwhile: signals
+/// are listened to on a thread that does nothing else.
+fn wait_for_a_signal(end_at_once: impl FnOnce() -> Infallible + Send + 'static) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let inside = runtime.enter();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     drop(inside);
     let (waiting, first) = mpsc::channel::<Infallible>();
-    control.shared().spawn(async move {
-        either(&mut terminate, &mut interrupt).await;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(either(&mut terminate, &mut interrupt));
         drop(waiting);
-        either(&mut terminate, &mut interrupt).await;
-        leave();
-        end_at_once();
-    });
+        runtime.block_on(either(&mut terminate, &mut interrupt));
+        end_at_once()
+    })?;
     let _ = first.recv();
     Ok(())
 }
@@ -85,15 +95,4 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-}
-
-/// Whoever reads the log may have stopped reading: it is written by a thread that nobody waits for but a moment.
-fn end_at_once() -> ! {
-    let (done, written) = mpsc::channel::<Infallible>();
-    thread::spawn(move || {
-        tracing::warn!("a second signal: ending without waiting for the connections");
-        drop(done);
-    });
-    let _ = written.recv_timeout(LAST_WORDS);
-    std::process::exit(1)
 }

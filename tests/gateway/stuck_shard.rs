@@ -7,6 +7,7 @@ use crate::support::gateway::Gateway;
 use crate::support::prometheus::{LANE_LOST, SOURCE_MESSAGES};
 use crate::support::redis::Redis;
 use crate::support::tokens::token;
+use crate::support::unread::Unread;
 use crate::support::wait::eventually;
 use crate::support::wire::CLOSE_GOING_AWAY;
 
@@ -26,9 +27,14 @@ struct Scene {
 impl Scene {
     #[track_caller]
     fn start(config: Config) -> Scene {
+        Scene::start_by(config, Gateway::start)
+    }
+
+    #[track_caller]
+    fn start_by(config: Config, start: impl Fn(Config) -> Gateway) -> Scene {
         let redis = Redis::start();
         let config = config.set("redis.url", redis.url()).set("limits.outbox_bytes", 4 * 1024 * 1024);
-        let mut gateway = Gateway::start(config.set("server.lane_patience", "200ms"));
+        let mut gateway = start(config.set("server.lane_patience", "200ms"));
         let (mut on_frozen, mut on_other) = Client::two_on_different_shards(&gateway);
         on_frozen.subscribe(&["conv:c1"]);
         on_other.subscribe(&["conv:c1"]);
@@ -115,6 +121,40 @@ fn a_second_signal_ends_the_process_although_a_shard_stands_still() {
     gateway.process().signal("TERM");
     frozen.bury();
     assert_eq!(gateway.process().wait().code(), Some(1), "{}", gateway.log());
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_neither_probes_nor_the_drain() {
+    let mut log = Unread::create();
+    let mut scene = Scene::start_by(Config::new(), |config| Gateway::start_logging_to(&log.path(), config));
+    log.fill();
+    // Both that the shard takes nothing and that it does again are logged.
+    scene.publish();
+    (0..MESSAGES).for_each(|index| assert_eq!(scene.on_other.next_text(), index.to_string()));
+    let Scene { mut gateway, frozen, redis: _redis, .. } = scene;
+    frozen.thaw();
+    eventually("it is ready again", || gateway.admin().get("/readyz").status == 200);
+    let began = std::time::Instant::now();
+    eventually("the watchdog has gone round", || {
+        assert_eq!(gateway.admin().get("/livez").status, 200);
+        began.elapsed().as_secs() >= 2
+    });
+    gateway.process().signal("TERM");
+    assert_eq!(gateway.process().wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_process_although_nobody_reads_its_log() {
+    let mut log = Unread::create();
+    let mut scene = Scene::start_by(Config::new(), |config| Gateway::start_logging_to(&log.path(), config));
+    log.fill();
+    scene.publish();
+    let Scene { mut gateway, frozen, mut on_other, redis: _redis, .. } = scene;
+    gateway.process().signal("TERM");
+    assert_eq!(on_other.expect_close(), CLOSE_GOING_AWAY);
+    gateway.process().signal("TERM");
+    frozen.bury();
+    assert_eq!(gateway.process().wait().code(), Some(1));
 }
 
 #[test]

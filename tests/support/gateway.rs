@@ -53,6 +53,17 @@ impl Gateway {
         })
     }
 
+    /// Starts a gateway whose log goes into a pipe with a name.
+    #[track_caller]
+    pub fn start_logging_to(pipe: &Path, config: Config) -> Gateway {
+        Gateway::start_by("/readyz", config, &[], || {
+            let mut shell = Command::new("sh");
+            let redirected = format!("exec \"$0\" \"$@\" 2>'{}'", pipe.display());
+            shell.args(["-c", &redirected]).arg(command().get_program());
+            shell
+        })
+    }
+
     /// Starts a gateway without a configuration file, the addresses given by flags.
     #[track_caller]
     pub fn start_bare() -> Gateway {

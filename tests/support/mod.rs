@@ -5,7 +5,8 @@
 //! without a condition and a deadline.
 //!
 //! `gateway` starts the binary, `redis` a Redis; `client` is tungstenite, `crowd` many of those at once, `raw` writes
-//! bytes that no library would, `non_readers` are clients that read nothing; `frozen` is a thread that stands still;
+//! bytes that no library would, `non_readers` are clients that read nothing; `frozen` is a thread that stands still,
+//! `unread` a log that nobody reads;
 //! `browser` is Chromium; `blocks` reads the code out of documents, `programs` runs it; `admin` asks the admin port,
 //! `wire` and `prometheus` read what is answered.
 
@@ -26,5 +27,6 @@ pub mod prometheus;
 pub mod raw;
 pub mod redis;
 pub mod tokens;
+pub mod unread;
 pub mod wait;
 pub mod wire;
