@@ -2,7 +2,8 @@
 //! not.
 //!
 //! What is revoked is written down first and the connections are closed then: a shard decides on a token and takes the
-//! client in between two commands, so whoever was decided on before is there to be closed.
+//! client in between two commands, so whoever was decided on before is there to be closed. Who is just being handed over
+//! to another shard is not: a new epoch of the revocations has him turned back there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,6 +112,7 @@ fn named(id: &str) -> Result<&str, Refusal> {
 
 impl State {
     async fn end(&self, user: Option<Box<str>>, code: CloseCode, until: Option<u64>) -> Result<Json<Ended>, Refusal> {
+        self.context.revocations.begin_epoch();
         let Some(user) = user else { return Ok(Json(Ended { disconnected: 0, until, note: None })) };
         let ask = self.shards.ask(move |bus, answer| {
             bus.to_all(|| Command::Disconnect { user: user.clone(), code, answer: answer.clone() })

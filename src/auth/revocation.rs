@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::TokenError;
@@ -25,6 +25,7 @@ pub struct Revocations(Arc<Inner>);
 
 struct Inner {
     hasher: RandomState,
+    epoch: AtomicU64,
     entries: AtomicUsize,
     parts: [RwLock<Part>; PARTS],
 }
@@ -51,6 +52,17 @@ struct User {
 pub struct Full;
 
 impl Revocations {
+    /// Which decisions still hold: one of an earlier epoch, that nobody has acted on yet, is to be taken anew.
+    pub fn epoch(&self) -> u64 {
+        self.0.epoch.load(SeqCst)
+    }
+
+    /// Connections are about to be ended: called when what is to be refused from now on has been written down, and before
+    /// the shards are told to close what they have.
+    pub fn begin_epoch(&self) {
+        self.0.epoch.fetch_add(1, SeqCst);
+    }
+
     /// Whoever has a token of `user` is refused until then.
     pub fn send_away(&self, user: &str, until_unix_s: u64, now_unix_s: u64) -> Result<(), Full> {
         self.change_user(user, now_unix_s, |entry| entry.sent_away_until = until_unix_s)
@@ -152,6 +164,7 @@ impl Default for Inner {
     fn default() -> Self {
         Self {
             hasher: RandomState::new(),
+            epoch: AtomicU64::new(0),
             entries: AtomicUsize::new(0),
             parts: std::array::from_fn(|_| RwLock::default()),
         }

@@ -14,6 +14,8 @@ pub const BUFFERS_IN_USE: &str = "ringway_receive_buffers_in_use";
 pub const OUTBOX_BYTES: &str = "ringway_outbox_bytes";
 /// TCP connections accepted, by `shard`.
 pub const ACCEPTED: &str = "ringway_accepted_total";
+/// Clients handed over to a shard with more room, by the `shard` that was full.
+pub const HANDED_OVER: &str = "ringway_handed_over_total";
 /// Upgrades refused, by `reason`.
 pub const REFUSED: &str = "ringway_refused_total";
 /// Connections closed, by the name of the close code as `code`.

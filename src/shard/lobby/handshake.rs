@@ -116,6 +116,7 @@ impl<B: Backend> Lobby<B> {
             Ok(None) => return Some((stream, Refusal::Malformed.into())),
             Err(bad) => return Some((stream, Refusal::from(bad).into())),
         };
+        let epoch = self.shared.rules.verifier.revocations().epoch();
         let mut floor = self.floor.borrow_mut();
         match self.decide(&mut floor, &request, peer, now) {
             Decision::Refuse(refusal) => Some((stream, refusal.into())),
@@ -130,7 +131,7 @@ impl<B: Backend> Lobby<B> {
                 arrival.rest = received[request.head_len..].to_vec();
                 // SAFETY: the stream gives up its descriptor, which is open and owned by nobody else.
                 let socket = unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) };
-                let transfer = Transfer { socket, arrival, watch };
+                let transfer = Transfer { socket, arrival, watch, epoch };
                 if floor.is_full() {
                     return self.hand_over(Box::new(transfer));
                 }

@@ -32,6 +32,8 @@ pub struct Transfer {
     pub arrival: Arrival,
     /// Runs since the client was accepted.
     pub watch: Stopwatch,
+    /// That of the revocations when it was decided on: on its way it is nowhere where it could be closed.
+    pub epoch: u64,
 }
 
 /// The ways into every shard's lobby.
@@ -93,7 +95,7 @@ impl<B: Backend> Lobby<B> {
             // What was true when it was sent may be so no more.
             let refusal = if floor.is_draining() {
                 Refusal::Draining { retry_after_s: 1 }
-            } else if floor.is_full() {
+            } else if floor.is_full() || transfer.epoch != self.shared.rules.verifier.revocations().epoch() {
                 Refusal::Full { retry_after_s: FULL_RETRY_AFTER_S }
             } else {
                 adopt(&mut floor, *transfer, Now::read());
@@ -109,7 +111,7 @@ impl<B: Backend> Lobby<B> {
 
 /// The floor takes a client, whose descriptor it closes.
 pub(super) fn adopt<B: Backend>(floor: &mut Floor<B>, transfer: Transfer, now: Now) {
-    let Transfer { socket, arrival, watch } = transfer;
+    let Transfer { socket, arrival, watch, .. } = transfer;
     match floor.adopt(socket, arrival, now) {
         Ok(_) => floor.latency().record(Timed::Handshake, watch.us()),
         Err(error) => tracing::warn!(%error, "a socket could not be registered with the backend"),
