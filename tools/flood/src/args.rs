@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use ringway::ws::frame::MESSAGE_BYTES_MAX;
 
+use crate::baseline::BaselineArgs;
 use crate::client::cast::Protocol;
 use crate::client::stamp;
-use crate::floor::FloorArgs;
 use crate::sources::Sources;
 
 /// Opens WebSockets by the hundred thousand, checks every message, and measures what the server spends.
@@ -35,14 +35,14 @@ pub enum Scenario {
     Storm(Storm),
     /// The ride-hailing day: drivers, riders, notifications, slow and vanishing clients
     Mix(Mix),
-    /// The fan-out against the floor: a bare loop that only sends
-    FloorFanout(Fanout),
-    /// The same against the floor
-    FloorSaturate(Saturate),
-    /// The echo against the floor: a bare loop that only sends back
-    FloorEcho(Echo),
-    /// The floor itself; started by the two above
-    FloorServer(FloorArgs),
+    /// The fan-out against the baseline: a bare loop that only sends
+    BaselineFanout(Fanout),
+    /// The same against the baseline
+    BaselineSaturate(Saturate),
+    /// The echo against the baseline: a bare loop that only sends back
+    BaselineEcho(Echo),
+    /// The baseline itself; started by the three above
+    BaselineServer(BaselineArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -63,7 +63,8 @@ pub struct Common {
     #[arg(long)]
     pub shards: Option<usize>,
 
-    /// Between two heartbeats of the gateway that is started, which waits twice as long for an answer [default: its own]
+    /// Between two heartbeats of the gateway that is started, which waits twice as long for an answer [default: its
+    /// own]
     #[arg(long, value_parser = humantime::parse_duration, requires = "spawn")]
     pub heartbeat: Option<Duration>,
 
@@ -137,7 +138,8 @@ pub struct Common {
     #[arg(long, default_value_t = 64, value_parser = payload_bytes)]
     pub payload_bytes: usize,
 
-    /// The server gets the first so many cores for itself, the tool (and a Redis that it starts) the others [default: all share all]
+    /// The server gets the first so many cores for itself, the tool (and a Redis that it starts) the others [default:
+    /// all share all]
     #[arg(long, value_name = "COUNT")]
     pub server_cores: Option<usize>,
 
@@ -302,13 +304,13 @@ impl Scenario {
             Self::Echo(_) => "echo",
             Self::Fanout(_) => "fanout",
             Self::Saturate(_) => "saturate",
-            Self::FloorSaturate(_) => "floor-saturate",
+            Self::BaselineSaturate(_) => "baseline-saturate",
             Self::Fairness(_) => "fairness",
             Self::Storm(_) => "storm",
             Self::Mix(_) => "mix",
-            Self::FloorFanout(_) => "floor-fanout",
-            Self::FloorEcho(_) => "floor-echo",
-            Self::FloorServer(_) => "floor-server",
+            Self::BaselineFanout(_) => "baseline-fanout",
+            Self::BaselineEcho(_) => "baseline-echo",
+            Self::BaselineServer(_) => "baseline-server",
         }
     }
 }

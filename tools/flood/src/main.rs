@@ -1,14 +1,14 @@
 //! The connection-flood benchmark: command line → scenario → table and exit code.
 //!
-//! `scenario` says what happens when; `fleet` and `worker` are the clients, `client` is what one of them knows; `publish` is
-//! the backend's side; `sockets` is what clients and the floor stand on;
-//! `server` finds or starts what is measured, `measure` measures it, `report` tells it.
+//! `scenario` says what happens when; `fleet` and `worker` are the clients, `client` is what one of them knows;
+//! `publish` is the backend's side; `sockets` is what clients and the baseline stand on; `server` finds or starts what
+//! is measured, `measure` measures it, `report` tells it.
 
 mod args;
+mod baseline;
 mod client;
 mod cores;
 mod fleet;
-mod floor;
 mod interrupt;
 mod limits;
 mod measure;
@@ -35,8 +35,8 @@ const EXIT_TROUBLE: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
-    // The floor is ended by the signals.
-    let watched = if matches!(cli.scenario, args::Scenario::FloorServer(_)) { Ok(()) } else { interrupt::watch() };
+    // The baseline is ended by the signals.
+    let watched = if matches!(cli.scenario, args::Scenario::BaselineServer(_)) { Ok(()) } else { interrupt::watch() };
     match watched.and_then(|()| scenario::play(&cli.scenario)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(EXIT_LOSS),

@@ -1,8 +1,8 @@
 //! The sockets of one thread: a ring, what waits behind the send that is under way, and the sleep until something
 //! happens.
 //!
-//! Held by every worker and by every ring of the floor. A slot has one send under way at a time; what is said meanwhile
-//! goes next, in its order. Few slots ever wait, so the queues lie beside them.
+//! Held by every worker and by every ring of the baseline. A slot has one send under way at a time; what is said
+//! meanwhile goes next, in its order. Few slots ever wait, so the queues lie beside them.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

@@ -152,14 +152,14 @@ fn followers_of_drivers_and_notified_users_receive_what_is_theirs() {
 }
 
 #[test]
-fn the_floor_delivers_and_echoes_as_well() {
-    let fanout = flood("floor-fanout --connections 1000 --messages 10 --publish-rate 20");
+fn the_baseline_delivers_and_echoes_as_well() {
+    let fanout = flood("baseline-fanout --connections 1000 --messages 10 --publish-rate 20");
     assert_eq!(fanout.code(), Some(0), "{}", fanout.errors());
     assert_eq!(fanout.number("fanout", &["deliveries"]), 10_000);
-    let saturate = flood("floor-saturate --connections 100 --under-way 20 --messages 200");
+    let saturate = flood("baseline-saturate --connections 100 --under-way 20 --messages 200");
     assert_eq!(saturate.code(), Some(0), "{}", saturate.errors());
     assert_eq!(saturate.number("saturate", &["deliveries"]), 20_000);
-    let echo = flood("floor-echo --connections 500 --in-flight 50 --duration 1s");
+    let echo = flood("baseline-echo --connections 500 --in-flight 50 --duration 1s");
     assert_eq!(echo.code(), Some(0), "{}", echo.errors());
     assert!(echo.number("echo", &["messages"]) > 0);
     assert_eq!(echo.number("echo", &["deliveries"]), echo.number("echo", &["messages"]));
@@ -194,13 +194,13 @@ fn a_refused_token_ends_the_run_with_the_reason_of_the_server() {
 
 #[test]
 fn a_phase_is_reported_with_the_machine_and_the_arguments() {
-    let told = flood("floor-fanout --connections 10 --messages 1 --label here");
+    let told = flood("baseline-fanout --connections 10 --messages 1 --label here");
     let phase = &told.phases[1];
     assert_eq!(phase["format"].as_u64(), Some(2));
     assert_eq!(phase["label"].as_str(), Some("here"));
     assert_eq!(
         phase["arguments"].as_array().and_then(|a| a.first().and_then(|first| first.as_str())),
-        Some("floor-fanout")
+        Some("baseline-fanout")
     );
     assert!(phase["host"]["cores"].as_u64().is_some_and(|cores| cores > 0));
     assert!(phase["server"]["cpu_s"].as_f64().is_some_and(|cpu_s| cpu_s > 0.0));

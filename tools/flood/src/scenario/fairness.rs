@@ -1,5 +1,5 @@
-//! `fairness`: some connections ping at a modest rate, first by themselves, then while messages go to everybody else on the
-//! same shards. What the large channel does to people who have nothing to do with it.
+//! `fairness`: some connections ping at a modest rate, first by themselves, then while messages go to everybody else on
+//! the same shards. What the large channel does to people who have nothing to do with it.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `fanout`: one publisher, everybody subscribed to one of the channels, every receipt checked; after a quiet time, if one is
-//! asked for.
+//! `fanout`: one publisher, everybody subscribed to one of the channels, every receipt checked; after a quiet time, if
+//! one is asked for.
 
 use super::phase::Figures;
 use super::run::Run;

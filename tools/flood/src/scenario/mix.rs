@@ -1,5 +1,5 @@
-//! `mix`: the ride-hailing day. Drivers send where they are, riders follow a driver whose positions the backend publishes,
-//! users get notifications, some riders stop reading, some fall silent.
+//! `mix`: the ride-hailing day. Drivers send where they are, riders follow a driver whose positions the backend
+//! publishes, users get notifications, some riders stop reading, some fall silent.
 //!
 //! Phases: `drive` (locations only) and `day` (notifications as well).
 

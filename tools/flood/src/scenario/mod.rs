@@ -15,8 +15,8 @@ use ringway::clock::now_us;
 use ringway::config::DEVELOPMENT_SECRET;
 
 use crate::args::{Common, Fanout, Saturate, Scenario};
+use crate::baseline::Mode;
 use crate::client::cast::{Cast, Protocol, Token, Troupe};
-use crate::floor::Mode;
 use crate::limits::Trouble;
 use crate::publish::Plan;
 use crate::schedule::Schedule;
@@ -36,16 +36,20 @@ pub fn play(scenario: &Scenario) -> Result<bool, Trouble> {
         Scenario::Fairness(args) => fairness::play(run(name, &fairness::common(args), fairness::clients(args))?, args),
         Scenario::Storm(args) => storm::play(run(name, &args.common, storm::clients(args))?, args),
         Scenario::Mix(args) => mix::play(run(name, &args.common, Clients::of(mix::troupe(args)))?, args),
-        Scenario::FloorEcho(args) => echo::play(floor_run(name, Mode::Echo, &args.common, Clients::of(alike))?, args),
-        Scenario::FloorFanout(Fanout { channels: 2.., .. })
-        | Scenario::FloorSaturate(Saturate { channels: 2.., .. }) => Err(Trouble::new("the floor knows no channels")),
-        Scenario::FloorFanout(args) => {
-            fanout::play(floor_run(name, Mode::Fanout, &args.common, Clients::of(alike))?, args)
+        Scenario::BaselineEcho(args) => {
+            echo::play(baseline_run(name, Mode::Echo, &args.common, Clients::of(alike))?, args)
         }
-        Scenario::FloorSaturate(args) => {
-            saturate::play(floor_run(name, Mode::Fanout, &args.common, saturate::clients(args))?, args)
+        Scenario::BaselineFanout(Fanout { channels: 2.., .. })
+        | Scenario::BaselineSaturate(Saturate { channels: 2.., .. }) => {
+            Err(Trouble::new("the baseline knows no channels"))
         }
-        Scenario::FloorServer(args) => crate::floor::serve(args).map(|()| true).map_err(Trouble::from),
+        Scenario::BaselineFanout(args) => {
+            fanout::play(baseline_run(name, Mode::Fanout, &args.common, Clients::of(alike))?, args)
+        }
+        Scenario::BaselineSaturate(args) => {
+            saturate::play(baseline_run(name, Mode::Fanout, &args.common, saturate::clients(args))?, args)
+        }
+        Scenario::BaselineServer(args) => crate::baseline::serve(args).map(|()| true).map_err(Trouble::from),
     }
 }
 
@@ -53,10 +57,10 @@ fn run(name: &'static str, common: &Common, clients: Clients) -> Result<Run, Tro
     Run::start(name, common, Server::find(common)?, clients)
 }
 
-/// Against the floor, which knows no messages.
-fn floor_run(name: &'static str, mode: Mode, common: &Common, clients: Clients) -> Result<Run, Trouble> {
+/// Against the baseline, which knows no messages.
+fn baseline_run(name: &'static str, mode: Mode, common: &Common, clients: Clients) -> Result<Run, Trouble> {
     let common = Common { protocol: Protocol::PlainEcho, ..common.clone() };
-    Run::start(name, &common, Server::floor(mode, &common)?, clients)
+    Run::start(name, &common, Server::baseline(mode, &common)?, clients)
 }
 
 /// The channel that group `n` subscribes to is this with the number behind it.

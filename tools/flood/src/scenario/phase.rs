@@ -175,7 +175,7 @@ fn tool(run: &Run, measured: &Measured, figures: &Figures) -> json::Tool {
 
 fn server(run: &Run, measured: &Measured, units: u64) -> Option<json::Server> {
     let Usage { cpu_s, rss_bytes } = measured.server;
-    let grown_bytes = rss_bytes as i64 - run.baseline.server.rss_bytes as i64;
+    let grown_bytes = rss_bytes as i64 - run.before.server.rss_bytes as i64;
     (!run.server.processes.is_empty()).then(|| json::Server {
         pids: run.server.processes.pids(),
         cpu_clock: run.server.processes.clock(),
@@ -190,6 +190,6 @@ fn server(run: &Run, measured: &Measured, units: u64) -> Option<json::Server> {
 /// One end's share of what the slabs have grown by.
 fn kernel_bytes_per_connection(run: &Run, measured: &Measured) -> Option<i64> {
     let ends_here = if run.server.target.ip().is_loopback() { 2 } else { 1 };
-    let (now, before) = slab_bytes().zip(run.baseline.slab_bytes)?;
+    let (now, before) = slab_bytes().zip(run.before.slab_bytes)?;
     measured.per_connection((now as i64 - before as i64) / ends_here)
 }

@@ -13,8 +13,8 @@ use crate::limits::Trouble;
 /// How long the server may take to say that it does not know a message.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// Whether `message`, sent by connection 0's user, is not answered with `unknown_type`. A ping goes behind it, so that an
-/// answer comes in either case.
+/// Whether `message`, sent by connection 0's user, is not answered with `unknown_type`. A ping goes behind it, so that
+/// an answer comes in either case.
 pub(super) fn knows(run: &Run, message: &str) -> Result<bool, Trouble> {
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let mut stream = TcpStream::connect(run.server.target)?;

@@ -47,14 +47,14 @@ pub struct Run {
     pub(super) has_own_cores: bool,
     sampled: Instant,
     pub(super) timeline: Vec<Moment>,
-    pub(super) baseline: Baseline,
+    pub(super) before: Before,
     phases: Vec<Phase>,
     /// The same as JSON.
     records: Vec<String>,
 }
 
 /// What was in use before the first connection.
-pub(super) struct Baseline {
+pub(super) struct Before {
     pub server: Usage,
     pub slab_bytes: Option<u64>,
 }
@@ -115,7 +115,7 @@ impl Run {
         let threads = fleet.thread_ids();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Ok(Self {
-            baseline: Baseline { server: server.processes.usage_exact(), slab_bytes: slab_bytes() },
+            before: Before { server: server.processes.usage_exact(), slab_bytes: slab_bytes() },
             common: common.clone(),
             server,
             threads: Workers::watch(&threads),

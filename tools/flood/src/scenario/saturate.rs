@@ -1,5 +1,5 @@
-//! `saturate`: a given number of messages is always under way. One counts as under way until everybody who should have it
-//! has it; then the next is published. What a server delivers when it has as much to do as it can take.
+//! `saturate`: a given number of messages is always under way. One counts as under way until everybody who should have
+//! it has it; then the next is published. What a server delivers when it has as much to do as it can take.
 
 use std::sync::Arc;
 use std::time::Duration;

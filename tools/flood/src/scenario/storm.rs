@@ -1,5 +1,5 @@
-//! `storm`: everybody but an audience drops at once and comes back as fast as possible. The audience receives messages all
-//! the while: what it feels of the storm is what the storm costs.
+//! `storm`: everybody but an audience drops at once and comes back as fast as possible. The audience receives messages
+//! all the while: what it feels of the storm is what the storm costs.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! The server under load: one that runs already, or one that this tool starts and stops.
 
+mod baseline;
 mod child;
-mod floor;
 mod gateway;
 mod redis;
 mod url;
@@ -9,8 +9,8 @@ mod url;
 use std::net::{SocketAddr, TcpListener};
 
 use crate::args::Common;
+use crate::baseline::Mode;
 use crate::cores::Cores;
-use crate::floor::Mode;
 use crate::limits::Trouble;
 use crate::measure::process::Processes;
 use crate::publish::sink;
@@ -55,10 +55,10 @@ impl Server {
         })
     }
 
-    /// The floor, under the same conditions.
-    pub fn floor(mode: Mode, common: &Common) -> Result<Self, Trouble> {
+    /// The baseline, under the same conditions.
+    pub fn baseline(mode: Mode, common: &Common) -> Result<Self, Trouble> {
         let cores = common.server_cores.map(Cores::split).transpose()?;
-        on_its_cores(cores, || floor::start(mode, common))
+        on_its_cores(cores, || baseline::start(mode, common))
     }
 
     /// Where messages are published.

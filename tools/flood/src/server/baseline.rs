@@ -1,9 +1,9 @@
-//! Starts this very program as the floor.
+//! Starts this very program as the baseline.
 
 use std::process::Command;
 
 use crate::args::Common;
-use crate::floor::Mode;
+use crate::baseline::Mode;
 use crate::limits::Trouble;
 use crate::measure::process::Processes;
 use crate::publish::sink;
@@ -21,16 +21,16 @@ pub(super) fn start(mode: Mode, common: &Common) -> Result<Server, Trouble> {
         Mode::Echo => "echo",
     };
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["floor-server", "--mode", mode, "--shards", &shards.to_string()]);
+    command.args(["baseline-server", "--mode", mode, "--shards", &shards.to_string()]);
     command.args(["--listen", &listen.to_string(), "--admin", &admin.to_string()]);
-    let mut child = Child::start("the floor", &mut command, tempfile::tempdir()?)?;
+    let mut child = Child::start("the baseline", &mut command, tempfile::tempdir()?)?;
     let agent = sink::agent();
     let ready = format!("http://{admin}/readyz");
     child.wait_until(|| agent.get(&ready).call().is_ok())?;
     Ok(Server {
         url: Url { host: listen.ip().to_string(), port: listen.port(), path: "/".into() },
         target: listen,
-        label: common.label.clone().unwrap_or_else(|| format!("floor-{mode}")),
+        label: common.label.clone().unwrap_or_else(|| format!("baseline-{mode}")),
         admin: Some(format!("http://{admin}")),
         redis: None,
         processes: Processes::watch(&[child.pid()]),

@@ -1,8 +1,10 @@
-//! The floor: a bare server that sends the same bytes over the same number of sockets through the same io_uring backend
-//! as the gateway and does nothing else. No token, no JSON, no channel, no timer. What it costs is the lower bound.
+//! The baseline: a bare server that sends the same bytes over the same number of sockets through the same io_uring
+//! backend as the gateway and does nothing else. No token, no JSON, no channel, no timer. What it costs is the lower
+//! bound.
 //!
-//! Started as a child process by the scenarios `floor-fanout` and `floor-echo`. Per shard a `door` thread accepts and
-//! reads the request, and a `ring` thread serves; the `control` port takes what is to be sent to everybody.
+//! Started as a child process by the scenarios `baseline-fanout`, `baseline-saturate` and `baseline-echo`. Per shard a
+//! `door` thread accepts and reads the request, and a `ring` thread serves; the `control` port takes what is to be sent
+//! to everybody.
 
 mod control;
 mod door;
@@ -25,7 +27,7 @@ pub enum Mode {
 }
 
 #[derive(Args, Clone, Debug)]
-pub struct FloorArgs {
+pub struct BaselineArgs {
     #[arg(long, value_enum, default_value = "fanout")]
     pub mode: Mode,
 
@@ -43,7 +45,7 @@ pub struct FloorArgs {
 }
 
 /// Serves until the process is ended.
-pub fn serve(args: &FloorArgs) -> io::Result<()> {
+pub fn serve(args: &BaselineArgs) -> io::Result<()> {
     // As the gateway does: the memory of both is to be compared.
     ringway::host::limits::keep_pages_small();
     let open_files = limits::raise_open_files() as usize;
