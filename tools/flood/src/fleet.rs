@@ -14,7 +14,7 @@ use crate::limits::Trouble;
 use crate::publish::under_way::UnderWay;
 use crate::sources::Sources;
 use crate::worker::tally::{Gauge, Gauges, Tally};
-use crate::worker::{Order, Ramp, Seat, Worker, traffic};
+use crate::worker::{Assignment, Order, Ramp, Worker, traffic};
 
 /// Handshakes under way at once in the whole fleet, when the ramp is not paced.
 const IN_PROGRESS_MAX: u32 = 2048;
@@ -159,7 +159,7 @@ impl Member {
         let (orders, taken) = unbounded();
         let bell = Bell::new()?;
         let gauges = Arc::<Gauges>::default();
-        let seat = Seat {
+        let assignment = Assignment {
             first,
             count,
             per_ring: muster.per_ring,
@@ -175,7 +175,7 @@ impl Member {
         let (tell, told) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name(format!("flood-{name}")).spawn(move || {
             let thread_id = nix::unistd::gettid().as_raw();
-            match Worker::new(seat) {
+            match Worker::new(assignment) {
                 Ok(worker) => {
                     let _ = tell.send(Ok(thread_id));
                     worker.run();

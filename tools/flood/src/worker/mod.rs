@@ -67,7 +67,7 @@ pub struct Ramp {
 }
 
 /// What a worker is given.
-pub struct Seat {
+pub struct Assignment {
     /// Number of the first connection, and how many there are.
     pub first: u32,
     pub count: u32,
@@ -86,7 +86,7 @@ pub struct Seat {
 }
 
 pub struct Worker {
-    seat: Seat,
+    assignment: Assignment,
     sockets: Sockets,
     connections: Vec<Connection>,
     /// Beginnings of frames. Rare, so beside the connections.
@@ -106,13 +106,13 @@ pub struct Worker {
 
 impl Worker {
     /// Makes the first ring. Runs on the worker's thread, because a ring belongs to the thread that made it.
-    pub fn new(seat: Seat) -> Result<Self, Trouble> {
-        let capacity = Capacity { slots: seat.count as usize, per_ring: seat.per_ring as usize };
-        let io = Uring::with_buffers(capacity, &seat.bell, seat.buffers)
-            .map_err(|error| Trouble::ring(&error, seat.count))?;
+    pub fn new(assignment: Assignment) -> Result<Self, Trouble> {
+        let capacity = Capacity { slots: assignment.count as usize, per_ring: assignment.per_ring as usize };
+        let io = Uring::with_buffers(capacity, &assignment.bell, assignment.buffers)
+            .map_err(|error| Trouble::ring(&error, assignment.count))?;
         Ok(Self {
-            sockets: Sockets::new(io, seat.bell.clone())?,
-            connections: vec![Connection::default(); seat.count as usize],
+            sockets: Sockets::new(io, assignment.bell.clone())?,
+            connections: vec![Connection::default(); assignment.count as usize],
             partials: HashMap::new(),
             input: Vec::new(),
             opening: Opening::default(),
@@ -122,12 +122,12 @@ impl Worker {
             reported: Totals::default(),
             held: 0,
             ended: false,
-            seat,
+            assignment,
         })
     }
 
     /// The number of the connection in `slot` among all of the run.
     fn number(&self, slot: Slot) -> u32 {
-        self.seat.first + slot
+        self.assignment.first + slot
     }
 }

@@ -14,7 +14,7 @@ use ringway::lane::frame::Frame;
 use ringway::shard::io::{Io, Slot};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Ramp, Seat, Worker};
+use super::{Assignment, Ramp, Worker};
 use crate::client::connection::{After, Connection, Phase};
 use crate::limits::Trouble;
 use crate::schedule::Schedule;
@@ -40,7 +40,7 @@ pub(super) struct Opening {
 impl Worker {
     pub(super) fn start_opening(&mut self, ramp: Ramp) {
         let is_free = |slot: &Slot| self.connections[*slot as usize].phase == Phase::Free;
-        self.opening.waiting = (0..self.seat.count).filter(is_free).collect();
+        self.opening.waiting = (0..self.assignment.count).filter(is_free).collect();
         self.opening.again.clear();
         self.opening.ramp = Some(ramp);
         self.opening.schedule = ramp.per_s.map(|per_s| Schedule::new(now_us(), per_s));
@@ -69,18 +69,18 @@ impl Worker {
     pub(super) fn give_up(&mut self, trouble: Trouble) {
         self.opening.ramp = None;
         // The first trouble is the one that is told.
-        let _ = self.seat.gauges.trouble.set(trouble);
+        let _ = self.assignment.gauges.trouble.set(trouble);
     }
 
     fn open(&mut self, slot: Slot, now: u64) -> io::Result<()> {
         let number = self.number(slot);
-        let socket = connect(&self.seat, number)?;
+        let socket = connect(&self.assignment, number)?;
         self.sockets.io.open(slot, socket)?;
         self.connections[slot as usize] =
             Connection { phase: Phase::Upgrading, since_us: now as u32, ..Connection::default() };
         self.opening.in_progress += 1;
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-        let request = self.seat.cast.request(number, unix_s);
+        let request = self.assignment.cast.request(number, unix_s);
         self.sockets.send(slot, &Frame::local(request.into(), now));
         Ok(())
     }
@@ -120,18 +120,18 @@ impl Opening {
 }
 
 /// A socket on its way to the target.
-fn connect(seat: &Seat, number: u32) -> io::Result<OwnedFd> {
+fn connect(assignment: &Assignment, number: u32) -> io::Result<OwnedFd> {
     let stream = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new_raw(Domain::for_address(seat.target), stream, Some(Protocol::TCP))?;
-    if let Some(sources) = seat.sources {
+    let socket = Socket::new_raw(Domain::for_address(assignment.target), stream, Some(Protocol::TCP))?;
+    if let Some(sources) = assignment.sources {
         // The port is chosen by connect(2), which knows the target and can use a port once per target.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind(&std::net::SocketAddr::new(sources.address(number), 0).into())?;
     }
-    if seat.closes_by_reset {
+    if assignment.closes_by_reset {
         socket.set_linger(Some(Duration::ZERO))?;
     }
-    match socket.connect(&seat.target.into()) {
+    match socket.connect(&assignment.target.into()) {
         Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => return Err(error),
         _ => {}
     }

@@ -10,7 +10,7 @@ use sonic_rs::JsonValueTrait;
 use super::ledger::Ledger;
 use super::receipts::Receipts;
 use super::tally::{Tally, record};
-use super::{Seat, Worker};
+use super::{Assignment, Worker};
 use crate::client::cast::Protocol;
 use crate::client::connection::{Connection, Phase};
 use crate::client::parser::{self, Front, Head};
@@ -27,16 +27,16 @@ impl Worker {
         input.clear();
         let connection = &mut self.connections[slot as usize];
         // A client that does not read stops once it has heard that it is in.
-        let reads = connection.phase != Phase::Held || self.seat.cast.part(self.seat.first + slot).reads;
+        let reads = connection.phase != Phase::Held || self.assignment.cast.part(self.assignment.first + slot).reads;
         if std::mem::take(&mut connection.is_partial)
             && let Some(partial) = self.partials.remove(&slot)
         {
             input.extend_from_slice(&partial);
             input.extend_from_slice(self.sockets.io.bytes(&chunk));
         } else {
-            let Self { sockets, seat, connections, ledger, tally, .. } = self;
+            let Self { sockets, assignment, connections, ledger, tally, .. } = self;
             let bytes = sockets.io.bytes(&chunk);
-            let taken = receipts(seat, connections, ledger, tally, slot, now).map_or(0, |r| r.take_all(bytes));
+            let taken = receipts(assignment, connections, ledger, tally, slot, now).map_or(0, |r| r.take_all(bytes));
             input.extend_from_slice(&bytes[taken..]);
         }
         self.sockets.io.release(chunk, reads);
@@ -58,8 +58,8 @@ impl Worker {
             }
         }
         loop {
-            let Self { seat, connections, ledger, tally, .. } = self;
-            if let Some(receipts) = receipts(seat, connections, ledger, tally, slot, now) {
+            let Self { assignment, connections, ledger, tally, .. } = self;
+            if let Some(receipts) = receipts(assignment, connections, ledger, tally, slot, now) {
                 taken += receipts.take_all(&input[taken..]);
             }
             let connection = &self.connections[slot as usize];
@@ -87,7 +87,7 @@ impl Worker {
             Head::Incomplete => None,
             Head::Response { status: 101, head } if upgrade::is_accepted(head) => {
                 self.connections[slot as usize].phase = Phase::Greeting;
-                if self.seat.cast.greeting.is_empty() {
+                if self.assignment.cast.greeting.is_empty() {
                     self.greeted(slot);
                 }
                 Some(head.len())
@@ -126,14 +126,18 @@ impl Worker {
 
     fn hear_message(&mut self, slot: Slot, message: &[u8], now: u64) {
         match self.connections[slot as usize].phase {
-            Phase::Greeting if parser::contains(message, self.seat.cast.greeting.as_bytes()) => self.greeted(slot),
-            Phase::Subscribing if parser::contains(message, self.seat.cast.subscribed.as_bytes()) => self.hold(slot),
+            Phase::Greeting if parser::contains(message, self.assignment.cast.greeting.as_bytes()) => {
+                self.greeted(slot)
+            }
+            Phase::Subscribing if parser::contains(message, self.assignment.cast.subscribed.as_bytes()) => {
+                self.hold(slot)
+            }
             _ => self.hear_other(slot, message, now),
         }
     }
 
     fn hear_other(&mut self, slot: Slot, message: &[u8], now: u64) {
-        if self.seat.cast.protocol == Protocol::PlainEcho {
+        if self.assignment.cast.protocol == Protocol::PlainEcho {
             return self.take_answer(slot, now);
         }
         match parser::kind(message) {
@@ -157,10 +161,10 @@ impl Worker {
     /// The server has said that the client is in.
     fn greeted(&mut self, slot: Slot) {
         self.connections[slot as usize].phase = Phase::Subscribing;
-        match self.seat.cast.subscription(self.number(slot)) {
+        match self.assignment.cast.subscription(self.number(slot)) {
             Some(message) => {
                 self.say_masked(slot, Opcode::Text, message.as_bytes(), now_us());
-                if self.seat.cast.subscribed.is_empty() {
+                if self.assignment.cast.subscribed.is_empty() {
                     self.hold(slot);
                 }
             }
@@ -169,7 +173,7 @@ impl Worker {
     }
 
     fn hold(&mut self, slot: Slot) {
-        let is_mute = !self.seat.cast.part(self.number(slot)).listens();
+        let is_mute = !self.assignment.cast.part(self.number(slot)).listens();
         let connection = &mut self.connections[slot as usize];
         connection.phase = Phase::Held;
         connection.is_mute = is_mute;
@@ -187,7 +191,7 @@ impl Worker {
 /// The stamped messages of the connection in `slot`; none are expected before it is held, nor
 /// by one that has fallen silent.
 fn receipts<'a>(
-    seat: &Seat,
+    assignment: &Assignment,
     connections: &'a mut [Connection],
     ledger: &'a mut Option<Ledger>,
     tally: &'a mut Tally,
@@ -197,7 +201,7 @@ fn receipts<'a>(
     let connection = &mut connections[slot as usize];
     (connection.phase == Phase::Held && !connection.is_mute).then(|| Receipts {
         slot,
-        group: seat.cast.part(seat.first + slot).group,
+        group: assignment.cast.part(assignment.first + slot).group,
         connection,
         ledger: ledger.as_mut(),
         tally,

@@ -69,7 +69,7 @@ impl Traffic {
 
 impl Worker {
     pub(super) fn start_sending(&mut self, plan: Plan) {
-        if !(0..self.seat.count).any(|slot| self.seat.cast.part(self.number(slot)).sends) {
+        if !(0..self.assignment.count).any(|slot| self.assignment.cast.part(self.number(slot)).sends) {
             return;
         }
         for connection in &mut self.connections {
@@ -77,7 +77,7 @@ impl Worker {
         }
         let bytes = Bytes::from(encode_masked(Opcode::Text, &plan.message, MASK));
         let (rounds, missing) = match plan.pace {
-            Pace::Interval { us } => (Some(RoundRobin::new(plan.start_us, self.seat.count, us)), 0),
+            Pace::Interval { us } => (Some(RoundRobin::new(plan.start_us, self.assignment.count, us)), 0),
             Pace::InFlight { count } => (None, count.min(self.held as u32)),
         };
         self.traffic.plan = Some(Running {
@@ -129,9 +129,9 @@ impl Worker {
         if running.missing == 0 || now < running.started_us {
             return false;
         }
-        let mut tries = self.seat.count;
+        let mut tries = self.assignment.count;
         while running.missing > 0 && tries > 0 {
-            let slot = (running.next % u64::from(self.seat.count)) as Slot;
+            let slot = (running.next % u64::from(self.assignment.count)) as Slot;
             running.next += 1;
             tries -= 1;
             let connection = &mut self.connections[slot as usize];
@@ -146,7 +146,7 @@ impl Worker {
 
     fn may_send(&self, slot: Slot) -> bool {
         let connection = &self.connections[slot as usize];
-        connection.phase == Phase::Held && !connection.is_mute && self.seat.cast.part(self.number(slot)).sends
+        connection.phase == Phase::Held && !connection.is_mute && self.assignment.cast.part(self.number(slot)).sends
     }
 
     fn send_counted(&mut self, slot: Slot, frame: &LocalFrame) {

@@ -40,12 +40,12 @@ impl Worker {
     }
 
     fn sleep(&mut self) {
-        let Self { sockets, seat, opening, traffic, .. } = self;
+        let Self { sockets, assignment, opening, traffic, .. } = self;
         sockets.sleep(|| {
             let now = now_us();
             let due = [opening.due_us(now), traffic.due_us()].into_iter().flatten().min();
             let time = due.map_or(SLEEP_MAX, |due| Duration::from_micros(due.saturating_sub(now)).min(SLEEP_MAX));
-            (!time.is_zero() && seat.orders.is_empty()).then_some(time)
+            (!time.is_zero() && assignment.orders.is_empty()).then_some(time)
         });
     }
 
@@ -60,7 +60,7 @@ impl Worker {
 
     fn take_orders(&mut self) -> bool {
         let mut took = false;
-        while let Ok(order) = self.seat.orders.try_recv() {
+        while let Ok(order) = self.assignment.orders.try_recv() {
             took = true;
             match order {
                 Order::Open(ramp) => self.start_opening(ramp),
@@ -85,10 +85,10 @@ impl Worker {
     }
 
     fn open_books(&mut self, under_way: Arc<UnderWay>) {
-        let Self { seat, connections, .. } = self;
-        let (_, each) = seat.cast.troupe.groups();
+        let Self { assignment, connections, .. } = self;
+        let (_, each) = assignment.cast.troupe.groups();
         let first_channels = connections.iter().enumerate().map(|(slot, connection)| {
-            let part = seat.cast.part(seat.first + slot as u32);
+            let part = assignment.cast.part(assignment.first + slot as u32);
             (connection.phase == Phase::Held && part.is_audience()).then_some(part.group)
         });
         self.ledger = Some(Ledger::open(under_way, each, first_channels));
@@ -128,8 +128,8 @@ impl Worker {
     }
 
     fn drop_all(&mut self) {
-        for slot in 0..self.seat.count {
-            let stays = self.seat.cast.part(self.number(slot)).stays;
+        for slot in 0..self.assignment.count {
+            let stays = self.assignment.cast.part(self.number(slot)).stays;
             let connection = &mut self.connections[slot as usize];
             if connection.phase == Phase::Held && !stays {
                 connection.phase = Phase::Closing(After::Again);
@@ -140,7 +140,7 @@ impl Worker {
     }
 
     fn show(&self) {
-        let gauges = &self.seat.gauges;
+        let gauges = &self.assignment.gauges;
         gauges.held.store(self.held, Relaxed);
         gauges.connecting.store(self.opening.in_progress.into(), Relaxed);
         gauges.show(&self.reported, &self.tally);
