@@ -52,11 +52,11 @@ fn every_error_message_has_its_row() {
 }
 
 #[test]
-fn every_refusal_of_the_admin_port_has_its_row() {
+fn every_error_of_the_admin_port_has_its_row() {
     let protocol = protocol();
-    let source = read("src/admin/refusal.rs");
+    let source = read("src/admin/error.rs");
     let rows: Vec<&str> = source.lines().filter(|line| line.contains("=> (Status::")).collect();
-    assert!(rows.len() > 5, "the table of src/admin/refusal.rs is written in another way: {rows:?}");
+    assert!(rows.len() > 5, "the table of src/admin/error.rs is written in another way: {rows:?}");
     for row in rows {
         let code = first_string(row).unwrap_or_else(|| panic!("no code in {row}"));
         assert_row(&protocol, &[&format!("`{code}`")]);

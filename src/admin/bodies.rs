@@ -18,7 +18,7 @@ use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::State;
 use super::clients::Client;
-use super::refusal::Refusal;
+use super::error::AdminError;
 
 /// Bytes of all bodies that are under way, until they are answered: four of the largest
 /// messages, and many of the usual ones.
@@ -35,7 +35,7 @@ struct Gathered {
     share: Option<OwnedSemaphorePermit>,
 }
 
-pub async fn gather(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, Refusal> {
+pub async fn gather(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, AdminError> {
     let (head, body) = request.into_parts();
     if body.is_end_stream() {
         return Ok(next.run(Request::from_parts(head, body)).await);
@@ -54,24 +54,25 @@ impl Bodies {
         Self { room: Arc::new(Semaphore::new(BODIES_BYTES_MAX)), deadline }
     }
 
-    async fn read(&self, body: Body) -> Result<Gathered, Refusal> {
+    async fn read(&self, body: Body) -> Result<Gathered, AdminError> {
         if body.size_hint().lower() > MESSAGE_BYTES_MAX as u64 {
-            return Err(Refusal::BodyTooLarge);
+            return Err(AdminError::BodyTooLarge);
         }
-        timeout(self.deadline, self.gather(body)).await.unwrap_or(Err(Refusal::BodyTooSlow))
+        timeout(self.deadline, self.gather(body)).await.unwrap_or(Err(AdminError::BodyTooSlow))
     }
 
     /// A share grows with what has come and not with what was promised: who promises much
     /// and sends little holds little.
-    async fn gather(&self, body: Body) -> Result<Gathered, Refusal> {
+    async fn gather(&self, body: Body) -> Result<Gathered, AdminError> {
         let mut gathered = Gathered { bytes: Vec::new(), share: None };
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| Refusal::BodyUnreadable)?;
+            let chunk = chunk.map_err(|_| AdminError::BodyUnreadable)?;
             if gathered.bytes.len() + chunk.len() > MESSAGE_BYTES_MAX {
-                return Err(Refusal::BodyTooLarge);
+                return Err(AdminError::BodyTooLarge);
             }
-            let more = self.room.clone().try_acquire_many_owned(chunk.len() as u32).map_err(|_| Refusal::BodiesFull)?;
+            let more =
+                self.room.clone().try_acquire_many_owned(chunk.len() as u32).map_err(|_| AdminError::BodiesFull)?;
             match &mut gathered.share {
                 Some(share) => share.merge(more),
                 none => *none = Some(more),
@@ -97,16 +98,16 @@ mod tests {
         for _ in 0..BODIES_BYTES_MAX / MESSAGE_BYTES_MAX {
             held.push(bodies.read(body(MESSAGE_BYTES_MAX)).await.ok().unwrap());
         }
-        assert_eq!(bodies.read(body(1)).await.err(), Some(Refusal::BodiesFull));
+        assert_eq!(bodies.read(body(1)).await.err(), Some(AdminError::BodiesFull));
         held.pop();
         assert_eq!(bodies.read(body(5)).await.ok().unwrap().bytes, b"xxxxx");
-        assert_eq!(bodies.read(body(MESSAGE_BYTES_MAX + 1)).await.err(), Some(Refusal::BodyTooLarge));
+        assert_eq!(bodies.read(body(MESSAGE_BYTES_MAX + 1)).await.err(), Some(AdminError::BodyTooLarge));
     }
 
     #[tokio::test]
     async fn a_body_that_does_not_come_is_given_up() {
         let bodies = Bodies::new(Duration::from_millis(10));
         let never = Body::from_stream(futures_util::stream::pending::<Result<&[u8], std::io::Error>>());
-        assert_eq!(bodies.read(never).await.err(), Some(Refusal::BodyTooSlow));
+        assert_eq!(bodies.read(never).await.err(), Some(AdminError::BodyTooSlow));
     }
 }

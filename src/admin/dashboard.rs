@@ -19,8 +19,8 @@ use crate::metrics::{Counters, Family};
 use super::State;
 use super::charts;
 use super::curves::{Point, View};
+use super::error::AdminError;
 use super::health::SourceLine;
-use super::refusal::Refusal;
 
 /// Put together once.
 static PAGE: LazyLock<String> = LazyLock::new(|| {
@@ -107,7 +107,7 @@ struct Slow {
 pub async fn numbers(
     Shared(state): Shared<Arc<State>>,
     query: Result<Query<Which>, QueryRejection>,
-) -> Result<Json<Numbers>, Refusal> {
+) -> Result<Json<Numbers>, AdminError> {
     let Query(Which { after }) = query?;
     let View { points, by_type, note } = state.curves.view(&state, after).await;
     let sessions = state.level(|counters| &counters.sessions);

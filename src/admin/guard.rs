@@ -17,12 +17,12 @@ use axum::response::Response;
 use subtle::ConstantTimeEq;
 
 use super::State;
-use super::refusal::Refusal;
+use super::error::AdminError;
 
 /// Served to everybody.
 const OPEN: [&str; 4] = ["/", "/livez", "/readyz", "/health"];
 
-pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, Refusal> {
+pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, AdminError> {
     if !OPEN.contains(&request.uri().path()) {
         match &state.token {
             Some(token) => check_token(request.headers(), token.expose())?,
@@ -32,29 +32,29 @@ pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Ne
     Ok(next.run(request).await)
 }
 
-fn check_token(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
-    let value = headers.get(header::AUTHORIZATION).ok_or(Refusal::TokenMissing)?.as_bytes();
+fn check_token(headers: &HeaderMap, token: &str) -> Result<(), AdminError> {
+    let value = headers.get(header::AUTHORIZATION).ok_or(AdminError::TokenMissing)?.as_bytes();
     let scheme = b"bearer ";
     match value.split_at_checked(scheme.len()) {
         Some((start, given)) if start.eq_ignore_ascii_case(scheme) => {
             // Takes the same time wherever the first difference is. The length is no secret.
             let is_same = given.trim_ascii().ct_eq(token.as_bytes());
-            if is_same.into() { Ok(()) } else { Err(Refusal::TokenInvalid) }
+            if is_same.into() { Ok(()) } else { Err(AdminError::TokenInvalid) }
         }
-        _ => Err(Refusal::TokenMissing),
+        _ => Err(AdminError::TokenMissing),
     }
 }
 
-fn check_browser(headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_browser(headers: &HeaderMap) -> Result<(), AdminError> {
     // Without Host it is HTTP/1.0, and no browser.
     let Some(host) = headers.get(header::HOST) else { return Ok(()) };
-    let host = host.to_str().map_err(|_| Refusal::HostUnknown)?;
+    let host = host.to_str().map_err(|_| AdminError::HostUnknown)?;
     if !is_this_machine(host) {
-        return Err(Refusal::HostUnknown);
+        return Err(AdminError::HostUnknown);
     }
     let own = |origin: &str| origin.split_once("://").is_some_and(|(_, authority)| authority == host);
     match headers.get(header::ORIGIN) {
-        Some(origin) if !origin.to_str().is_ok_and(own) => Err(Refusal::OriginForeign),
+        Some(origin) if !origin.to_str().is_ok_and(own) => Err(AdminError::OriginForeign),
         _ => Ok(()),
     }
 }
@@ -83,12 +83,12 @@ mod tests {
             assert_eq!(check(value), Ok(()), "{value}");
         }
         for value in ["Bearer s3cre", "Bearer s3cret1", "Bearer S3cret", "Bearer "] {
-            assert_eq!(check(value), Err(Refusal::TokenInvalid), "{value}");
+            assert_eq!(check(value), Err(AdminError::TokenInvalid), "{value}");
         }
         for value in ["s3cret", "Basic s3cret", "Bearer", ""] {
-            assert_eq!(check(value), Err(Refusal::TokenMissing), "{value}");
+            assert_eq!(check(value), Err(AdminError::TokenMissing), "{value}");
         }
-        assert_eq!(check_token(&HeaderMap::new(), "s3cret"), Err(Refusal::TokenMissing));
+        assert_eq!(check_token(&HeaderMap::new(), "s3cret"), Err(AdminError::TokenMissing));
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
         let check = |origin| check_browser(&headers(&[(header::HOST, "127.0.0.1:4001"), (header::ORIGIN, origin)]));
         assert_eq!(check("http://127.0.0.1:4001"), Ok(()));
         for origin in ["https://evil.example", "http://127.0.0.1:4000", "null", "http://127.0.0.1:4001.evil.example"] {
-            assert_eq!(check(origin), Err(Refusal::OriginForeign), "{origin}");
+            assert_eq!(check(origin), Err(AdminError::OriginForeign), "{origin}");
         }
     }
 
@@ -107,7 +107,7 @@ mod tests {
             assert_eq!(check(host), Ok(()), "{host}");
         }
         for host in ["evil.example:4001", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", ""] {
-            assert_eq!(check(host), Err(Refusal::HostUnknown), "{host}");
+            assert_eq!(check(host), Err(AdminError::HostUnknown), "{host}");
         }
         assert_eq!(check_browser(&HeaderMap::new()), Ok(()));
     }

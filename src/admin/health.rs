@@ -13,7 +13,7 @@ use crate::clock::now_us;
 use crate::ingress::status::{Link, SourceState, SourceStatus};
 use crate::lane::Query;
 
-use super::refusal::Refusal;
+use super::error::AdminError;
 use super::subscriptions::Subscriptions;
 use super::{State, aside};
 
@@ -103,7 +103,7 @@ pub struct Stats {
     note: Option<String>,
 }
 
-pub async fn stats(Shared(state): Shared<Arc<State>>) -> Result<Json<Stats>, Refusal> {
+pub async fn stats(Shared(state): Shared<Arc<State>>) -> Result<Json<Stats>, AdminError> {
     let ask = state.shards.ask(|bus, answer| bus.ask_all(|| Query::Types { answer: answer.clone() }));
     let answers = ask.await?;
     let note = answers.note();
@@ -137,7 +137,7 @@ pub struct WebSockets {
     note: Option<String>,
 }
 
-pub async fn websocket(Shared(state): Shared<Arc<State>>) -> Result<Json<WebSockets>, Refusal> {
+pub async fn websocket(Shared(state): Shared<Arc<State>>) -> Result<Json<WebSockets>, AdminError> {
     let (subscriptions, note) = state.subscriptions.read(&state).await?;
     Ok(Json(WebSockets {
         total_connections: state.context.counters.iter().map(|counters| counters.upgraded.get()).sum(),

@@ -23,7 +23,7 @@ use crate::lane;
 use crate::lane::report::ShardLatency;
 use crate::metrics::Latency;
 
-use super::refusal::Refusal;
+use super::error::AdminError;
 use super::shards::Answers;
 use super::{State, aside};
 
@@ -102,7 +102,7 @@ pub struct Summary {
 pub async fn latency(
     Shared(state): Shared<Arc<State>>,
     query: Result<Query<Which>, QueryRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, AdminError> {
     let Query(which) = query?;
     answer(&state, which).await
 }
@@ -110,13 +110,13 @@ pub async fn latency(
 pub async fn hlog(
     Shared(state): Shared<Arc<State>>,
     query: Result<Query<Which>, QueryRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, AdminError> {
     let Query(which) = query?;
     answer(&state, Which { format: Format::Hlog, ..which }).await
 }
 
 /// What each shard has timed since its start.
-pub async fn ask(state: &State) -> Result<Answers<ShardLatency>, Refusal> {
+pub async fn ask(state: &State) -> Result<Answers<ShardLatency>, AdminError> {
     state.shards.ask(|bus, answer| bus.ask_all(|| lane::Query::Latency { answer: answer.clone() })).await
 }
 
@@ -127,7 +127,7 @@ pub fn merge<'a>(shards: impl IntoIterator<Item = &'a ShardLatency>) -> Latency 
     merged
 }
 
-async fn answer(state: &State, which: Which) -> Result<Response, Refusal> {
+async fn answer(state: &State, which: Which) -> Result<Response, AdminError> {
     let reading = if which.interval { state.intervals.read(state).await? } else { since_start(state).await? };
     aside(move || match which.format {
         Format::Json => Json(Report::new(reading, which.shards)).into_response(),
@@ -139,7 +139,7 @@ async fn answer(state: &State, which: Which) -> Result<Response, Refusal> {
     .await
 }
 
-async fn since_start(state: &State) -> Result<Reading, Refusal> {
+async fn since_start(state: &State) -> Result<Reading, AdminError> {
     let answers = ask(state).await?;
     let note = answers.note();
     let mut shards = answers.values;
@@ -148,7 +148,7 @@ async fn since_start(state: &State) -> Result<Reading, Refusal> {
 }
 
 impl Intervals {
-    async fn read(&self, state: &State) -> Result<Reading, Refusal> {
+    async fn read(&self, state: &State) -> Result<Reading, AdminError> {
         // Held while asking: two readers at once get two intervals, one after the other.
         let mut previous = self.0.clone().lock_owned().await;
         let reading = since_start(state).await?;

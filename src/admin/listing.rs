@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::lane;
 use crate::lane::report::{ChannelList, ConnectionInfo};
 
-use super::refusal::Refusal;
+use super::error::AdminError;
 use super::{State, aside};
 
 /// Listings under way at once; further ones wait. From a large node the answer to one can take a hundred megabytes.
@@ -71,7 +71,7 @@ pub struct ChannelLine {
 pub async fn connections(
     Shared(state): Shared<Arc<State>>,
     query: Result<Query<WhichConnections>, QueryRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, AdminError> {
     let Query(WhichConnections { limit, user }) = query?;
     let limit = bounded(limit);
     let one_user = user.is_some();
@@ -97,7 +97,7 @@ pub async fn connections(
 pub async fn channels(
     Shared(state): Shared<Arc<State>>,
     query: Result<Query<WhichChannels>, QueryRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, AdminError> {
     let Query(WhichChannels { limit, prefix }) = query?;
     let limit = bounded(limit);
     let prefix: Arc<str> = prefix.into();
@@ -118,10 +118,10 @@ pub async fn channels(
     aside(list).await
 }
 
-async fn turn(state: &State) -> Result<SemaphorePermit<'_>, Refusal> {
+async fn turn(state: &State) -> Result<SemaphorePermit<'_>, AdminError> {
     match timeout(LISTING_DEADLINE, state.listings.acquire()).await {
         Ok(Ok(permit)) => Ok(permit),
-        _ => Err(Refusal::Busy),
+        _ => Err(AdminError::Busy),
     }
 }
 

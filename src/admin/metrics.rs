@@ -17,12 +17,12 @@ use crate::lane::Lanes;
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
 
-use super::refusal::Refusal;
+use super::error::AdminError;
 use super::{Context, State, aside, latency};
 
 type Page = ([(HeaderName, &'static str); 1], String);
 
-pub async fn metrics(Shared(state): Shared<Arc<State>>) -> Result<Page, Refusal> {
+pub async fn metrics(Shared(state): Shared<Arc<State>>) -> Result<Page, AdminError> {
     // Shards that do not answer are missing in the histograms; everything else is read without them.
     let timed = latency::ask(&state).await.ok();
     let text = move || {

@@ -17,6 +17,7 @@ pub mod charts;
 mod clients;
 mod curves;
 mod dashboard;
+mod error;
 mod guard;
 mod health;
 mod latency;
@@ -24,7 +25,6 @@ mod listing;
 mod metrics;
 mod port;
 mod publish;
-mod refusal;
 mod revoke;
 mod routes;
 mod shards;
@@ -54,10 +54,10 @@ use crate::shard::id::SessionKey;
 
 use bodies::Bodies;
 use curves::Curves;
+use error::AdminError;
 use latency::Intervals;
 use listing::LISTINGS_MAX;
 use port::Port;
-use refusal::Refusal;
 use shards::Shards;
 use subscriptions::SubscriptionCache;
 use watchdog::Watchdog;
@@ -120,8 +120,8 @@ pub fn start(settings: &config::Admin, context: Context, control: &Control) -> i
 }
 
 /// Does what takes time on another thread, so that probes are answered meanwhile.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    spawn_blocking(work).await.map_err(|_| Refusal::NoAnswer)
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AdminError> {
+    spawn_blocking(work).await.map_err(|_| AdminError::NoAnswer)
 }
 
 impl State {

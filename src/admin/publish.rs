@@ -15,7 +15,7 @@ use crate::lane::Filter;
 use crate::shard::id::SessionId;
 
 use super::State;
-use super::refusal::Refusal;
+use super::error::AdminError;
 use super::shards::Answers;
 
 /// Narrows the recipients. An unknown name is refused: a slip must not turn a message to few into one to all.
@@ -44,17 +44,22 @@ type QueryOf = Result<Query<Recipients>, QueryRejection>;
 type BodyOf = Result<Bytes, BytesRejection>;
 type Shares = Shared<Arc<State>>;
 
-pub async fn to_user(state: Shares, id: PathOf, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {
+pub async fn to_user(state: Shares, id: PathOf, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, AdminError> {
     let Path(id) = id?;
     publish(&state, format!("{}{id}", name::USER_PREFIX), query, body).await
 }
 
-pub async fn to_channel(state: Shares, name: PathOf, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {
+pub async fn to_channel(
+    state: Shares,
+    name: PathOf,
+    query: QueryOf,
+    body: BodyOf,
+) -> Result<Json<Delivered>, AdminError> {
     let Path(name) = name?;
     publish(&state, name, query, body).await
 }
 
-pub async fn to_all(state: Shares, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {
+pub async fn to_all(state: Shares, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, AdminError> {
     publish(&state, name::ALL.to_owned(), query, body).await
 }
 
@@ -64,7 +69,7 @@ pub async fn to_session(
     id: PathOf,
     query: Result<Query<Nothing>, QueryRejection>,
     body: BodyOf,
-) -> Result<Json<Delivered>, Refusal> {
+) -> Result<Json<Delivered>, AdminError> {
     let (Path(id), Query(Nothing {})) = (id?, query?);
     let message = message(body)?;
     let Some(to) = SessionId::parse(&id).and_then(|session| state.context.session_key.connection(session)) else {
@@ -74,7 +79,7 @@ pub async fn to_session(
     Ok(delivered(&ask.await?))
 }
 
-async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, Refusal> {
+async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, AdminError> {
     let Query(Recipients { user_type, platform }) = query?;
     let filter = Filter { user_type, platform };
     let filter = (filter != Filter::default()).then_some(filter);
@@ -87,10 +92,10 @@ fn delivered(answers: &Answers<usize>) -> Json<Delivered> {
     Json(Delivered { delivered: answers.values.iter().sum(), note: answers.note() })
 }
 
-fn message(body: BodyOf) -> Result<String, Refusal> {
+fn message(body: BodyOf) -> Result<String, AdminError> {
     let body = body?;
     if body.is_empty() {
-        return Err(Refusal::BodyEmpty);
+        return Err(AdminError::BodyEmpty);
     }
-    String::from_utf8(body.into()).map_err(|_| Refusal::BodyNotUtf8)
+    String::from_utf8(body.into()).map_err(|_| AdminError::BodyNotUtf8)
 }

@@ -19,7 +19,7 @@ use crate::lane::Command;
 use crate::ws::close::CloseCode;
 
 use super::State;
-use super::refusal::Refusal;
+use super::error::AdminError;
 
 /// Longest time for which a user can be sent away: what is longer is a matter for whoever issues the tokens.
 const AWAY_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -67,7 +67,7 @@ pub async fn disconnect_user(
     Shared(state): Shares,
     id: PathOf,
     query: QueryOf<HowLong>,
-) -> Result<Json<Ended>, Refusal> {
+) -> Result<Json<Ended>, AdminError> {
     let (Path(id), Query(HowLong { r#for })) = (id?, query?);
     let now = Now::read().unix_s();
     let until = r#for.map(|text| away(&text).map(|time| now + time.as_secs())).transpose()?;
@@ -81,7 +81,7 @@ pub async fn user(
     Shared(state): Shares,
     id: PathOf,
     query: QueryOf<WhichTokensOfUser>,
-) -> Result<Json<Ended>, Refusal> {
+) -> Result<Json<Ended>, AdminError> {
     let (Path(id), Query(WhichTokensOfUser { issued_before, until })) = (id?, query?);
     let now = Now::read().unix_s();
     let before = issued_before.unwrap_or(now);
@@ -89,7 +89,7 @@ pub async fn user(
     state.end(Some(id), CloseCode::TOKEN_INVALID, Some(until)).await
 }
 
-pub async fn token(Shared(state): Shares, jti: PathOf, query: QueryOf<WhichToken>) -> Result<Json<Ended>, Refusal> {
+pub async fn token(Shared(state): Shares, jti: PathOf, query: QueryOf<WhichToken>) -> Result<Json<Ended>, AdminError> {
     let (Path(jti), Query(WhichToken { until, user })) = (jti?, query?);
     let now = Now::read().unix_s();
     state.context.revocations.revoke_token(named(&jti)?, to_come(until, now)?, now)?;
@@ -97,21 +97,26 @@ pub async fn token(Shared(state): Shares, jti: PathOf, query: QueryOf<WhichToken
 }
 
 /// At least a second, which is as fine as tokens count.
-fn away(text: &str) -> Result<Duration, Refusal> {
-    let time = humantime::parse_duration(text).map_err(|_| Refusal::BadQuery)?;
-    if (Duration::from_secs(1)..=AWAY_MAX).contains(&time) { Ok(time) } else { Err(Refusal::BadQuery) }
+fn away(text: &str) -> Result<Duration, AdminError> {
+    let time = humantime::parse_duration(text).map_err(|_| AdminError::BadQuery)?;
+    if (Duration::from_secs(1)..=AWAY_MAX).contains(&time) { Ok(time) } else { Err(AdminError::BadQuery) }
 }
 
-fn to_come(until: u64, now: u64) -> Result<u64, Refusal> {
-    if until > now { Ok(until) } else { Err(Refusal::BadQuery) }
+fn to_come(until: u64, now: u64) -> Result<u64, AdminError> {
+    if until > now { Ok(until) } else { Err(AdminError::BadQuery) }
 }
 
-fn named(id: &str) -> Result<&str, Refusal> {
-    if is_name(id) { Ok(id) } else { Err(Refusal::BadName) }
+fn named(id: &str) -> Result<&str, AdminError> {
+    if is_name(id) { Ok(id) } else { Err(AdminError::BadName) }
 }
 
 impl State {
-    async fn end(&self, user: Option<Box<str>>, code: CloseCode, until: Option<u64>) -> Result<Json<Ended>, Refusal> {
+    async fn end(
+        &self,
+        user: Option<Box<str>>,
+        code: CloseCode,
+        until: Option<u64>,
+    ) -> Result<Json<Ended>, AdminError> {
         self.context.revocations.begin_epoch();
         let Some(user) = user else { return Ok(Json(Ended { disconnected: 0, until, note: None })) };
         let ask = self.shards.ask(move |bus, answer| {

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
-use super::refusal::Refusal;
+use super::error::AdminError;
 use super::{State, bodies, dashboard, guard, health, latency, listing, metrics, publish, revoke};
 
 pub fn router(state: Arc<State>) -> Router {
@@ -27,8 +27,8 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/connections", get(listing::connections))
         .route("/channels", get(listing::channels))
         .merge(with_bodies(state.clone()))
-        .fallback(async || Refusal::PathNotFound)
-        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .fallback(async || AdminError::PathNotFound)
+        .method_not_allowed_fallback(async || AdminError::MethodNotAllowed)
         .layer(middleware::from_fn_with_state(state.clone(), guard::check))
         .with_state(state)
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::lane::{Answer, Bus, Outcome, Posting};
 
-use super::refusal::Refusal;
+use super::error::AdminError;
 
 /// For posting and answering together. A shard that works answers within a turn of its loop.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
@@ -43,7 +43,7 @@ impl Shards {
     }
 
     /// Gathers one answer from each shard that `post` reaches.
-    pub async fn ask<T, P>(&self, post: P) -> Result<Answers<T>, Refusal>
+    pub async fn ask<T, P>(&self, post: P) -> Result<Answers<T>, AdminError>
     where
         T: Send + 'static,
         P: FnOnce(&Bus, Answer<T>) -> Posting,
@@ -52,20 +52,20 @@ impl Shards {
     }
 
     /// The same for a message that `post` publishes.
-    pub async fn deliver<P>(&self, post: P) -> Result<Answers<usize>, Refusal>
+    pub async fn deliver<P>(&self, post: P) -> Result<Answers<usize>, AdminError>
     where
         P: FnOnce(&Bus, Answer<usize>) -> Posting,
     {
         self.gather(post, Instant::now() + DELIVERY_DEADLINE).await
     }
 
-    async fn gather<T, P>(&self, post: P, deadline: Instant) -> Result<Answers<T>, Refusal>
+    async fn gather<T, P>(&self, post: P, deadline: Instant) -> Result<Answers<T>, AdminError>
     where
         T: Send + 'static,
         P: FnOnce(&Bus, Answer<T>) -> Posting,
     {
         let permit = timeout_at(deadline, self.questions.clone().acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else { return Err(Refusal::Busy) };
+        let Ok(Ok(permit)) = permit else { return Err(AdminError::Busy) };
         let values = Arc::new(Mutex::new(Vec::new()));
         // Never sent to: it is dropped with the last command that could answer, which wakes this task once for all.
         let (open, all_answered) = oneshot::channel::<Infallible>();
@@ -87,8 +87,8 @@ impl Shards {
         let _ = timeout_at(deadline, gathering).await;
         let values = std::mem::take(&mut *values.lock().expect("nothing panics while it adds a value"));
         match posted {
-            Outcome { taken: 0, lost } if lost > 0 => Err(Refusal::NotTaken),
-            Outcome { taken, .. } if taken > 0 && values.is_empty() => Err(Refusal::NoAnswer),
+            Outcome { taken: 0, lost } if lost > 0 => Err(AdminError::NotTaken),
+            Outcome { taken, .. } if taken > 0 && values.is_empty() => Err(AdminError::NoAnswer),
             posted => Ok(Answers { values, posted }),
         }
     }
@@ -125,7 +125,7 @@ mod tests {
     use crate::lane::report::TypeCount;
 
     /// What two shards say of which none takes anything, and of which `said` have spoken already.
-    async fn gathered(said: usize) -> Result<Answers<Vec<TypeCount>>, Refusal> {
+    async fn gathered(said: usize) -> Result<Answers<Vec<TypeCount>>, AdminError> {
         let lanes = Bus::open(2, Arc::default(), Policies::default(), Duration::ZERO);
         let (bus, _ends) = lanes.expect("lanes");
         let post = |bus: &Bus, answer: Answer<Vec<TypeCount>>| {
@@ -144,6 +144,6 @@ mod tests {
 
     #[tokio::test]
     async fn without_any_answer_there_is_an_error() {
-        assert_eq!(gathered(0).await.err(), Some(Refusal::NoAnswer));
+        assert_eq!(gathered(0).await.err(), Some(AdminError::NoAnswer));
     }
 }

@@ -12,7 +12,7 @@ use crate::channel::name::KINDS;
 use crate::lane::Query;
 
 use super::State;
-use super::refusal::Refusal;
+use super::error::AdminError;
 
 const KEPT_FOR: Duration = Duration::from_secs(1);
 
@@ -39,7 +39,7 @@ pub struct Subscriptions {
 
 impl SubscriptionCache {
     /// The count, and a note when a shard is missing from it.
-    pub async fn read(&self, state: &State) -> Result<(Subscriptions, Option<String>), Refusal> {
+    pub async fn read(&self, state: &State) -> Result<(Subscriptions, Option<String>), AdminError> {
         // Held while asking, so that whoever comes meanwhile takes the same answer.
         let mut last = self.0.lock().await;
         if let Some(count) = last.as_ref().filter(|count| count.taken_at.elapsed() < KEPT_FOR) {

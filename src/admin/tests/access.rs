@@ -5,12 +5,12 @@ use super::*;
 #[test]
 fn unknown_paths_and_methods_are_answered_in_json() {
     let node = Node::start(1, None);
-    assert_eq!(node.get("/nothing").refusal(), (404, "not_found".into()));
-    assert_eq!(node.get("/broadcast/channel/").refusal(), (404, "not_found".into()));
+    assert_eq!(node.get("/nothing").error(), (404, "not_found".into()));
+    assert_eq!(node.get("/broadcast/channel/").error(), (404, "not_found".into()));
     let wrong = node.get("/broadcast/all");
-    assert_eq!(wrong.refusal(), (405, "method_not_allowed".into()));
+    assert_eq!(wrong.error(), (405, "method_not_allowed".into()));
     assert!(wrong.head.contains("allow: post"), "{}", wrong.head);
-    assert_eq!(node.post("/stats", b"").refusal(), (405, "method_not_allowed".into()));
+    assert_eq!(node.post("/stats", b"").error(), (405, "method_not_allowed".into()));
     node.stop();
 }
 
@@ -25,11 +25,11 @@ fn with_a_token_only_probes_are_open() {
     for path in ["/stats", "/health/websocket", "/connections", "/channels", "/latency", "/dashboard.json", "/nothing"]
     {
         let answer = node.get(path);
-        assert_eq!(answer.refusal(), (401, "token_missing".into()), "{path}");
+        assert_eq!(answer.error(), (401, "token_missing".into()), "{path}");
         assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
     }
     let with = |token: &str| node.request("POST", "/broadcast/all", &[token], b"x");
-    assert_eq!(with("Authorization: Bearer wrong").refusal(), (401, "token_invalid".into()));
+    assert_eq!(with("Authorization: Bearer wrong").error(), (401, "token_invalid".into()));
     assert_eq!(with("Authorization: Bearer s3cret").status, 200);
     node.stop();
 }
@@ -38,7 +38,7 @@ fn with_a_token_only_probes_are_open() {
 fn a_page_of_another_site_cannot_publish() {
     let node = Node::start(1, None);
     let answer = node.request("POST", "/broadcast/all", &["Origin: https://evil.example"], b"x");
-    assert_eq!(answer.refusal(), (403, "origin_foreign".into()));
+    assert_eq!(answer.error(), (403, "origin_foreign".into()));
     assert_eq!(node.told(0), []);
     node.stop();
 }

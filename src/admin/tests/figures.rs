@@ -17,7 +17,7 @@ fn connections_are_listed_up_to_the_limit_or_for_one_user() {
     assert_eq!(listed("/connections?user=u1"), (1, "session-1-0".into()));
     assert_eq!(listed("/connections?user=nobody&limit=99999999"), (0, "".into()));
     for path in ["/connections?limit=-1", "/connections?limit=x", "/connections?users=u1"] {
-        assert_eq!(node.get(path).refusal(), (400, "bad_query".into()), "{path}");
+        assert_eq!(node.get(path).error(), (400, "bad_query".into()), "{path}");
     }
     node.stop();
 }
@@ -74,7 +74,7 @@ fn latency_is_told_for_all_shards_together_and_for_each() {
         assert_eq!(of_shard["shard"].as_u64(), Some(shard as u64));
         assert_eq!(of_shard["latency_us"]["delivery"]["count"].as_u64(), Some(count));
     }
-    assert_eq!(node.get("/latency?intervall=true").refusal(), (400, "bad_query".into()));
+    assert_eq!(node.get("/latency?intervall=true").error(), (400, "bad_query".into()));
     node.stop();
 }
 

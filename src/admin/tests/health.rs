@@ -69,7 +69,7 @@ fn a_control_task_that_has_failed_is_told_by_readyz_and_counted() {
 #[test]
 fn without_any_answer_there_is_an_error_and_probes_still_work() {
     let node = Node::start_with(1, None, serve_nothing);
-    assert_eq!(node.get("/stats").refusal(), (503, "no_answer".into()));
+    assert_eq!(node.get("/stats").error(), (503, "no_answer".into()));
     assert_eq!(node.get("/health").status, 200);
     node.stop();
 }
@@ -85,7 +85,7 @@ fn a_stuck_lane_is_told_to_whoever_publishes_and_to_whoever_asks() {
     let note = "partial: 1 of 2 shards answered in time, 1 did not take it: see /readyz";
     assert_eq!(answer["note"].as_str(), Some(note));
     node.subscribe(1, "conv:c1");
-    assert_eq!(node.post("/broadcast/channel/conv:c1", b"x").refusal(), (503, "not_taken".into()));
+    assert_eq!(node.post("/broadcast/channel/conv:c1", b"x").error(), (503, "not_taken".into()));
 
     let ready = node.get("/readyz");
     let reason = "shard 1 takes nothing: its lane is full";

@@ -151,7 +151,7 @@ impl Answer {
     }
 
     /// The code of an error, with its status.
-    fn refusal(&self) -> (u16, String) {
+    fn error(&self) -> (u16, String) {
         let json = self.json();
         assert!(json["error"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{}", self.body);
         (self.status, json["error"]["code"].as_str().expect("a code").to_owned())

@@ -34,7 +34,7 @@ fn names_in_paths_are_percent_decoded_and_may_hold_slashes() {
         let told = Told::Publish { shard: 0, channel: channel.into(), message: b"x".into(), filter: None };
         assert_eq!(node.told(1), [told]);
     }
-    assert_eq!(node.post("/broadcast/channel/%ff", b"x").refusal(), (400, "bad_path".into()));
+    assert_eq!(node.post("/broadcast/channel/%ff", b"x").error(), (400, "bad_path".into()));
     node.stop();
 }
 
@@ -45,17 +45,17 @@ fn filters_narrow_the_recipients_and_an_unknown_one_is_refused() {
     let filter = crate::lane::Filter { user_type: Some("driver".into()), platform: Some("ios".into()) };
     let told = Told::Publish { shard: 0, channel: "all".into(), message: b"x".into(), filter: Some(filter) };
     assert_eq!(node.told(1), [told]);
-    assert_eq!(node.post("/broadcast/all?usertype=driver", b"x").refusal(), (400, "bad_query".into()));
+    assert_eq!(node.post("/broadcast/all?usertype=driver", b"x").error(), (400, "bad_query".into()));
     node.stop();
 }
 
 #[test]
 fn what_cannot_be_a_text_message_is_refused() {
     let node = Node::start(1, None);
-    assert_eq!(node.post("/broadcast/all", b"").refusal(), (400, "body_empty".into()));
-    assert_eq!(node.post("/broadcast/all", b"\xff").refusal(), (400, "body_not_utf8".into()));
+    assert_eq!(node.post("/broadcast/all", b"").error(), (400, "body_empty".into()));
+    assert_eq!(node.post("/broadcast/all", b"\xff").error(), (400, "body_not_utf8".into()));
     let largest = vec![b'x'; MESSAGE_BYTES_MAX + 1];
-    assert_eq!(node.post("/broadcast/all", &largest).refusal(), (413, "body_too_large".into()));
+    assert_eq!(node.post("/broadcast/all", &largest).error(), (413, "body_too_large".into()));
     assert_eq!(node.told(0), []);
     node.stop();
 }
@@ -84,12 +84,12 @@ fn a_message_to_a_session_goes_to_its_shard_and_no_other() {
     }
     let elsewhere = ConnectionId { shard: 2, slot: 0, generation: 7 };
     assert_eq!(send(elsewhere, "").body, r#"{"delivered":0}"#, "a shard that is not there");
-    assert_eq!(send(ConnectionId { shard: 1, ..elsewhere }, "?userType=driver").refusal(), (400, "bad_query".into()));
+    assert_eq!(send(ConnectionId { shard: 1, ..elsewhere }, "?userType=driver").error(), (400, "bad_query".into()));
     for id in ["6a9c41d2-07be-8001-8000-00a100000007", "x", "%20"] {
         let answer = node.post(&format!("/send/session/{id}"), b"x");
         assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"delivered":0}"#), "{id}");
     }
-    assert_eq!(node.post("/send/session/x", b"").refusal(), (400, "body_empty".into()));
+    assert_eq!(node.post("/send/session/x", b"").error(), (400, "body_empty".into()));
     assert_eq!(node.told(0), []);
     node.stop();
 }

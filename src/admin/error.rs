@@ -1,4 +1,4 @@
-//! Every way to refuse a request to the admin port, and the one table that maps it to an HTTP answer.
+//! Every reason for which a request is refused by the admin port, and the one table that maps it to an HTTP answer.
 
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
@@ -10,7 +10,7 @@ use crate::auth::Full;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AdminError {
     BadPath,
     BadQuery,
     BadName,
@@ -32,11 +32,11 @@ pub enum Refusal {
     RevocationsFull,
 }
 
-impl Refusal {
-    /// The table: refusal, status, code, message.
+impl AdminError {
+    /// The table: error, status, code, message.
     #[rustfmt::skip]
     const fn row(self) -> (StatusCode, &'static str, &'static str) {
-        use Refusal::*;
+        use AdminError::*;
         use StatusCode as Status;
         match self {
             BadPath          => (Status::BAD_REQUEST, "bad_path", "the path is not valid UTF-8 when decoded"),
@@ -73,7 +73,7 @@ struct Error {
     message: &'static str,
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let (status, code, message) = self.row();
         let mut response = (status, Json(Body { error: Error { code, message } })).into_response();
@@ -85,29 +85,29 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl From<Full> for Refusal {
+impl From<Full> for AdminError {
     fn from(_: Full) -> Self {
-        Refusal::RevocationsFull
+        AdminError::RevocationsFull
     }
 }
 
-impl From<BytesRejection> for Refusal {
+impl From<BytesRejection> for AdminError {
     fn from(rejection: BytesRejection) -> Self {
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Refusal::BodyTooLarge,
-            _ => Refusal::BodyUnreadable,
+            StatusCode::PAYLOAD_TOO_LARGE => AdminError::BodyTooLarge,
+            _ => AdminError::BodyUnreadable,
         }
     }
 }
 
-impl From<PathRejection> for Refusal {
+impl From<PathRejection> for AdminError {
     fn from(_: PathRejection) -> Self {
-        Refusal::BadPath
+        AdminError::BadPath
     }
 }
 
-impl From<QueryRejection> for Refusal {
+impl From<QueryRejection> for AdminError {
     fn from(_: QueryRejection) -> Self {
-        Refusal::BadQuery
+        AdminError::BadQuery
     }
 }
