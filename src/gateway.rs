@@ -128,16 +128,5 @@ fn start_shards(
         arriving,
         shared: shared.clone(),
     });
-    shards.map(|shard| run::start::<Chosen>(shard).map_err(explain)).collect()
-}
-
-/// A ring that is refused deserves more than an errno.
-fn explain(error: io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(libc::EPERM | libc::ENOSYS | libc::EACCES) => io::Error::new(
-            error.kind(),
-            format!("io_uring is refused here ({error}); `ringway doctor` says by what, and how to allow it"),
-        ),
-        _ => error,
-    }
+    shards.map(run::start::<Chosen>).collect()
 }

@@ -164,7 +164,8 @@ pub trait Backend: Io<Socket = OwnedFd> + Sized + 'static {
     /// What the trial looks at, in a few words.
     const TRIED: &'static str;
 
-    /// For slots 0 to `capacity.slots` - 1. While it dozes, what completes rings the bell.
+    /// For slots 0 to `capacity.slots` - 1. While it dozes, what completes rings the bell. An error says what refuses
+    /// and what can be done, as far as the backend knows it; so does that of [`Backend::run`].
     fn new(capacity: Capacity, bell: &Bell) -> io::Result<Self>;
 
     /// Runs tasks on this thread, which use monoio, until the first of them ends. The driver asks nothing of the kernel

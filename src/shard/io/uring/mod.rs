@@ -226,11 +226,11 @@ impl Backend for Uring {
     const TRIED: &'static str = needs::TRIED;
 
     fn new(capacity: Capacity, bell: &Bell) -> io::Result<Self> {
-        Self::with_buffers(capacity, bell, Shape::SHARD)
+        Self::with_buffers(capacity, bell, Shape::SHARD).map_err(needs::explain)
     }
 
     fn run(tasks: impl Future<Output = ()>) -> io::Result<()> {
-        runtime::run(tasks)
+        runtime::run(tasks).map_err(needs::explain)
     }
 
     fn try_out() -> Trial {

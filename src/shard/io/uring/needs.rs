@@ -100,6 +100,17 @@ pub fn try_out() -> Trial {
     Trial::Made { lacking }
 }
 
+/// A ring that is refused deserves more than an errno.
+pub fn explain(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::ENOSYS | libc::EACCES) => io::Error::new(
+            error.kind(),
+            format!("io_uring is refused here ({error}); `ringway doctor` says by what, and how to allow it"),
+        ),
+        _ => error,
+    }
+}
+
 fn refused(error: &io::Error) -> Trial {
     Trial::Refused { errno: error.raw_os_error().unwrap_or(0) }
 }
@@ -147,6 +158,13 @@ mod tests {
             let _ = try_out();
         }
         assert!(descriptors() < before + 48, "{} descriptors before, {} after", before, descriptors());
+    }
+
+    #[test]
+    fn a_refused_ring_is_explained_and_other_errors_are_left_alone() {
+        let told = |errno| explain(io::Error::from_raw_os_error(errno)).to_string();
+        assert!(told(libc::EPERM).contains("ringway doctor"), "{}", told(libc::EPERM));
+        assert_eq!(explain(io::Error::from_raw_os_error(libc::EMFILE)).raw_os_error(), Some(libc::EMFILE));
     }
 
     #[test]
