@@ -37,7 +37,7 @@ pub enum Command {
     Serve,
     /// Check the whole configuration, bind nothing; exit code 78 and one line per problem if something is wrong
     CheckConfig,
-    /// Print the configuration as it would run, with the source of each value and without secrets
+    /// Print the configuration as it would run, with what set each value and without secrets
     PrintConfig,
     /// Print a token that this gateway accepts, signed with the configured secret
     Token(Token),

@@ -44,9 +44,9 @@ fn remedy(error: TokenError) -> &'static str {
 
 /// A secret that is set for one command and not for the next is easily missed.
 fn signed_with(loaded: &Loaded) -> String {
-    let source = loaded.secret_source();
+    let set_by = loaded.secret_set_by();
     match loaded.config.development {
-        true => format!("signed with the published development secret ({source}): no other gateway accepts it"),
-        false => format!("signed with auth.secret ({source})"),
+        true => format!("signed with the published development secret ({set_by}): no other gateway accepts it"),
+        false => format!("signed with auth.secret ({set_by})"),
     }
 }

@@ -1,4 +1,4 @@
-//! How sections say what is wrong with their values: the key and its source, and the bounds of numbers and times.
+//! How sections say what is wrong with their values: the key and what set it, and the bounds of numbers and times.
 //!
 //! Made by `load` when everything has been read. Invariant: rules only read; what passes is used as it stands.
 
@@ -7,49 +7,49 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::finding::Findings;
-use super::{Key, Sources};
+use super::{Key, Provenance};
 
 /// Below, timers would fire at every turn of the loop; above, it is a slip of the unit.
 const TIMES: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
 
 /// For all sections.
 pub struct Checks<'a> {
-    pub sources: &'a Sources,
+    pub provenance: &'a Provenance,
     pub findings: &'a mut Findings,
 }
 
 /// For the keys of one section.
 pub struct Check<'a> {
     section: &'static str,
-    sources: &'a Sources,
+    provenance: &'a Provenance,
     findings: &'a mut Findings,
 }
 
 impl Checks<'_> {
     pub fn of(&mut self, section: &'static str) -> Check<'_> {
-        Check { section, sources: self.sources, findings: self.findings }
+        Check { section, provenance: self.provenance, findings: self.findings }
     }
 }
 
 impl Check<'_> {
     pub fn problem(&mut self, name: &'static str, message: impl Display) {
         let key = Key::of(self.section, name);
-        self.findings.problem_at(key, self.sources.of(key), message);
+        self.findings.problem_at(key, self.provenance.of(key), message);
     }
 
     pub fn warning(&mut self, name: &'static str, message: impl Display) {
         let key = Key::of(self.section, name);
-        self.findings.warning_at(key, self.sources.of(key), message);
+        self.findings.warning_at(key, self.provenance.of(key), message);
     }
 
     pub fn note(&mut self, name: &'static str, message: impl Display) {
         let key = Key::of(self.section, name);
-        self.findings.note_at(key, self.sources.of(key), message);
+        self.findings.note_at(key, self.provenance.of(key), message);
     }
 
     /// Whether a value of this key could not be read, so that another one stands in its place.
     pub fn is_refused(&self, name: &'static str) -> bool {
-        self.sources.is_refused(Key::of(self.section, name))
+        self.provenance.is_refused(Key::of(self.section, name))
     }
 
     pub fn number(&mut self, name: &'static str, value: usize, bounds: RangeInclusive<usize>) {

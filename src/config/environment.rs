@@ -12,7 +12,7 @@ use toml::Value;
 use super::Config;
 use super::finding::Findings;
 use super::key::{Key, nearest};
-use super::settle::{Setting, Source};
+use super::settle::{SetBy, Setting};
 
 /// A foreign name of one of our keys.
 pub(super) struct Alias {
@@ -71,7 +71,7 @@ where
 {
     let variables = relevant(environment, findings);
     for name in WITHOUT_EFFECT.iter().filter(|name| variables.contains_key(**name)) {
-        findings.warning(&source(name), "has no effect: it belongs to a part that this version does not have");
+        findings.warning(&set_by(name), "has no effect: it belongs to a part that this version does not have");
     }
     let mut settings = Vec::new();
     for alias in &ALIASES {
@@ -93,8 +93,8 @@ const fn alias(variable: &'static str, key: Key, form: Form) -> Alias {
     Alias { variable, key, form }
 }
 
-fn source(variable: &str) -> Source {
-    Source::Environment(variable.to_owned())
+fn set_by(variable: &str) -> SetBy {
+    SetBy::Environment(variable.to_owned())
 }
 
 /// The variables that concern us and have a value, as text.
@@ -112,7 +112,7 @@ where
         }
         match value.into_string() {
             Ok(text) => drop(variables.insert(name, text)),
-            Err(_) => findings.problem(&source(&name), "is not UTF-8"),
+            Err(_) => findings.problem(&set_by(&name), "is not UTF-8"),
         }
     }
     variables
@@ -138,15 +138,15 @@ fn is_port_link(name: &str) -> bool {
 
 fn unknown_variable(name: &str, known: impl Iterator<Item = String>, findings: &mut Findings) {
     let hint = nearest(name, known).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-    findings.problem(&source(name), format_args!("unknown variable{hint}"));
+    findings.problem(&set_by(name), format_args!("unknown variable{hint}"));
 }
 
 fn setting(variable: &str, key: Key, value: Result<Value, String>, findings: &mut Findings) -> Option<Setting> {
-    let source = source(variable);
+    let set_by = set_by(variable);
     match value {
-        Ok(value) => Some(Setting { key, value, source }),
+        Ok(value) => Some(Setting { key, value, set_by }),
         Err(message) => {
-            findings.problem_at(key, &source, message);
+            findings.problem_at(key, &set_by, message);
             None
         }
     }

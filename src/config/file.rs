@@ -8,7 +8,7 @@ use std::path::Path;
 use super::finding::Findings;
 use super::key::{Key, nearest};
 use super::section::channels::{self, ChannelRule};
-use super::settle::{Setting, Source};
+use super::settle::{SetBy, Setting};
 
 /// What stands in a file.
 #[derive(Debug, Default)]
@@ -18,39 +18,39 @@ pub struct Contents {
 }
 
 pub fn read(path: &Path, findings: &mut Findings) -> Contents {
-    let source = Source::File(path.to_owned());
+    let set_by = SetBy::File(path.to_owned());
     match std::fs::read_to_string(path) {
-        Ok(text) => contents(&text, &source, findings),
+        Ok(text) => contents(&text, &set_by, findings),
         Err(error) => {
-            findings.problem(&source, format_args!("cannot be read: {error}"));
+            findings.problem(&set_by, format_args!("cannot be read: {error}"));
             Contents::default()
         }
     }
 }
 
-fn contents(text: &str, source: &Source, findings: &mut Findings) -> Contents {
+fn contents(text: &str, set_by: &SetBy, findings: &mut Findings) -> Contents {
     let mut document: toml::Table = match text.parse() {
         Ok(document) => document,
         Err(error) => {
-            findings.problem(source, syntax_error(text, &error));
+            findings.problem(set_by, syntax_error(text, &error));
             return Contents::default();
         }
     };
-    let channels = document.remove(channels::LIST).map(|list| channels::read(list, source, findings));
-    Contents { settings: settings(document, source, findings), channels: channels.unwrap_or_default() }
+    let channels = document.remove(channels::LIST).map(|list| channels::read(list, set_by, findings));
+    Contents { settings: settings(document, set_by, findings), channels: channels.unwrap_or_default() }
 }
 
-fn settings(document: toml::Table, source: &Source, findings: &mut Findings) -> Vec<Setting> {
+fn settings(document: toml::Table, set_by: &SetBy, findings: &mut Findings) -> Vec<Setting> {
     let mut settings = Vec::new();
     for (section, value) in document {
         match value {
             toml::Value::Table(keys) if is_section(&section) => {
                 settings.extend(keys.into_iter().filter_map(|(name, value)| {
-                    let key = Key::find(&section, &name).or_else(|| unknown_key(&section, &name, source, findings))?;
-                    Some(Setting { key, value, source: source.clone() })
+                    let key = Key::find(&section, &name).or_else(|| unknown_key(&section, &name, set_by, findings))?;
+                    Some(Setting { key, value, set_by: set_by.clone() })
                 }));
             }
-            _ => unknown_section(&section, source, findings),
+            _ => unknown_section(&section, set_by, findings),
         }
     }
     settings
@@ -66,9 +66,9 @@ fn is_section(name: &str) -> bool {
     Key::all().iter().any(|key| key.section == name)
 }
 
-fn unknown_section(section: &str, source: &Source, findings: &mut Findings) {
+fn unknown_section(section: &str, set_by: &SetBy, findings: &mut Findings) {
     if is_section(section) {
-        return findings.problem_at(section, source, format_args!("expected a section, [{section}]"));
+        return findings.problem_at(section, set_by, format_args!("expected a section, [{section}]"));
     }
     let sections = Key::all().into_iter().map(|key| key.section).chain([channels::LIST]);
     let hint = match nearest(section, sections.map(str::to_owned)).as_deref() {
@@ -76,12 +76,12 @@ fn unknown_section(section: &str, source: &Source, findings: &mut Findings) {
         Some(name) => format!("; did you mean [{name}]?"),
         None => String::new(),
     };
-    findings.problem_at(section, source, format_args!("unknown section{hint}"));
+    findings.problem_at(section, set_by, format_args!("unknown section{hint}"));
 }
 
-fn unknown_key(section: &str, name: &str, source: &Source, findings: &mut Findings) -> Option<Key> {
+fn unknown_key(section: &str, name: &str, set_by: &SetBy, findings: &mut Findings) -> Option<Key> {
     let hint = meant(section, name).map(|key| format!("; did you mean {key}?")).unwrap_or_default();
-    findings.problem_at(format_args!("{section}.{name}"), source, format_args!("unknown key{hint}"));
+    findings.problem_at(format_args!("{section}.{name}"), set_by, format_args!("unknown key{hint}"));
     None
 }
 
@@ -101,7 +101,7 @@ mod tests {
 
     fn problems(text: &str) -> Vec<String> {
         let mut findings = Findings::default();
-        contents(text, &Source::File("r.toml".into()), &mut findings);
+        contents(text, &SetBy::File("r.toml".into()), &mut findings);
         findings.problems.iter().map(ToString::to_string).collect()
     }
 

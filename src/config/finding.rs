@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::Source;
+use super::SetBy;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -28,26 +28,26 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Something about a whole source: a file that cannot be read, a variable that is not known.
-    pub fn problem(&mut self, source: &Source, message: impl fmt::Display) {
-        self.problems.push(finding(source.to_string(), message));
+    /// Something that is about no key: a file that cannot be read, a variable that is not known.
+    pub fn problem(&mut self, set_by: &SetBy, message: impl fmt::Display) {
+        self.problems.push(finding(set_by.to_string(), message));
     }
 
     /// `key` is a `Key`, or what stands in the place of one.
-    pub fn problem_at(&mut self, key: impl fmt::Display, source: &Source, message: impl fmt::Display) {
-        self.problems.push(finding(format!("{key} ({source})"), message));
+    pub fn problem_at(&mut self, key: impl fmt::Display, set_by: &SetBy, message: impl fmt::Display) {
+        self.problems.push(finding(format!("{key} ({set_by})"), message));
     }
 
-    pub fn warning(&mut self, source: &Source, message: impl fmt::Display) {
-        self.warnings.push(finding(source.to_string(), message));
+    pub fn warning(&mut self, set_by: &SetBy, message: impl fmt::Display) {
+        self.warnings.push(finding(set_by.to_string(), message));
     }
 
-    pub fn warning_at(&mut self, key: impl fmt::Display, source: &Source, message: impl fmt::Display) {
-        self.warnings.push(finding(format!("{key} ({source})"), message));
+    pub fn warning_at(&mut self, key: impl fmt::Display, set_by: &SetBy, message: impl fmt::Display) {
+        self.warnings.push(finding(format!("{key} ({set_by})"), message));
     }
 
-    pub fn note_at(&mut self, key: impl fmt::Display, source: &Source, message: impl fmt::Display) {
-        self.notes.push(finding(format!("{key} ({source})"), message));
+    pub fn note_at(&mut self, key: impl fmt::Display, set_by: &SetBy, message: impl fmt::Display) {
+        self.notes.push(finding(format!("{key} ({set_by})"), message));
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_finding_is_one_line_whatever_it_quotes() {
         let mut findings = Findings::default();
-        findings.problem(&Source::File("a\nb".into()), "unexpected\nkey `\u{1b}[2J`\n");
+        findings.problem(&SetBy::File("a\nb".into()), "unexpected\nkey `\u{1b}[2J`\n");
         let line = findings.problems[0].to_string();
         assert!(!line.contains(char::is_control), "{line:?}");
     }

@@ -1,11 +1,11 @@
-//! The settings that the command line can override. Flattened into the command line by `cli`; the last source of all.
+//! The settings that the command line can override. Flattened into the command line by `cli`; they win over all others.
 
 use std::path::PathBuf;
 
 use toml::Value;
 
 use super::Key;
-use super::settle::{Setting, Source};
+use super::settle::{SetBy, Setting};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Flags {
@@ -35,7 +35,7 @@ impl Flags {
             (Key::of("server", "shards"), self.shards.map(|n| Value::Integer(n.into())), "--shards"),
         ]
         .into_iter()
-        .filter_map(|(key, value, flag)| Some(Setting { key, value: value?, source: Source::Flag(flag) }))
+        .filter_map(|(key, value, flag)| Some(Setting { key, value: value?, set_by: SetBy::Flag(flag) }))
         .collect()
     }
 }

@@ -1,7 +1,7 @@
 //! The names of all settings, taken from the sections themselves.
 //!
-//! Used by every source to tell known names from unknown ones. Invariant: `Key::all` is exactly what the sections
-//! deserialise, in their order; nothing is listed by hand twice.
+//! Used by whatever reads settings to tell known names from unknown ones. Invariant: `Key::all` is exactly what the
+//! sections deserialise, in their order; nothing is listed by hand twice.
 
 use std::fmt;
 

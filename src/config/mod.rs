@@ -1,9 +1,9 @@
 //! What can be set, by whom, and whether it makes sense.
 //!
-//! `load` is called once, by `main`, before anything is bound. It reads every source into one list of settings
-//! (`file`, `environment`, `flags`), lays them over the defaults (`settle`), and checks the whole. What can be set
-//! stands in `section/`, a file per section; how a value is written, in `value/`.
-//! Nothing here reads the process' environment or a clock: the caller hands the environment in.
+//! `load` is called once, by `main`, before anything is bound. It reads the file, the environment and the flags into
+//! one list of settings (`file`, `environment`, `flags`), lays them over the defaults (`settle`), and checks the whole.
+//! What can be set stands in `section/`, a file per section; how a value is written, in `value/`. Nothing here reads
+//! the process' environment or a clock: the caller hands the environment in.
 //!
 //! Invariant: a `Config` that leaves this module has passed every check and holds what its texts mean (origins,
 //! networks, patterns), which nobody parses again; and no text that leaves it (problems, warnings, `print`, `Debug`)
@@ -32,7 +32,7 @@ pub use section::{
     Admin, Auth, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log, LogFormat, Redis,
     Server, UserTypeFrom,
 };
-pub use settle::{Source, Sources};
+pub use settle::{Provenance, SetBy};
 pub use value::{Pin, RedisUrl, Secret};
 
 /// The exit code of a process that was configured wrongly: `EX_CONFIG` of `sysexits.h`. The systemd unit knows it and
@@ -44,7 +44,7 @@ pub const EX_CONFIG: u8 = 78;
 pub struct Loaded {
     pub config: Config,
     /// Where each value that is not a plain default came from.
-    pub sources: Sources,
+    pub provenance: Provenance,
     /// One line each, to be logged at start: allowed, but probably not meant.
     pub warnings: Vec<Finding>,
     /// One line each, to be logged at start: as it is meant to be, and worth knowing.
@@ -53,8 +53,8 @@ pub struct Loaded {
 
 impl Loaded {
     /// What set the secret that tokens are signed with.
-    pub fn secret_source(&self) -> &Source {
-        self.sources.of(settle::SECRET)
+    pub fn secret_set_by(&self) -> &SetBy {
+        self.provenance.of(settle::SECRET)
     }
 }
 
@@ -64,7 +64,7 @@ impl Loaded {
 ///
 /// # Errors
 ///
-/// Every problem of every source at once, each one line that names the key and what set it.
+/// Every problem of all of them at once, each one line that names the key and what set it.
 pub fn load<N, V>(flags: &Flags, environment: impl IntoIterator<Item = (N, V)>) -> Result<Loaded, Vec<Finding>>
 where
     N: Into<OsString>,
@@ -76,13 +76,13 @@ where
     settings.extend(environment::read(environment, &mut findings));
     settings.extend(flags.settings());
 
-    let (mut config, mut sources) = settle::settle(settings, &mut findings);
+    let (mut config, mut provenance) = settle::settle(settings, &mut findings);
     config.channels = file.channels;
-    sources.channels = flags.config.clone().map(Source::File).unwrap_or_default();
-    config.check(&mut Checks { sources: &sources, findings: &mut findings });
+    provenance.channels = flags.config.clone().map(SetBy::File).unwrap_or_default();
+    config.check(&mut Checks { provenance: &provenance, findings: &mut findings });
 
     match findings.problems.is_empty() {
-        true => Ok(Loaded { config, sources, warnings: findings.warnings, notes: findings.notes }),
+        true => Ok(Loaded { config, provenance, warnings: findings.warnings, notes: findings.notes }),
         false => Err(findings.problems),
     }
 }

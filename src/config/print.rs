@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use super::section::channels;
-use super::settle::{LISTEN, Source};
+use super::settle::{LISTEN, SetBy};
 use super::{Key, Loaded};
 
 pub fn print(loaded: &Loaded) -> String {
@@ -22,42 +22,42 @@ pub fn print(loaded: &Loaded) -> String {
             section = key.section;
             let _ = write!(text, "\n[{section}]\n");
         }
-        let _ = writeln!(text, "{}", line(key, value(loaded, key), loaded.sources.of(key)));
+        let _ = writeln!(text, "{}", line(key, value(loaded, key), loaded.provenance.of(key)));
     }
-    let Loaded { config, sources, .. } = loaded;
+    let Loaded { config, provenance, .. } = loaded;
     if config.channels.is_empty() {
         text.push_str("\n# [[channels]] is not set\n");
     }
     for rule in &config.channels {
         let keys = toml::Table::try_from(rule).unwrap_or_default();
-        let _ = write!(text, "\n[[{}]] # {}\n{keys}", channels::LIST, comment(&sources.channels));
+        let _ = write!(text, "\n[[{}]] # {}\n{keys}", channels::LIST, comment(&provenance.channels));
     }
     text
 }
 
 /// A `Secret` is a mask here, so not even a mistake below could print one.
 fn value(loaded: &Loaded, key: Key) -> Option<toml::Value> {
-    let Loaded { config, sources, .. } = loaded;
+    let Loaded { config, provenance, .. } = loaded;
     // The address of development mode holds while there is no secret, and a secret set later opens the port.
-    let is_kept = key == LISTEN && sources.listen_address == Source::Development;
-    match sources.of(key) {
-        source if is_kept && *source != Source::Development => Some(format!(":{}", config.server.listen.port()).into()),
+    let is_kept = key == LISTEN && provenance.listen_address == SetBy::Development;
+    match provenance.of(key) {
+        set_by if is_kept && *set_by != SetBy::Development => Some(format!(":{}", config.server.listen.port()).into()),
         _ => config.value(key),
     }
 }
 
-fn line(key: Key, value: Option<toml::Value>, source: &Source) -> String {
+fn line(key: Key, value: Option<toml::Value>, set_by: &SetBy) -> String {
     let name = key.name;
     let Some(value) = value else { return format!("# {name} is not set") };
-    match source {
-        source if key.is_secret() => format!("# {name} is not shown; set by: {}", comment(source)),
-        Source::Random | Source::Development => format!("# {name} = {value} # {source}"),
-        Source::Default => format!("{name} = {value}"),
-        source => format!("{name} = {value} # {}", comment(source)),
+    match set_by {
+        set_by if key.is_secret() => format!("# {name} is not shown; set by: {}", comment(set_by)),
+        SetBy::Random | SetBy::Development => format!("# {name} = {value} # {set_by}"),
+        SetBy::Default => format!("{name} = {value}"),
+        set_by => format!("{name} = {value} # {}", comment(set_by)),
     }
 }
 
 /// A path may hold what a comment may not.
-fn comment(source: &Source) -> String {
-    source.to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+fn comment(set_by: &SetBy) -> String {
+    set_by.to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,8 +1,8 @@
 //! Lays the settings over the defaults, in order, and makes one `Config` of them.
 //!
 //! Called by `load` between reading and checking. A value is tried alone before it is taken, so that each wrong one is
-//! reported with its own key and source, and the rest can still be checked. Invariant: what is returned deserialised,
-//! and its `server.id` is set.
+//! reported with its own key and what set it, and the rest can still be checked. Invariant: what is returned
+//! deserialised, and its `server.id` is set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,17 +15,17 @@ use toml::{Table, Value};
 use super::finding::Findings;
 use super::{Config, DEVELOPMENT_SECRET, Key};
 
-/// One value from one source.
+/// One value, and what gave it.
 #[derive(Debug, Clone)]
 pub struct Setting {
     pub key: Key,
     pub value: Value,
-    pub source: Source,
+    pub set_by: SetBy,
 }
 
 /// What gave a key its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Source {
+pub enum SetBy {
     #[default]
     Default,
     /// A default that only holds in development mode.
@@ -38,34 +38,34 @@ pub enum Source {
     Flag(&'static str),
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for SetBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Default => f.write_str("default"),
-            Source::Development => f.write_str("development mode"),
-            Source::Random => f.write_str("random at every start"),
-            Source::File(path) => write!(f, "file {}", path.display()),
-            Source::Environment(variable) => write!(f, "environment {variable}"),
-            Source::Flag(flag) => write!(f, "flag {flag}"),
+            SetBy::Default => f.write_str("default"),
+            SetBy::Development => f.write_str("development mode"),
+            SetBy::Random => f.write_str("random at every start"),
+            SetBy::File(path) => write!(f, "file {}", path.display()),
+            SetBy::Environment(variable) => write!(f, "environment {variable}"),
+            SetBy::Flag(flag) => write!(f, "flag {flag}"),
         }
     }
 }
 
-/// The source of every key that is not a plain default.
+/// What set every key that is not a plain default.
 #[derive(Debug, Clone, Default)]
-pub struct Sources {
-    keys: BTreeMap<Key, Source>,
+pub struct Provenance {
+    keys: BTreeMap<Key, SetBy>,
     /// Keys with a value that could not be read.
     refused: BTreeSet<Key>,
     /// Of the address in `server.listen`, which a port alone leaves as it is.
-    pub(super) listen_address: Source,
+    pub(super) listen_address: SetBy,
     /// Of the list `[[channels]]`, which is no key.
-    pub channels: Source,
+    pub channels: SetBy,
 }
 
-impl Sources {
-    pub fn of(&self, key: Key) -> &Source {
-        self.keys.get(&key).unwrap_or(&Source::Default)
+impl Provenance {
+    pub fn of(&self, key: Key) -> &SetBy {
+        self.keys.get(&key).unwrap_or(&SetBy::Default)
     }
 
     pub(super) fn is_refused(&self, key: Key) -> bool {
@@ -84,40 +84,40 @@ pub const LISTEN: Key = Key::of("server", "listen");
 const ADMIN_LISTEN: Key = Key::of("admin", "listen");
 pub const SECRET: Key = Key::of("auth", "secret");
 
-/// `settings` come in the order of their sources: of two for the same key, the later wins.
-pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Sources) {
+/// `settings` come in their order of precedence: of two for the same key, the later wins.
+pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Provenance) {
     let development = is_development(&settings);
-    let mut sources = Sources::default();
+    let mut provenance = Provenance::default();
     let mut accepted = Sections::new();
-    for Setting { key, value, source } in development_settings(development).chain(settings) {
+    for Setting { key, value, set_by } in development_settings(development).chain(settings) {
         let is_port_alone = value.as_str().is_some_and(|text| text.starts_with(':'));
         let value = with_address(value, || listen_address(&accepted, key));
         match Config::deserialize(alone(key, value.clone())) {
             Ok(_) => {
                 if key == LISTEN && !is_port_alone {
-                    sources.listen_address = source.clone();
+                    provenance.listen_address = set_by.clone();
                 }
                 accepted.entry(key.section).or_default().insert(key.name.to_owned(), value);
-                sources.keys.insert(key, source);
+                provenance.keys.insert(key, set_by);
             }
             Err(error) => {
-                sources.refused.insert(key);
-                findings.problem_at(key, &source, error.message());
+                provenance.refused.insert(key);
+                findings.problem_at(key, &set_by, error.message());
             }
         }
     }
     let mut config = Config::deserialize(document(accepted)).unwrap_or_else(|error| {
         // Each value was accepted alone and no two share a place, so this is a fault of ours; it must still not start.
-        findings.problem(&Source::Default, error.message());
+        findings.problem(&SetBy::Default, error.message());
         Config::default()
     });
     config.development = development;
-    move_from_redis_url(&mut config, &mut sources);
-    fill_in(&mut config, &mut sources);
-    (config, sources)
+    move_from_redis_url(&mut config, &mut provenance);
+    fill_in(&mut config, &mut provenance);
+    (config, provenance)
 }
 
-/// No source sets the secret, or the last one that does sets it to the published one.
+/// Nothing sets the secret, or what sets it last sets it to the published one.
 fn is_development(settings: &[Setting]) -> bool {
     let secret = settings.iter().rev().find(|setting| setting.key == SECRET);
     secret.is_none_or(|setting| setting.value.as_str() == Some(DEVELOPMENT_SECRET))
@@ -127,7 +127,7 @@ fn is_development(settings: &[Setting]) -> bool {
 fn development_settings(development: bool) -> impl Iterator<Item = Setting> {
     let listen = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), Config::default().server.listen.port());
     let value = Value::String(listen.to_string());
-    development.then_some(Setting { key: LISTEN, value, source: Source::Development }).into_iter()
+    development.then_some(Setting { key: LISTEN, value, set_by: SetBy::Development }).into_iter()
 }
 
 /// `:4010` is a port that keeps the address which holds without it, so that `PORT=4010` opens nothing to the world
@@ -159,26 +159,26 @@ fn document(sections: Sections) -> Table {
 }
 
 /// `redis.password` and `redis.database`, however they are set, win over what the URL says.
-fn move_from_redis_url(config: &mut Config, sources: &mut Sources) {
+fn move_from_redis_url(config: &mut Config, provenance: &mut Provenance) {
     let Some(url) = &mut config.redis.url else { return };
     let (password, database) = (url.password.take(), url.database.take());
-    let source = sources.of(Key::of("redis", "url")).clone();
-    if let (Some(password), false) = (password, sources.has(Key::of("redis", "password"))) {
+    let set_by = provenance.of(Key::of("redis", "url")).clone();
+    if let (Some(password), false) = (password, provenance.has(Key::of("redis", "password"))) {
         config.redis.password = Some(password);
-        sources.keys.insert(Key::of("redis", "password"), source.clone());
+        provenance.keys.insert(Key::of("redis", "password"), set_by.clone());
     }
-    if let (Some(database), false) = (database, sources.has(Key::of("redis", "database"))) {
+    if let (Some(database), false) = (database, provenance.has(Key::of("redis", "database"))) {
         config.redis.database = database;
-        sources.keys.insert(Key::of("redis", "database"), source);
+        provenance.keys.insert(Key::of("redis", "database"), set_by);
     }
 }
 
-fn fill_in(config: &mut Config, sources: &mut Sources) {
-    if !sources.has(SECRET) {
-        sources.keys.insert(SECRET, Source::Development);
+fn fill_in(config: &mut Config, provenance: &mut Provenance) {
+    if !provenance.has(SECRET) {
+        provenance.keys.insert(SECRET, SetBy::Development);
     }
     if config.server.id.is_empty() {
         config.server.id = format!("{:08x}", fastrand::u32(..));
-        sources.keys.insert(Key::of("server", "id"), Source::Random);
+        provenance.keys.insert(Key::of("server", "id"), SetBy::Random);
     }
 }

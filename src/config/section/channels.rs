@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::channel::{Overflow, Pattern};
-use crate::config::Source;
+use crate::config::SetBy;
 use crate::config::finding::Findings;
 use crate::config::key::nearest;
 use crate::config::value::{duration, text};
@@ -40,17 +40,17 @@ pub struct ChannelRule {
     pub overflow: Overflow,
 }
 
-pub fn read(list: Value, source: &Source, findings: &mut Findings) -> Vec<ChannelRule> {
+pub fn read(list: Value, set_by: &SetBy, findings: &mut Findings) -> Vec<ChannelRule> {
     let Value::Array(entries) = list else {
-        findings.problem_at(LIST, source, "expected a list: [[channels]], in two brackets, for each pattern");
+        findings.problem_at(LIST, set_by, "expected a list: [[channels]], in two brackets, for each pattern");
         return vec![];
     };
     if entries.len() > RULES_MAX {
-        findings.problem_at(LIST, source, format_args!("more than {RULES_MAX} entries"));
+        findings.problem_at(LIST, set_by, format_args!("more than {RULES_MAX} entries"));
     }
     let mut rules: Vec<(usize, ChannelRule)> = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
-        let mut place = Place { index, source, findings };
+        let mut place = Place { index, set_by, findings };
         let Some(rule) = place.read(entry) else { continue };
         if let Some((earlier, _)) = rules.iter().find(|(_, earlier)| earlier.pattern.covers(&rule.pattern)) {
             place.warning("pattern", format_args!("never holds: {LIST}[{earlier}] comes before and matches the same"));
@@ -63,7 +63,7 @@ pub fn read(list: Value, source: &Source, findings: &mut Findings) -> Vec<Channe
 /// One entry's place in the list, counted from 0.
 struct Place<'a> {
     index: usize,
-    source: &'a Source,
+    set_by: &'a SetBy,
     findings: &'a mut Findings,
 }
 
@@ -71,7 +71,7 @@ impl Place<'_> {
     /// `None`: there is a problem.
     fn read(&mut self, entry: Value) -> Option<ChannelRule> {
         let Value::Table(keys) = entry else {
-            self.findings.problem_at(format_args!("{LIST}[{}]", self.index), self.source, "expected keys and values");
+            self.findings.problem_at(format_args!("{LIST}[{}]", self.index), self.set_by, "expected keys and values");
             return None;
         };
         if !keys.contains_key("pattern") {
@@ -109,11 +109,11 @@ impl Place<'_> {
     }
 
     fn problem(&mut self, name: &str, message: impl std::fmt::Display) {
-        self.findings.problem_at(format_args!("{LIST}[{}].{name}", self.index), self.source, message);
+        self.findings.problem_at(format_args!("{LIST}[{}].{name}", self.index), self.set_by, message);
     }
 
     fn warning(&mut self, name: &str, message: impl std::fmt::Display) {
-        self.findings.warning_at(format_args!("{LIST}[{}].{name}", self.index), self.source, message);
+        self.findings.warning_at(format_args!("{LIST}[{}].{name}", self.index), self.set_by, message);
     }
 }
 
@@ -124,8 +124,8 @@ mod tests {
     fn findings(text: &str) -> (Vec<ChannelRule>, Findings) {
         let mut document: Table = text.parse().expect("valid TOML");
         let mut findings = Findings::default();
-        let source = Source::File("r.toml".into());
-        let rules = read(document.remove(LIST).expect("the list"), &source, &mut findings);
+        let set_by = SetBy::File("r.toml".into());
+        let rules = read(document.remove(LIST).expect("the list"), &set_by, &mut findings);
         (rules, findings)
     }
 

@@ -43,7 +43,7 @@ pub struct Config {
     /// What holds for the channels of a pattern. A list and therefore not a key: read by `channels`, from a file alone.
     #[serde(skip)]
     pub channels: Vec<ChannelRule>,
-    /// True exactly when tokens are signed with `DEVELOPMENT_SECRET`, because no source sets `auth.secret` (or one
+    /// True exactly when tokens are signed with `DEVELOPMENT_SECRET`, because nothing sets `auth.secret` (or something
     /// sets it to that very text). Then every port is on loopback. Not a key: it follows from the others.
     #[serde(skip)]
     pub development: bool,

@@ -62,7 +62,7 @@ pub struct Server {
     /// They begin every connection with a PROXY protocol header, version 1 or 2. Whoever of them does not is refused:
     /// the protocol forbids to guess.
     pub proxy_protocol: bool,
-    /// `server_id` in messages and statistics. Empty in the sources: eight random hex digits, new at every start.
+    /// `server_id` in messages and statistics. Set nowhere: eight random hex digits, new at every start.
     pub id: String,
 }
 

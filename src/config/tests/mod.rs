@@ -1,4 +1,4 @@
-//! The promises of `load` as a whole: the order of the sources, and what each of them can say.
+//! The promises of `load` as a whole: file, environment and flags, their order, and what each can say.
 
 mod checking;
 mod documentation;
@@ -83,7 +83,7 @@ fn every_key_can_be_set_by_its_variable() {
         let variable = key.variable();
         let others = [("JWT_SECRET", SECRET), ("RINGWAY_SERVER_LISTEN", "127.0.0.1:4000")];
         let loaded = from_environment(&[others[0], others[1], (&variable, &value)]).expect(&variable);
-        assert_eq!(loaded.sources.of(key), &Source::Environment(variable));
+        assert_eq!(loaded.provenance.of(key), &SetBy::Environment(variable));
     }
 }
 

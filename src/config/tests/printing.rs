@@ -1,4 +1,4 @@
-//! What is printed: no secret, the sources, and what reads back as the same configuration.
+//! What is printed: no secret, what set each value, and what reads back as the same configuration.
 
 use super::*;
 
