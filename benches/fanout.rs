@@ -1,9 +1,9 @@
 //! What user space spends on a fan-out, per recipient: `cargo bench --bench fanout`.
 //!
-//! Ringway's floor publishes to subscribers whose sockets swallow everything, so that what is left is the walk over the table, one
-//! look at a state, one count and one queued send. Beside it what servers usually do: hold a tungstenite WebSocket per
-//! recipient and write the message to each, into a stream that swallows as well. The kernel's part is the same for both and
-//! is measured by `ringway-flood fanout`.
+//! Ringway's floor publishes to subscribers whose sockets swallow everything, so that what is left is the walk over the
+//! table, one look at a state, one count and one queued send. Beside it what servers usually do: hold a tungstenite
+//! WebSocket per recipient and write the message to each, into a stream that swallows as well. The kernel's part is the
+//! same for both and is measured by `ringway-flood fanout`.
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};

@@ -1,7 +1,7 @@
 //! Bodies of requests, gathered before a handler runs: under a deadline, and all together within a bound.
 //!
 //! Called as a layer behind [`super::guard`], and only for what is posted, so nobody without the
-//! right to send has his body read.
+//! right to send has a body read.
 
 use std::sync::Arc;
 use std::time::Duration;

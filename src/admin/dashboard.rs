@@ -1,8 +1,8 @@
 //! The dashboard: one page at `/`, and the numbers that it asks for every second.
 //!
 //! The page is made of the files in the folder beside this one and of the [`charts`], and holds everything that it
-//! needs: no build step, nothing fetched from elsewhere. It is served to everybody, as it says nothing; the numbers need
-//! the token.
+//! needs: no build step, nothing fetched from elsewhere. It is served to everybody, as it says nothing; the numbers
+//! need the token.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

@@ -1,9 +1,8 @@
-//! `POST /disconnect/user/{id}` and `POST /revoke/…`: ending connections, and keeping those from coming back who must
-//! not.
+//! `POST /disconnect/user/{id}` and `POST /revoke/…`: ends connections, and keeps out those who must not come back.
 //!
 //! What is revoked is written down first and the connections are closed then: a shard decides on a token and takes the
-//! client in between two commands, so whoever was decided on before is there to be closed. Who is just being handed over
-//! to another shard is not: a new epoch of the revocations has him turned back there.
+//! client in between two commands, so whoever was decided on before is there to be closed. A client that is just
+//! being handed over to another shard is not: a new epoch of the revocations has it turned back there.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,9 @@
-//! Who a session is and what it may do: tokens, grants, origins.
+//! Who a session is and what it may do: tokens, revocations, grants, origins.
 //!
-//! Everything here is a pure function of its arguments: no I/O, no clock. The lobby asks at the upgrade, the floor asks
-//! again when a client sends `auth` or `subscribe`, and the command line mints tokens. What an answer means on the wire
-//! (401, 403, a close code) is decided by those callers.
+//! No I/O and no clock in here: an answer follows from the arguments and from what the admin port has revoked
+//! (`revocation`). The lobby asks at the upgrade, the floor asks again when a client sends `auth` or `subscribe`, and
+//! the command line mints tokens. What an answer means on the wire (401, 403, a close code) is decided by those
+//! callers.
 
 mod claims;
 mod grant;

@@ -57,8 +57,8 @@ impl Revocations {
         self.0.epoch.load(SeqCst)
     }
 
-    /// Connections are about to be ended: called when what is to be refused from now on has been written down, and before
-    /// the shards are told to close what they have.
+    /// Connections are about to be ended: called when what is to be refused from now on has been written down, and
+    /// before the shards are told to close what they have.
     pub fn begin_epoch(&self) {
         self.0.epoch.fetch_add(1, SeqCst);
     }

@@ -1,6 +1,6 @@
 //! The tasks by name, and what has become of them.
 //!
-//! Written by [`super::runtime`] alone, read by `/readyz` and `/metrics`, and by who waits for the end.
+//! Written by [`super::runtime`] alone; read by `/readyz` and `/metrics`, and by whoever waits for the end.
 //!
 //! Invariant: a task is entered before it runs and leaves [`State::Running`] exactly once, whatever ends it.
 
@@ -52,7 +52,7 @@ impl Tasks {
         Running { tasks: self.clone(), place: list.len() - 1, name, ends_as: State::Stopped }
     }
 
-    /// Waits until none runs, or for so long. The names of those that still do.
+    /// Waits until none runs, at most for this long. Returns the names of those that still do.
     pub(super) fn wait(&self, at_most: Duration) -> Vec<&'static str> {
         let some_run = |list: &mut Vec<Task>| list.iter().any(|task| task.state == State::Running);
         drop(self.0.one_has_ended.wait_timeout_while(self.lock(), at_most, some_run));

@@ -6,9 +6,9 @@
 //!  admin port, drain ────► commands: at most 256, 64 kept for drains ┘
 //! ```
 //!
-//! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind messages. Who
-//! posts and when is told apart by [`super::bus::Posting`]; the shard only takes, and never waits for anybody. A lane
-//! is *stuck* from the moment that a source has waited in vain until the shard takes something again.
+//! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind messages. How
+//! long whoever posts waits is up to [`super::bus::Posting`]; the shard only takes, and never waits for anybody. A lane
+//! is *stuck* from the moment that somebody has waited in vain until the shard takes something again.
 
 use std::io;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) const MESSAGES_MAX: usize = 4096;
 /// so it is not this once for each.
 pub(super) const BYTES_MAX: usize = 64 << 20;
 
-/// Commands that may wait: the admin port has at most 64 questions under way, and asks again after three seconds.
+/// Commands that may wait: the admin port has at most 64 questions under way, and gives up on each after three seconds.
 pub(super) const COMMANDS_MAX: usize = 256;
 
 /// Room in the same queue for the drain, which must reach a shard that owes answers to everybody.
@@ -59,7 +59,7 @@ struct State {
     bytes: AtomicUsize,
     /// Somebody waits for room. Whoever takes something away clears it and tells of it.
     awaited: AtomicBool,
-    /// Set by a source that waited in vain, cleared by the shard when it takes something.
+    /// Set by whoever waited in vain, cleared by the shard when it takes something.
     stuck: AtomicBool,
     /// What has been logged: it follows `stuck`, and is never written by the shard, which must not wait for the log.
     told_stuck: AtomicBool,

@@ -16,7 +16,7 @@ pub struct ShardState {
     /// The shard's index.
     pub shard: usize,
     pub now: Now,
-    /// The tick before which nobody is judged by his silence: the shard has just stood still itself.
+    /// The tick before which nobody is judged for being silent: the shard itself has just stood still.
     pub judge_from: u32,
     pub rules: Arc<Rules>,
     pub counters: Arc<Counters>,

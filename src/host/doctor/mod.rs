@@ -1,7 +1,7 @@
 //! The doctor: looks at a host and says whether it can hold the connections asked for, and what stops it first.
 //!
 //! `ringway doctor` prints the whole table, the gateway prints the short form at start. What it looks at is a [`Host`]:
-//! `/proc` and `/sys` under some root, and three live trials on the running kernel. It changes nothing.
+//! `/proc` and `/sys` under some root, and two live trials on the running kernel. It changes nothing.
 //!
 //! Every row that is not good says how to fix it, and the capacity is the least of the bounds that the groups
 //! report: those two rules are kept by [`Notes`], not by the groups.

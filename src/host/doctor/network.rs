@@ -49,7 +49,8 @@ fn queues(host: &Host, notes: &mut Notes) {
     }
 }
 
-/// The kernel finds the socket of each packet in a hash table whose size is chosen when the host boots. Known since Linux 6.1.
+/// The kernel finds the socket of each packet in a hash table whose size is chosen when the host boots. Known since
+/// Linux 6.1.
 fn established_table(host: &Host, wish: &Wish, notes: &mut Notes) {
     // Negative in a network namespace that has none of its own: it is the host's.
     let Some(buckets) = host.signed_setting("net.ipv4.tcp_ehash_entries").map(i64::unsigned_abs).filter(|n| *n > 0)

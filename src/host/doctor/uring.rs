@@ -1,5 +1,5 @@
-//! Whether this kernel gives a shard the rings it needs, and who refused when it does not. What is needed is known to the
-//! backend, which tries it ([`crate::shard::io::Backend::try_out`]); here the outcome is read.
+//! Whether this kernel gives a shard the rings it needs, and who refused when it does not. What is needed is known to
+//! the backend, which tries it ([`crate::shard::io::Backend::try_out`]); here the outcome is read.
 
 use crate::shard::io::{Backend, Chosen, Trial};
 

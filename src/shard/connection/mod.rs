@@ -1,7 +1,7 @@
 //! One connection, sans-IO: what a shard remembers of it.
 //!
-//! Where it is in its life is [`phase`]'s, when it next needs attention [`deadlines`]'s, and what it has not been sent yet
-//! [`outbox`]'s.
+//! Where it is in its life is [`phase`]'s, when it next needs attention [`deadlines`]'s, and what it has not been sent
+//! yet [`outbox`]'s.
 //!
 //! A million of these lie in the slabs, so every field answers for its bytes; the size is asserted below.
 
@@ -145,8 +145,8 @@ impl Connection {
         self.decoder = Decoder::new();
     }
 
-    /// Our close frame is the last that is sent: nothing of the peer's input is understood any more, and at most so many
-    /// bytes of it are read.
+    /// Our close frame is the last that is sent: nothing of the peer's input is understood any more, and at most so
+    /// many bytes of it are read.
     pub fn fail(&mut self, input_bytes_max: usize) {
         self.phase.fail(input_bytes_max);
         self.decoder = Decoder::new();

@@ -15,8 +15,8 @@
 //! do that may be; only when that is not enough the connection is too slow. Frames that were joined are dropped
 //! together.
 //!
-//! Invariant: behind the begun ones the frames cost no more than the bound, but for a close frame, which always fits, and
-//! for what a connection that ends was to get before it.
+//! Invariant: behind the begun ones the frames cost no more than the bound, but for a close frame, which always fits,
+//! and for what a connection that ends was to get before it.
 
 use std::collections::VecDeque;
 

@@ -16,7 +16,7 @@ use crate::ws::close::CloseCode;
 use crate::ws::frame::{encode_ping, encode_text};
 use crate::ws::violation::Violation;
 
-/// A tick that is so much late means that the shard stood still: it was stopped, or had no processor.
+/// A tick that is this late means that the shard stood still: it was stopped, or had no processor.
 const STALL_TICKS: u32 = 10;
 
 /// The two heartbeats of one tick, encoded once for all whose turn it is.

@@ -1,10 +1,10 @@
 //! The echo endpoint: a path that gives every message back, for whoever wants to see how the gateway keeps RFC 6455.
 //!
-//! A debugging aid, off by default and only on loopback (`config/check.rs`), since it asks for no token. What
-//! comes is read by the decoder, answered through the outbox and moved by the backend of every other connection;
-//! only the limits are others. An echo connection is no session: no user, no channels, no heartbeats, no rates.
-//! What bounds it: there are at most [`CONNECTIONS_MAX`] on a shard, and one that does not take its answers is not
-//! read, until it does or silence ends it.
+//! A debugging aid, off by default and only on loopback (`config/section/crossing.rs`), since it asks for no token.
+//! What comes is read by the decoder, answered through the outbox and moved by the backend of every other connection;
+//! only the limits differ. An echo connection is no session: no user, no channels, no heartbeats, no rates. What bounds
+//! it: there are at most [`CONNECTIONS_MAX`] on a shard, and one that does not take its answers is not read, until it
+//! does or silence ends it.
 
 use crate::ws::decoder::Incoming;
 use crate::ws::frame::{encode_binary, encode_pong, encode_text};

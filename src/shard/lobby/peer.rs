@@ -45,7 +45,7 @@ impl Peer {
         self.address = head.client().unwrap_or(self.address);
     }
 
-    /// Who asks, now that the request may have named him.
+    /// Who asks, now that the request may have named them.
     pub fn caller(&self, request: &Request<'_>, shared: &Shared, now: Now) -> Caller {
         let address = shared.rules.lobby.proxies.client(self.address, request);
         let admitted = self.verdict.unwrap_or_else(|| shared.addresses.admit(address, now));

@@ -59,8 +59,8 @@ impl FromStr for Network {
     }
 }
 
-/// A network of IPv4 addresses mapped into IPv6 as the one of IPv4 that it is: addresses are compared in that form. None
-/// where it reaches beyond them.
+/// A network of IPv4 addresses mapped into IPv6 as the one of IPv4 that it is: addresses are compared in that form.
+/// None where it reaches beyond them.
 fn canonical(network: IpNet) -> Option<IpNet> {
     match network.addr().to_canonical() {
         IpAddr::V4(address) if network.max_prefix_len() == 128 => {
