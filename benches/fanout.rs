@@ -8,13 +8,14 @@
 use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringway::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use ringway::channel::{Interest, Overflow, Table};
+use ringway::channel::{Interest, Overflow, Policies, Table};
 use ringway::clock::Now;
 use ringway::lane::frame::{Frame, LocalFrame};
-use ringway::lane::{Channel, Command, Lane, Posted, Publication};
+use ringway::lane::{Bus, Channel, Command, Except, Posted, Publication};
 use ringway::metrics::Counters;
 use ringway::metrics::latency::{Deliveries, Latency};
 use ringway::route::Routes;
@@ -56,13 +57,15 @@ fn fanout(criterion: &mut Criterion) {
 
 struct Shard {
     floor: Floor<Void>,
-    lane: Lane,
+    bus: Bus,
     channel: Channel,
 }
 
 impl Shard {
     fn with_subscribers(count: u64) -> Self {
         let interest = Arc::<Interest>::default();
+        let lanes = Bus::open(1, interest.clone(), Policies::default(), Duration::ZERO);
+        let (bus, mut lane_ends) = lanes.expect("an eventfd");
         let now = Now { us: 1_000_000, unix_ms: 1_800_000_000_000 };
         let state = ShardState {
             shard: 0,
@@ -76,9 +79,9 @@ impl Shard {
             sessions: 0,
             shares: Shares::default(),
             echoes: 0,
+            bus: bus.clone(),
         };
-        let (lane, lane_end) = Lane::new(Arc::default()).expect("an eventfd");
-        let mut floor = Floor::new(Void::default(), count as usize, state, lane_end);
+        let mut floor = Floor::new(Void::default(), count as usize, state, lane_ends.remove(0));
         let subscribe = format!(r#"{{"type":"subscribe","channels":["{CHANNEL}"]}}"#);
         for user in 0..count {
             let identity = Identity {
@@ -100,7 +103,7 @@ impl Shard {
         }
         floor.turn(now);
         let channel = Channel { name: CHANNEL.into(), hash: interest.hash(CHANNEL) };
-        Self { floor, lane, channel }
+        Self { floor, bus, channel }
     }
 
     fn publish(&mut self, payload: &str) {
@@ -113,8 +116,10 @@ impl Shard {
             answer: None,
             batch_delay_us: 0,
             overflow: Overflow::Disconnect,
+            key: 0,
+            except: Except::Nobody,
         };
-        assert!(self.lane.offer(Posted::now(Command::Publish(publication))).is_ok(), "the floor empties it");
+        assert!(self.bus.lanes()[0].offer(Posted::now(Command::Publish(publication))).is_ok(), "the floor empties it");
         self.floor.turn(Now { us: 2_000_000, unix_ms: 1_800_000_001_000 });
     }
 }

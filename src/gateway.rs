@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::channel::Interest;
 use crate::clock::{Now, ticks};
 use crate::config::{Config, Server};
 use crate::control::Control;
@@ -52,10 +51,10 @@ impl Gateway {
         let policies = rules::policies(&config.channels);
         let rules = Arc::new(rules::rules(config, size.handshakes_max, policies.batch_delay_min_us()));
         let listeners = Listeners::bind(config.server.listen, inherited(&config.server), size.shards)?;
-        let interest = Arc::<Interest>::default();
         let counters: Arc<[Arc<Counters>]> = (0..size.shards).map(|_| Arc::default()).collect();
-        let (bus, lane_ends) = Bus::open(size.shards, interest.clone(), policies, config.server.lane_patience)?;
-        let shards = start_shards(config, size.capacity, listeners.share()?, lane_ends, &rules, &counters, &interest)?;
+        let (bus, lane_ends) = Bus::open(size.shards, Arc::default(), policies, config.server.lane_patience)?;
+        let shares = listeners.share()?;
+        let shards = start_shards(config, size.capacity, shares, lane_ends, &rules, &counters, &bus)?;
         let sources = ingress::start(config, &bus, control)?;
         let draining = Arc::<AtomicBool>::default();
         let context = admin::Context {
@@ -102,7 +101,7 @@ fn start_shards(
     lane_ends: Vec<LaneEnd>,
     rules: &Arc<Rules>,
     counters: &Arc<[Arc<Counters>]>,
-    interest: &Arc<Interest>,
+    bus: &Bus,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let draw = fastrand::usize(..);
     let pinning = Pinning::decide(&config.server.pin, &Cores::here(), listeners.len(), draw);
@@ -113,7 +112,7 @@ fn start_shards(
     let shared = Arc::new(Shared {
         rules: rules.clone(),
         counters: counters.clone(),
-        interest: interest.clone(),
+        bus: bus.clone(),
         addresses: Addresses::new(limits.connects_per_address, ticks(limits.connects_window)),
         quotas: Quotas::new(limits.connections_per_address, limits.connections_per_user),
         transfers,

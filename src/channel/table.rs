@@ -112,8 +112,7 @@ impl Table {
     pub fn join_within(&mut self, member: Member, name: &str, channels_max: usize) -> Option<Joined> {
         let hash = self.interest.hash(name);
         let found = self.find(hash, name);
-        let is_in = |channel| self.of(member).iter().any(|s| s.channel == channel);
-        if let Some(channel) = found.filter(|channel| is_in(*channel)) {
+        if let Some(channel) = found.filter(|channel| self.is_in(member, *channel)) {
             return Some(Joined::Already(channel));
         }
         if self.of(member).len() >= channels_max {
@@ -167,6 +166,21 @@ impl Table {
         self.members(self.interest.hash(name), name)
     }
 
+    /// A channel that has members here, by its hash alone.
+    pub fn find_by_hash(&self, hash: u64) -> Option<ChannelId> {
+        self.index.find(hash, |&id| self.interest.hash(self.name(id)) == hash).copied()
+    }
+
+    /// The members of a channel that has some.
+    pub fn members_in(&self, channel: ChannelId) -> impl ExactSizeIterator<Item = Member> {
+        self.channels[channel as usize].members.iter().map(|m| m.member)
+    }
+
+    /// Whether `member` is in the channel. Looks through the member's own channels, which are not many.
+    pub fn is_in(&self, member: Member, channel: ChannelId) -> bool {
+        self.of(member).iter().any(|s| s.channel == channel)
+    }
+
     /// Begins a walk over the members of a channel, of which none may be under way.
     pub fn begin_walk(&mut self, hash: u64, name: &str) -> Option<Walk> {
         let channel = self.find(hash, name)?;
@@ -179,7 +193,7 @@ impl Table {
     }
 
     /// Visits the next members, `count` at most. False when that was the last one: the walk is over.
-    pub fn go_on_walking(&mut self, walk: &Walk, count: usize, mut visit: impl FnMut(Member)) -> bool {
+    pub fn go_on_walking(&mut self, walk: &Walk, count: usize, mut visit: impl FnMut(&Self, Member)) -> bool {
         // A channel that lost its last member took its walk along, and another one may bear its id now.
         let found = self.walks.get_mut(&walk.channel).filter(|under_way| under_way.number == walk.number);
         let Some(under_way) = found else { return false };
@@ -188,7 +202,7 @@ impl Table {
         under_way.left = begin as u32;
         let members = &self.channels[walk.channel as usize].members;
         debug_assert!(end <= members.len(), "a walk has no more before it than there are");
-        members[begin..end].iter().rev().for_each(|membership| visit(membership.member));
+        members[begin..end].iter().rev().for_each(|membership| visit(self, membership.member));
         if begin == 0 {
             self.walks.remove(&walk.channel);
         }
@@ -356,8 +370,8 @@ mod tests {
         let new = table.begin_walk(hash(&table, "new"), "new").expect("it has a member");
         assert_eq!(old.channel, new.channel, "the id is used again");
         let mut visited = Vec::new();
-        assert!(!table.go_on_walking(&old, 10, |member| visited.push(member)));
-        assert!(!table.go_on_walking(&new, 10, |member| visited.push(member)));
+        assert!(!table.go_on_walking(&old, 10, |_, member| visited.push(member)));
+        assert!(!table.go_on_walking(&new, 10, |_, member| visited.push(member)));
         assert_eq!(visited, [2]);
     }
 
@@ -379,12 +393,12 @@ mod tests {
                         table.leave(member, "a");
                         stayed.remove(&member);
                     }
-                    _ if goes_on => goes_on = table.go_on_walking(&walk, count, |member| visited.push(member)),
+                    _ if goes_on => goes_on = table.go_on_walking(&walk, count, |_, member| visited.push(member)),
                     _ => {}
                 }
             }
             while goes_on {
-                goes_on = table.go_on_walking(&walk, 7, |member| visited.push(member));
+                goes_on = table.go_on_walking(&walk, 7, |_, member| visited.push(member));
             }
             let once: BTreeSet<Member> = visited.iter().copied().collect();
             prop_assert!(stayed.is_subset(&once));

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::ws::frame::encode_text;
 
 use super::bell::Bell;
-use super::command::{Addressed, Command, Filter, Posted, Publication};
+use super::command::{Addressed, Command, Draft, Filter, Posted, Publication};
 use super::frame::{Channel, Frame};
 use super::id::ConnectionId;
 use super::query::{Answer, Query};
@@ -101,11 +101,25 @@ impl Bus {
         self.publication(channel, text, None, None).put()
     }
 
-    /// The same without waiting, so also on a shard's thread: what finds a full lane is lost there, and counted as
-    /// that. The caller's own shard finds the message in its lane when it turns next; awake as it is, nobody rings for
-    /// it.
-    pub fn try_publish(&self, channel: &str, text: &str) -> Outcome {
-        self.publication(channel, text, None, None).put_or_lose()
+    /// Publishes without waiting, for a shard's own thread: what finds a full lane is lost there, and counted as that.
+    /// The caller's own shard finds the message in its lane when it turns next; awake as it is, nobody rings for it.
+    pub fn try_publish(&self, draft: Draft<'_>) -> Outcome {
+        let (hash, shards) = self.listening(draft.channel);
+        if shards.is_empty() {
+            return Outcome::default();
+        }
+        let publication = self.written_out(draft, hash);
+        self.put_or_lose(shards, || Posted::now(Command::Publish(publication.clone())))
+    }
+
+    /// Which shards have subscribers of what.
+    pub fn interest(&self) -> &Arc<Interest> {
+        &self.0.interest
+    }
+
+    /// The hash by which a channel is spoken of.
+    pub fn hash(&self, channel: &str) -> u64 {
+        self.0.interest.hash(channel)
     }
 
     /// Publishes with a filter and an answer from every shard visited, to be put by the caller.
@@ -116,24 +130,54 @@ impl Bus {
         filter: Option<Filter>,
         answer: Option<Answer<usize>>,
     ) -> Posting {
-        let hash = self.0.interest.hash(channel);
+        let (hash, shards) = self.listening(channel);
+        if shards.is_empty() {
+            return Posting { bus: self.clone(), waiting: Vec::new(), outcome: Outcome::default() };
+        }
+        let draft = Draft { filter: filter.map(Arc::new), ..Draft::new(channel, encode_text(text)) };
+        let publication = Publication { answer, ..self.written_out(draft, hash) };
+        self.posting(shards, || Command::Publish(publication.clone()))
+    }
+
+    /// A channel's hash, and the shards that have subscribers of it.
+    fn listening(&self, channel: &str) -> (u64, ShardSet) {
+        let hash = self.hash(channel);
         let shards = match channel {
             name::ALL => ShardSet::first(self.shards()),
             _ => self.0.interest.shards(hash),
         };
-        if shards.is_empty() {
-            return Posting { bus: self.clone(), waiting: Vec::new(), outcome: Outcome::default() };
-        }
-        let policy = self.0.policies.of(channel);
-        let publication = Publication {
+        (hash, shards)
+    }
+
+    fn written_out(&self, draft: Draft<'_>, hash: u64) -> Publication {
+        let Draft { channel, bytes, filter, overflow, key, except } = draft;
+        let policy = self.0.policies.find(channel);
+        Publication {
             channel: Channel { name: channel.into(), hash },
-            frame: Frame { bytes: encode_text(text), arrived_us: clock::now_us() },
-            filter: filter.map(Arc::new),
-            answer,
-            batch_delay_us: policy.batch_delay_us,
-            overflow: policy.overflow,
-        };
-        self.posting(shards, || Command::Publish(publication.clone()))
+            frame: Frame { bytes, arrived_us: clock::now_us() },
+            filter,
+            answer: None,
+            batch_delay_us: policy.map_or(0, |policy| policy.batch_delay_us),
+            overflow: policy.map_or(overflow, |policy| policy.overflow),
+            key: key.unwrap_or(hash),
+            except,
+        }
+    }
+
+    fn put_or_lose(&self, shards: ShardSet, posted: impl Fn() -> Posted) -> Outcome {
+        let (lanes, mut taken, mut lost) = (self.lanes(), ShardSet::default(), 0);
+        for shard in shards.iter() {
+            match lanes[shard].offer(posted()) {
+                Ok(()) => taken.insert(shard),
+                Err(Refused::Full(posted)) => {
+                    lanes[shard].lose(&posted.command);
+                    lost += 1;
+                }
+                Err(Refused::Ended) => {}
+            }
+        }
+        Bell::wake_all(taken.iter().map(|shard| &lanes[shard].bell));
+        Outcome { taken: taken.len(), lost }
     }
 
     /// A message of `text`, as it is, for one connection, from any thread.
@@ -206,17 +250,6 @@ impl Posting {
             self.give_up();
         }
         debug_assert!(self.waiting.is_empty(), "nothing is left behind");
-        self.outcome
-    }
-
-    /// Puts what finds room at once and loses the rest.
-    pub fn put_or_lose(mut self) -> Outcome {
-        if !self.try_put() {
-            for (shard, posted) in self.waiting.drain(..) {
-                self.bus.0.lanes[shard].lose(&posted.command);
-                self.outcome.lost += 1;
-            }
-        }
         self.outcome
     }
 

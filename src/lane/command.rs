@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::channel::Overflow;
 use crate::clock;
 use crate::ws::close::CloseCode;
@@ -52,6 +54,44 @@ pub struct Publication {
     pub batch_delay_us: u32,
     /// What becomes of it where it finds no room with a slow subscriber.
     pub overflow: Overflow,
+    /// With [`Overflow::Latest`]: of what it is the newest. The channel's hash, unless one channel tells of many things.
+    pub key: u64,
+    /// Who of the subscribers does not get it.
+    pub except: Except,
+}
+
+/// Who is left out. Named by hashes, so that a publication carries no names: a shard looks up once, for many recipients,
+/// whom they mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Except {
+    #[default]
+    Nobody,
+    Session(ConnectionId),
+    /// All sessions of a user, by the hash of his own channel.
+    User(u64),
+    /// Who is in a channel, by its hash: he has it from there.
+    Members(u64),
+}
+
+/// What a shard has to say to a channel, in one frame. It becomes a [`Publication`] where somebody listens.
+#[derive(Clone, Debug)]
+pub struct Draft<'a> {
+    pub channel: &'a str,
+    pub bytes: Bytes,
+    pub filter: Option<Arc<Filter>>,
+    /// What holds where no policy names the channel.
+    pub overflow: Overflow,
+    /// See [`Publication::key`]; none: the channel's hash.
+    pub key: Option<u64>,
+    pub except: Except,
+}
+
+impl<'a> Draft<'a> {
+    /// A frame for everybody in the channel.
+    pub fn new(channel: &'a str, bytes: Bytes) -> Self {
+        let (overflow, except) = (Overflow::default(), Except::Nobody);
+        Self { channel, bytes, filter: None, overflow, key: None, except }
+    }
 }
 
 /// A message for one connection. Nothing is promised of its order beside publications: these may have to gather first.

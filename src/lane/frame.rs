@@ -40,8 +40,8 @@ pub struct Run {
     pub others_us: Option<Rc<[u64]>>,
     /// What becomes of it where it finds no room with a slow connection.
     pub overflow: Overflow,
-    /// Where only the newest frame of a channel waits: of which. Hash and name.
-    latest_of: Option<(u64, Arc<str>)>,
+    /// Where only the newest frame of something waits: of what ([`super::Publication::key`]).
+    latest_of: Option<u64>,
 }
 
 impl Frame {
@@ -52,11 +52,12 @@ impl Frame {
 }
 
 impl Run {
-    /// Joins frames of one channel, at least one, and copies them for it unless it is only one.
-    pub fn join(frames: &[Frame], overflow: Overflow, channel: &Channel) -> LocalFrame {
+    /// Joins frames of one channel, at least one, and copies them for it unless it is only one. `key` is what it is the
+    /// newest of, where only the newest waits.
+    pub fn join(frames: &[Frame], overflow: Overflow, key: u64) -> LocalFrame {
         let [first, others @ ..] = frames else { unreachable!("nobody joins nothing") };
         debug_assert!(overflow != Overflow::Latest || others.is_empty(), "what is replaced alone is not joined");
-        let latest_of = (overflow == Overflow::Latest).then(|| (channel.hash, channel.name.clone()));
+        let latest_of = (overflow == Overflow::Latest).then_some(key);
         let arrived_us = first.arrived_us;
         if others.is_empty() {
             return Rc::new(Self { bytes: first.bytes.clone(), arrived_us, others_us: None, overflow, latest_of });

@@ -14,7 +14,7 @@ pub mod queue;
 pub mod report;
 
 pub use bus::{Bus, Outcome, Posting};
-pub use command::{Addressed, Command, Filter, Posted, Publication};
+pub use command::{Addressed, Command, Draft, Except, Filter, Posted, Publication};
 pub use export::Lanes;
 pub use frame::Channel;
 pub use id::ConnectionId;

@@ -4,7 +4,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::channel::{Policies, name};
+use crate::channel::policy::Policy;
+use crate::channel::{Interest, Overflow, Policies, name};
+use crate::ws::frame::encode_text;
 
 use super::queue::{BYTES_MAX, COMMANDS_MAX, MESSAGES_MAX};
 use super::report::TypeCount;
@@ -20,6 +22,10 @@ fn bus(shards: usize, patience: Duration) -> (Bus, Vec<LaneEnd>) {
 
 fn message(bus: &Bus) -> Posting {
     bus.publication(name::ALL, "hello", None, None)
+}
+
+fn to_all(text: &str) -> Draft<'static> {
+    Draft::new(name::ALL, encode_text(text))
 }
 
 fn outcome(taken: usize, lost: usize) -> Outcome {
@@ -177,7 +183,7 @@ fn who_must_not_wait_loses_what_finds_a_full_lane_and_the_others_get_it() {
     assert_eq!(count(&ends[1]), MESSAGES_MAX);
     ends[1].bell.doze();
     let began = Instant::now();
-    assert_eq!(bus.try_publish(name::ALL, "hello"), outcome(1, 1));
+    assert_eq!(bus.try_publish(to_all("hello")), outcome(1, 1));
     assert!(began.elapsed() < FOREVER);
     let lane = &bus.lanes()[0];
     assert_eq!((lane.lost(), lane.is_stuck(), lane.waiting()), (1, false, MESSAGES_MAX), "nobody has waited in vain");
@@ -185,15 +191,43 @@ fn who_must_not_wait_loses_what_finds_a_full_lane_and_the_others_get_it() {
     assert!(ends[1].bell.was_rung(), "it slept");
     assert!(!ends[0].bell.was_rung());
     drop(ends[0].take());
-    assert_eq!((bus.try_publish(name::ALL, "again"), lane.lost()), (outcome(2, 0), 1));
+    assert_eq!((bus.try_publish(to_all("again")), lane.lost()), (outcome(2, 0), 1));
 }
 
 #[test]
 fn a_shard_that_publishes_to_itself_does_not_ring_for_itself() {
     let (bus, ends) = bus(1, FOREVER);
-    assert_eq!(bus.try_publish(name::ALL, "to myself"), outcome(1, 0));
+    assert_eq!(bus.try_publish(to_all("to myself")), outcome(1, 0));
     assert!(!ends[0].bell.was_rung(), "it is awake");
     assert!(!ends[0].is_empty(), "and looks before it sleeps");
+}
+
+#[test]
+fn what_a_shard_says_visits_the_shards_that_listen_and_keeps_what_it_carries() {
+    let interest = Arc::<Interest>::default();
+    let policies =
+        Policies::new([("ruled".parse().expect("a pattern"), Policy { batch_delay_us: 9, ..Policy::default() })]);
+    let (bus, ends) = Bus::open(3, interest.clone(), policies, SHORT).expect("lanes");
+    for channel in ["free", "ruled"] {
+        interest.add(bus.hash(channel), 2);
+    }
+    let draft = |channel| Draft {
+        overflow: Overflow::Latest,
+        key: Some(7),
+        except: Except::User(8),
+        ..Draft::new(channel, encode_text("hello"))
+    };
+    let told = |channel| {
+        assert_eq!(bus.try_publish(draft(channel)), outcome(1, 0));
+        match ends[2].take().map(|posted| posted.command) {
+            Some(Command::Publish(told)) => (told.batch_delay_us, told.overflow, told.key, told.except),
+            _ => panic!("a publication"),
+        }
+    };
+    assert_eq!(told("free"), (0, Overflow::Latest, 7, Except::User(8)));
+    assert_eq!(told("ruled"), (9, Overflow::Disconnect, 7, Except::User(8)), "what is configured holds");
+    assert_eq!(bus.try_publish(draft("nobody's")), outcome(0, 0));
+    assert!(ends[0].is_empty() && ends[1].is_empty());
 }
 
 #[test]

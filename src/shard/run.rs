@@ -93,10 +93,11 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         rules: shared.rules.clone(),
         counters: shared.counters[index].clone(),
         latency: Latency::default(),
-        table: Table::new(index, shared.interest.clone(), capacity.slots),
+        table: Table::new(index, shared.bus.interest().clone(), capacity.slots),
         profiles: Profiles::default(),
         sessions: 0,
         shares: shared.quotas.shares(),
+        bus: shared.bus.clone(),
         echoes: 0,
     };
     let floor = RefCell::new(Floor::new(io, capacity.slots, state, lane));

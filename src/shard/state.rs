@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::channel::Table;
 use crate::clock::Now;
+use crate::lane::Bus;
 use crate::metrics::{Counters, Latency};
 
 use crate::shard::profiles::Profiles;
@@ -27,6 +28,8 @@ pub struct ShardState {
     /// Connections with a verified token.
     pub sessions: usize,
     pub shares: Shares,
+    /// By which sessions speak to others.
+    pub bus: Bus,
     /// Open connections of the echo endpoint.
     pub echoes: usize,
 }

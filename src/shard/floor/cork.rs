@@ -183,7 +183,7 @@ impl Cork {
 mod tests {
     use super::*;
     use crate::channel::Overflow;
-    use crate::lane::frame::{Channel, Frame, Run};
+    use crate::lane::frame::{Frame, Run};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -245,15 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_of_a_channel_waits_where_that_is_its_policy() {
-        let of = |n, channel: u64| {
-            let channel = Channel { name: channel.to_string().into(), hash: channel };
-            Run::join(&[Frame { bytes: vec![n].into(), arrived_us: 0 }], Overflow::Latest, &channel)
-        };
+    fn only_the_newest_of_a_key_waits_where_that_is_its_policy() {
+        let of = |n, key| Run::join(&[Frame { bytes: vec![n].into(), arrived_us: 0 }], Overflow::Latest, key);
         let mut cork = Cork::new(0);
-        for (n, channel) in [(1, 1), (2, 2), (3, 1), (4, 2), (5, 3), (6, 1)] {
-            if !cork.replace(7, &of(n, channel)) {
-                cork.push(7, of(n, channel), Urgency::Bulk);
+        for (n, key) in [(1, 1), (2, 2), (3, 1), (4, 2), (5, 3), (6, 1)] {
+            if !cork.replace(7, &of(n, key)) {
+                cork.push(7, of(n, key), Urgency::Bulk);
             }
         }
         cork.push(7, frame(9), Urgency::Answer);

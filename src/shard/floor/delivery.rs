@@ -9,11 +9,12 @@
 //! queues one send of whatever waits for that connection. Nothing is allocated, locked, atomically counted or woken;
 //! the connection itself is touched only when it is still sending.
 
-use crate::channel::name;
+use crate::channel::{Table, name};
 use crate::lane::{Addressed, Channel, Publication};
 
 use crate::lane::frame::{Frame, Run};
 use crate::shard::floor::Floor;
+use crate::shard::floor::audience::{Audience, LeftOut};
 use crate::shard::floor::fan_out::{Batch, FanOutId, Reach};
 use crate::shard::floor::wire::Wire;
 use crate::shard::io::{Io, Slot};
@@ -70,12 +71,14 @@ impl<I: Io> Floor<I> {
     }
 
     fn publish_at_once(&mut self, publication: Publication) {
-        let Publication { channel, frame, filter, answer, overflow, .. } = publication;
-        let frame = Run::join(&[frame], overflow, &channel);
+        let Publication { channel, frame, filter, answer, overflow, key, except, .. } = publication;
+        let frame = Run::join(&[frame], overflow, key);
         let Self { wire, state, .. } = self;
+        let left_out = LeftOut::find(except, state, &wire.connections);
+        let audience = Audience::new(filter.as_deref(), &state.profiles, left_out);
         let mut recipients = 0;
         for slot in state.table.members(channel.hash, &channel.name) {
-            if filter.as_ref().is_none_or(|f| state.profiles.matches(wire.connections[slot as usize].profile, f)) {
+            if audience.has(slot, &state.table, &wire.connections) {
                 recipients += 1;
                 wire.deliver(slot, &frame);
             }
@@ -108,11 +111,12 @@ impl<I: Io> Floor<I> {
             self.fan_outs.begin(id, reach);
         }
         let Self { wire, state, fan_outs, .. } = self;
-        let Some(Batch { frame, reach, filter, recipients, .. }) = fan_outs.batch(id) else { return false };
+        let Some(Batch { frame, reach, filter, except, recipients, .. }) = fan_outs.batch(id) else { return false };
+        let left_out = LeftOut::find(*except, state, &wire.connections);
+        let audience = Audience::new(filter.as_deref(), &state.profiles, left_out);
         let before = *recipients;
-        let mut recipient = |wire: &mut Wire<I>, slot: Slot| {
-            // Only a filter needs the connection: without one its cache line stays untouched.
-            if filter.as_ref().is_none_or(|f| state.profiles.matches(wire.connections[slot as usize].profile, f)) {
+        let mut recipient = |wire: &mut Wire<I>, table: &Table, slot: Slot| {
+            if audience.has(slot, table, &wire.connections) {
                 *recipients += 1;
                 wire.deliver(slot, frame);
             }
@@ -120,13 +124,13 @@ impl<I: Io> Floor<I> {
         let goes_on = match reach {
             Reach::Members(None) => false,
             Reach::Members(Some(walk)) => {
-                state.table.go_on_walking(walk, MEMBERS_AT_ONCE, |slot| recipient(wire, slot))
+                state.table.go_on_walking(walk, MEMBERS_AT_ONCE, |table, slot| recipient(wire, table, slot))
             }
             Reach::Everybody(end) => {
                 let begin = end.saturating_sub(MEMBERS_AT_ONCE as Slot);
                 for slot in (begin..*end).rev() {
                     if wire.connections.get(slot as usize).is_some_and(|c| c.phase.is_open()) {
-                        recipient(wire, slot);
+                        recipient(wire, &state.table, slot);
                     }
                 }
                 *end = begin;

@@ -14,8 +14,8 @@
 //!                                     no more room, drain              └── gathered ◄──┘
 //! ```
 //!
-//! Where of a channel only the newest message waits ([`Overflow::Latest`]), one that has gathered is replaced by the
-//! next, and nothing is joined.
+//! Where only the newest message of something waits ([`Overflow::Latest`]), one that has gathered is replaced by the
+//! next of the same key, and nothing is joined.
 //!
 //! Invariant: of a channel one batch at a time is under way, so the members get everything in the order of its
 //! publication.
@@ -23,11 +23,12 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use slab::Slab;
 
 use crate::channel::Overflow;
 use crate::channel::table::Walk;
-use crate::lane::{Answer, Channel, Filter, Publication};
+use crate::lane::{Answer, Channel, Except, Filter, Publication};
 
 use crate::lane::frame::{Frame, LocalFrame, Run};
 use crate::shard::io::Slot;
@@ -63,6 +64,10 @@ struct FanOut {
     channel: Channel,
     gathered: VecDeque<Publication>,
     gathered_bytes: usize,
+    /// Publications that have gathered before the first of these.
+    begun: u64,
+    /// Of those that the next may replace, the key and which one it is, counted from the first ever.
+    newest: HashTable<(u64, u64)>,
     batch: Option<Batch>,
     /// Exactly while it waits.
     due_us: Option<u64>,
@@ -75,6 +80,7 @@ pub struct Batch {
     pub frame: LocalFrame,
     pub reach: Reach,
     pub filter: Option<std::sync::Arc<Filter>>,
+    pub except: Except,
     pub recipients: usize,
     answers: Vec<Answer<usize>>,
 }
@@ -118,30 +124,18 @@ impl FanOuts {
     pub fn gather(&mut self, publication: Publication, now_us: u64) -> bool {
         let bytes = publication.frame.bytes.len();
         let id = self.find(&publication.channel).unwrap_or_else(|| self.open(&publication, now_us));
-        let is_newer = publication.overflow == Overflow::Latest && self.take_older(id, &publication);
-        self.held += 1;
-        self.held_bytes += bytes;
         let fan_out = &mut self.fan_outs[id];
-        fan_out.gathered.push_back(publication);
-        fan_out.gathered_bytes += bytes;
+        let older = fan_out.put(publication);
+        let bytes_gone = older.as_ref().map_or(0, |older| older.frame.bytes.len());
+        fan_out.gathered_bytes = fan_out.gathered_bytes + bytes - bytes_gone;
+        self.held_bytes = self.held_bytes + bytes - bytes_gone;
+        self.held += usize::from(older.is_none());
         if fan_out.gathered_bytes > BATCH_BYTES_MAX {
             self.start(id);
         }
-        is_newer
-    }
-
-    /// Drops the last that has gathered, when it is for the same members. It has reached nobody.
-    fn take_older(&mut self, id: FanOutId, newer: &Publication) -> bool {
-        let FanOut { gathered, gathered_bytes, .. } = &mut self.fan_outs[id];
-        if gathered.back().is_none_or(|older| older.filter != newer.filter) {
-            return false;
-        }
-        let Some(older) = gathered.pop_back() else { return false };
-        *gathered_bytes -= older.frame.bytes.len();
-        self.held -= 1;
-        self.held_bytes -= older.frame.bytes.len();
-        older.answer.iter().for_each(|answer| answer(0));
-        true
+        // It has reached nobody.
+        older.iter().filter_map(|older| older.answer.as_ref()).for_each(|answer| answer(0));
+        older.is_some()
     }
 
     /// Those whose time has come wait no longer.
@@ -187,25 +181,25 @@ impl FanOuts {
     pub fn begin(&mut self, id: FanOutId, reach: Reach) {
         let fan_out = &mut self.fan_outs[id];
         let mut frames: Vec<Frame> = Vec::new();
-        let (mut bytes, mut filter, mut answers, mut overflow) = (0, None, Vec::new(), Overflow::default());
         debug_assert!(fan_out.batch.is_none(), "one batch at a time");
-        while let Some(next) = fan_out.gathered.front() {
-            let joins = filter.is_none() && next.filter.is_none() && overflow != Overflow::Latest;
-            let joins = joins && bytes + next.frame.bytes.len() <= BATCH_BYTES_MAX;
-            if !frames.is_empty() && !joins {
-                break;
-            }
-            let Some(publication) = fan_out.gathered.pop_front() else { break };
-            bytes += publication.frame.bytes.len();
-            filter = publication.filter;
-            overflow = publication.overflow;
-            answers.extend(publication.answer);
-            frames.push(publication.frame);
+        let Some(first) = fan_out.take() else { return };
+        let (mut bytes, mut answers) = (first.frame.bytes.len(), Vec::new());
+        answers.extend(first.answer.clone());
+        frames.push(first.frame.clone());
+        while let Some(next) = fan_out.gathered.front()
+            && joins(&first, next)
+            && bytes + next.frame.bytes.len() <= BATCH_BYTES_MAX
+            && let Some(next) = fan_out.take()
+        {
+            bytes += next.frame.bytes.len();
+            answers.extend(next.answer);
+            frames.push(next.frame);
         }
         fan_out.gathered_bytes -= bytes;
         debug_assert!(!fan_out.gathered.is_empty() || fan_out.gathered_bytes == 0);
-        let frame = Run::join(&frames, overflow, &fan_out.channel);
-        fan_out.batch = Some(Batch { frame, reach, filter, recipients: 0, answers });
+        let frame = Run::join(&frames, first.overflow, first.key);
+        let Publication { filter, except, .. } = first;
+        fan_out.batch = Some(Batch { frame, reach, filter, except, recipients: 0, answers });
     }
 
     /// The batch has been brought to everybody: tells those who asked.
@@ -246,8 +240,9 @@ impl FanOuts {
         let (channel, delay_us) = (first.channel.clone(), u64::from(first.batch_delay_us));
         let hash = channel.hash;
         let due_us = (delay_us > 0).then_some(now_us + delay_us);
-        let gathered = VecDeque::new();
-        let id = self.fan_outs.insert(FanOut { channel, gathered, gathered_bytes: 0, batch: None, due_us, owed: 0 });
+        let (gathered, newest) = (VecDeque::new(), HashTable::new());
+        let fan_out = FanOut { channel, gathered, gathered_bytes: 0, begun: 0, newest, batch: None, due_us, owed: 0 };
+        let id = self.fan_outs.insert(fan_out);
         let fan_outs = &self.fan_outs;
         self.index.insert_unique(hash, id, |id| fan_outs[*id].channel.hash);
         match due_us {
@@ -266,139 +261,58 @@ impl FanOuts {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use std::sync::{Arc, Mutex};
-
-    const DELAY_US: u32 = 20_000;
-
-    fn publication(channel: u64, bytes: usize, batch_delay_us: u32) -> Publication {
-        Publication {
-            channel: Channel { name: channel.to_string().into(), hash: channel },
-            frame: Frame { bytes: Bytes::from(vec![0; bytes]), arrived_us: 0 },
-            filter: None,
-            answer: None,
-            batch_delay_us,
-            overflow: Overflow::Disconnect,
+impl FanOut {
+    /// Puts a publication behind the others, or in the place of an older one of its key, which it gives back.
+    fn put(&mut self, publication: Publication) -> Option<Publication> {
+        if let Some(at) = self.place_of_older(&publication) {
+            return Some(std::mem::replace(&mut self.gathered[at], publication));
         }
+        self.gathered.push_back(publication);
+        None
     }
 
-    /// Brings a batch to nobody. Says how many publications it had.
-    fn serve(fan_outs: &mut FanOuts) -> Option<usize> {
-        let id = fan_outs.next()?;
-        fan_outs.begin(id, Reach::Members(None));
-        let frames = fan_outs.batch(id).as_ref().map(|batch| batch.frame.frames());
-        fan_outs.finish(id);
-        fan_outs.put_back(id);
-        frames
-    }
-
-    #[test]
-    fn what_gathers_while_a_batch_is_under_way_does_not_wait_again() {
-        let mut fan_outs = FanOuts::default();
-        fan_outs.gather(publication(1, 10, DELAY_US), 1000);
-        fan_outs.start_due(20_999);
-        assert!(fan_outs.is_idle() && fan_outs.next_due_us() == Some(21_000));
-        fan_outs.start_due(21_000);
-        let id = fan_outs.next().unwrap();
-        fan_outs.begin(id, Reach::Members(None));
-        fan_outs.gather(publication(1, 10, DELAY_US), 21_000);
-        fan_outs.gather(publication(1, 10, DELAY_US), 21_000);
-        fan_outs.finish(id);
-        fan_outs.put_back(id);
-        assert!(!fan_outs.is_idle());
-        assert_eq!(serve(&mut fan_outs), Some(2));
-        assert!(fan_outs.is_idle() && fan_outs.next().is_none());
-        assert!(!fan_outs.has(&publication(1, 0, 0).channel));
-    }
-
-    #[test]
-    fn what_waits_makes_room_before_its_time_and_no_more_than_is_needed() {
-        let mut fan_outs = FanOuts::default();
-        for n in 0..HELD_MAX {
-            assert!(fan_outs.has_room() && fan_outs.is_idle());
-            fan_outs.gather(publication(n as u64, 10, DELAY_US), n as u64);
+    /// Where the newest one stands that this one replaces: it is for the same members. Remembers the place of this one.
+    fn place_of_older(&mut self, publication: &Publication) -> Option<usize> {
+        if publication.overflow != Overflow::Latest {
+            return None;
         }
-        assert!(!fan_outs.has_room() && !fan_outs.is_idle(), "a full shard does not wait for the clock");
-        assert_eq!(serve(&mut fan_outs), Some(1));
-        assert!(fan_outs.has_room() && fan_outs.is_idle() && fan_outs.next().is_none());
-        assert_eq!(fan_outs.next_due_us(), Some(1 + u64::from(DELAY_US)), "the oldest went");
-    }
-
-    #[test]
-    fn what_is_under_way_is_counted_until_it_has_been_brought_to_all() {
-        let mut fan_outs = FanOuts::default();
-        fan_outs.gather(publication(1, HELD_BYTES_MAX, 0), 0);
-        assert!(!fan_outs.has_room());
-        let id = fan_outs.next().unwrap();
-        fan_outs.begin(id, Reach::Members(None));
-        assert!(!fan_outs.has_room(), "its bytes are still here");
-        fan_outs.finish(id);
-        fan_outs.put_back(id);
-        assert!(fan_outs.has_room() && fan_outs.is_idle());
-    }
-
-    #[test]
-    fn of_latest_only_the_newest_gathers_and_nothing_is_joined() {
-        let mut fan_outs = FanOuts::default();
-        let reached = Arc::new(Mutex::new(Vec::new()));
-        let latest = |bytes: usize, user_type: Option<&str>| {
-            let (filter, told) =
-                (user_type.map(|t| Filter { user_type: Some(t.into()), platform: None }), reached.clone());
-            let answer: Answer<usize> = Arc::new(move |count| told.lock().unwrap().push((bytes, count)));
-            let (filter, answer) = (filter.map(Arc::new), Some(answer));
-            Publication { overflow: Overflow::Latest, filter, answer, ..publication(1, bytes, DELAY_US) }
-        };
-        let replaced = [(1, None), (2, None), (3, Some("a")), (4, Some("a")), (5, Some("b")), (6, None), (7, None)]
-            .map(|(bytes, user_type)| fan_outs.gather(latest(bytes, user_type), 0));
-        assert_eq!(replaced, [false, true, false, true, false, false, true]);
-        assert_eq!((fan_outs.held, fan_outs.held_bytes), (4, 2 + 4 + 5 + 7));
-        assert_eq!(*reached.lock().unwrap(), [(1, 0), (3, 0), (6, 0)], "who published what was replaced is told");
-        fan_outs.owe_all();
-        let served: Vec<_> = std::iter::from_fn(|| serve(&mut fan_outs)).collect();
-        assert_eq!(served, [1; 4]);
-        assert!(fan_outs.is_idle() && !fan_outs.is_owing());
-    }
-
-    #[test]
-    fn what_replaces_something_owed_is_owed_in_its_place() {
-        let mut fan_outs = FanOuts::default();
-        let latest = |bytes| Publication { overflow: Overflow::Latest, ..publication(1, bytes, 0) };
-        fan_outs.gather(latest(1), 0);
-        fan_outs.owe_all();
-        assert!(fan_outs.gather(latest(2), 0) && fan_outs.is_owing());
-        assert_eq!(serve(&mut fan_outs), Some(1));
-        assert!(!fan_outs.is_owing() && fan_outs.is_idle());
-    }
-
-    #[test]
-    fn what_is_owed_is_what_was_there() {
-        let mut fan_outs = FanOuts::default();
-        (0..3).for_each(|_| _ = fan_outs.gather(publication(1, 10_000, 0), 0));
-        fan_outs.gather(publication(2, 10, DELAY_US), 0);
-        // One of three is under way.
-        let id = fan_outs.next().unwrap();
-        fan_outs.begin(id, Reach::Members(None));
-        fan_outs.owe_all();
-        assert_eq!((fan_outs.owed, fan_outs.next_due_us()), (4, None));
-        fan_outs.finish(id);
-        fan_outs.put_back(id);
-        // What comes later joins them, and is not owed.
-        fan_outs.gather(publication(2, 10, 0), 0);
-        assert_eq!((serve(&mut fan_outs), fan_outs.owed), (Some(2), 2));
-        for channel in 3.. {
-            fan_outs.gather(publication(channel, 10, 0), 0);
-            fan_outs.gather(publication(1, 10, 0), 0);
-            if !fan_outs.is_owing() {
-                break;
+        let (key, last) = (publication.key, self.begun + self.gathered.len() as u64);
+        match self.newest.entry(key, |(of, _)| *of == key, |(of, _)| *of) {
+            Entry::Vacant(entry) => _ = entry.insert((key, last)),
+            Entry::Occupied(mut entry) => {
+                let at = (entry.get().1 - self.begun) as usize;
+                if is_for_the_same(&self.gathered[at], publication) {
+                    return Some(at);
+                }
+                entry.get_mut().1 = last;
             }
-            assert!(serve(&mut fan_outs).is_some() && channel < 20);
         }
-        assert!(!fan_outs.is_idle(), "nobody waits for the others");
-        while serve(&mut fan_outs).is_some() {}
-        assert!(fan_outs.is_idle() && fan_outs.has_room());
-        assert_eq!((fan_outs.held, fan_outs.held_bytes, fan_outs.owed), (0, 0, 0));
+        None
+    }
+
+    /// Takes the first one that has gathered.
+    fn take(&mut self) -> Option<Publication> {
+        let publication = self.gathered.pop_front()?;
+        if publication.overflow == Overflow::Latest
+            && let Ok(entry) =
+                self.newest.find_entry(publication.key, |newest| *newest == (publication.key, self.begun))
+        {
+            entry.remove();
+        }
+        self.begun += 1;
+        Some(publication)
     }
 }
+
+/// Whether the two can be one run of bytes.
+fn joins(first: &Publication, next: &Publication) -> bool {
+    let is_for_all = first.filter.is_none() && is_for_the_same(first, next);
+    is_for_all && first.overflow == next.overflow && first.overflow != Overflow::Latest
+}
+
+fn is_for_the_same(one: &Publication, other: &Publication) -> bool {
+    one.filter == other.filter && one.except == other.except
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,17 +4,18 @@
 //! the subscription table, the timer wheel. Here is what it consists of; beside it: [`arrival`] (how a client comes
 //! in), [`turn`] (one round of everything), [`reading`] (what a client sent), [`attention`] (deadlines), [`sending`]
 //! (what is under the cork leaves), [`closing`] (how a connection ends), [`sweeps`] (who is closed together),
-//! [`delivery`] (how publications reach their subscribers), [`fan_out`] (publications on their way to many), [`wire`]
-//! (connections, backend and what waits between them), [`cork`] (frames gathered within a turn), [`commands`] (what is
-//! done with commands from the lane), [`inspect`] (questions, answered in pieces), [`pace`] (when a step looks at the
-//! clock), [`echo`] (the debugging aid). They call downwards only: the turn and its steps, closing, delivery, the wire,
-//! the cork.
+//! [`delivery`] (how publications reach their subscribers), [`audience`] (which of them), [`fan_out`] (publications on
+//! their way to many), [`wire`] (connections, backend and what waits between them), [`cork`] (frames gathered within a
+//! turn), [`commands`] (what is done with commands from the lane), [`inspect`] (questions, answered in pieces), [`pace`]
+//! (when a step looks at the clock), [`echo`] (the debugging aid). They call downwards only: the turn and its steps,
+//! closing, delivery, the wire, the cork.
 //!
 //! Invariant: a slot of the slab is in use exactly from [`Floor::adopt`] to [`crate::shard::io::Event::Closed`], so the
 //! backend never completes something for a connection that is gone.
 
 mod arrival;
 mod attention;
+mod audience;
 pub(in crate::shard) mod closing;
 mod commands;
 pub(in crate::shard) mod cork;

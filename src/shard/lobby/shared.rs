@@ -1,9 +1,9 @@
 //! What the shards of a process have in common: the immutable rules, what clients are counted by before they are let
-//! in, the ways from lobby to lobby, and everybody's counters, of which each shard writes its own.
+//! in, the ways from lobby to lobby and into the lanes, and everybody's counters, of which each shard writes its own.
 
 use std::sync::Arc;
 
-use crate::channel::Interest;
+use crate::lane::Bus;
 use crate::metrics::Counters;
 use crate::shard::io::Capacity;
 use crate::shard::lobby::addresses::Addresses;
@@ -14,7 +14,7 @@ use crate::shard::rules::Rules;
 pub struct Shared {
     pub rules: Arc<Rules>,
     pub counters: Arc<[Arc<Counters>]>,
-    pub interest: Arc<Interest>,
+    pub bus: Bus,
     pub addresses: Addresses,
     pub quotas: Quotas,
     pub transfers: Transfers,

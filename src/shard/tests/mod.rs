@@ -25,13 +25,15 @@ mod vanishing;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
 use crate::channel::{Interest, Policies, Table};
-use crate::lane::{Addressed, Answer, Channel, Command, ConnectionId, Filter, Lane, Posted, Publication, Query};
+use crate::lane::{Addressed, Answer, Bus, Channel, Command, ConnectionId, Except, Filter};
+use crate::lane::{LaneEnd, Posted, Publication, Query};
 use crate::metrics::{Counters, Latency, Timed};
 use crate::ws::frame::encode_text;
 
@@ -63,7 +65,9 @@ static SESSION_KEY: LazyLock<SessionKey> = LazyLock::new(SessionKey::default);
 /// A floor with everything around it that a shard's thread would give it.
 struct Shard {
     floor: Floor<Memory>,
-    lane: Lane,
+    bus: Bus,
+    /// The lanes of the shards before it, which nobody empties.
+    others: Vec<LaneEnd>,
     interest: Arc<Interest>,
     policies: Policies,
     clock: Clock,
@@ -89,6 +93,9 @@ impl Shard {
         let mut rules = rules();
         change(&mut rules);
         let (clock, interest) = (Clock::default(), Arc::new(Interest::default()));
+        let lanes = Bus::open(SHARD + 1, interest.clone(), Policies::default(), Duration::ZERO);
+        let (bus, mut others) = lanes.expect("lanes");
+        let commands = others.pop().expect("its own");
         let state = ShardState {
             shard: SHARD,
             now: clock.now(),
@@ -101,10 +108,10 @@ impl Shard {
             sessions: 0,
             shares: Shares::default(),
             echoes: 0,
+            bus: bus.clone(),
         };
-        let (lane, commands) = Lane::new(Arc::default()).unwrap();
         let floor = Floor::new(Memory::new(seed, clock.clone()), capacity, state, commands);
-        Self { floor, lane, interest, policies: Policies::default(), clock }
+        Self { floor, bus, others, interest, policies: Policies::default(), clock }
     }
 
     /// Lets the floor work until nothing more happens at this moment.
@@ -177,7 +184,8 @@ impl Shard {
     }
 
     fn command(&mut self, command: Command) {
-        assert!(self.lane.offer(Posted { at_us: self.clock.now().us, command }).is_ok(), "the lane is full");
+        let posted = Posted { at_us: self.clock.now().us, command };
+        assert!(self.bus.lanes()[SHARD].offer(posted).is_ok(), "the lane is full");
     }
 
     /// Publishes and settles; says how many it reached.
@@ -203,6 +211,8 @@ impl Shard {
             answer: None,
             batch_delay_us: self.policies.of(channel).batch_delay_us,
             overflow: self.policies.of(channel).overflow,
+            key: self.interest.hash(channel),
+            except: Except::Nobody,
         }
     }
 

@@ -1,10 +1,9 @@
 //! Where a channel says what becomes of messages that find no room with a client that reads too slowly.
 
-use bytes::Bytes;
-
 use crate::channel::policy::Policy;
 use crate::channel::{Overflow, Policies};
 use crate::lane::frame::{Frame, Run};
+use crate::lane::{Command, Publication};
 use crate::shard::connection::outbox::{FRAME_COST_BYTES, SEND_BYTES_MAX};
 use crate::shard::floor::wire::TooSlow;
 use crate::shard::io::VECTOR_MAX;
@@ -159,6 +158,29 @@ fn of_latest_only_the_newest_waits_for_a_delay() {
 }
 
 #[test]
+fn of_latest_the_newest_of_each_key_waits() {
+    // For a slow client, under the cork, and in a fan-out that waits.
+    for batch_delay_us in [0, 130_000] {
+        with_policy(Overflow::Latest, batch_delay_us, |mut shard| {
+            let [mut ann] = shard.subscribers("conv:1");
+            ann.peer.stall(true);
+            let positions = [(1, 1), (2, 2), (3, 1), (4, 3), (5, 2), (6, 1)];
+            for (n, key) in [(0, 9)].into_iter().chain(positions) {
+                let publication = shard.publication("conv:1", encode_text(&message(n)));
+                shard.command(Command::Publish(Publication { key, ..publication }));
+                if n % 2 == 0 && batch_delay_us == 0 {
+                    shard.settle();
+                }
+            }
+            shard.pass(300);
+            ann.peer.stall(false);
+            shard.settle();
+            assert_eq!(ann.texts(), messages([0, 6, 5, 4]));
+        });
+    }
+}
+
+#[test]
 fn a_burst_that_our_own_bound_on_a_send_cuts_makes_nobody_too_slow() {
     under_faults(|mut shard| {
         let [mut ann] = shard.subscribers("conv:1");
@@ -181,9 +203,7 @@ fn a_burst_that_our_own_bound_on_a_send_cuts_makes_nobody_too_slow() {
 fn what_is_behind_a_full_send_is_replaced_as_well() {
     with_policy(Overflow::Latest, 0, |mut shard| {
         let [ann] = shard.subscribers("conv:1");
-        let channel = shard.publication("conv:1", Bytes::new()).channel;
-        let frame =
-            |text: &str, overflow| Run::join(&[Frame { bytes: encode_text(text), arrived_us: 0 }], overflow, &channel);
+        let frame = |text: &str, overflow| Run::join(&[Frame { bytes: encode_text(text), arrived_us: 0 }], overflow, 1);
         let wire = &mut shard.floor.wire;
         (0..VECTOR_MAX).for_each(|_| wire.deliver(ann.id.slot, &frame("other", Overflow::Disconnect)));
         wire.deliver(ann.id.slot, &frame("older", Overflow::Latest));

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::lane::{ConnectionId, Filter};
+use crate::lane::{Command, ConnectionId, Draft, Except, Filter, Outcome, Publication};
 use crate::ws::frame::encode_text;
 
 use super::client::Client;
-use super::{InFlight, Io, under_faults};
+use super::{InFlight, Io, Shard, under_faults, under_faults_with};
 
 #[test]
 fn a_publication_reaches_exactly_the_subscribers_in_order_byte_for_byte() {
@@ -166,6 +166,91 @@ fn a_user_is_reached_on_every_device_and_a_type_in_every_session() {
             (vec!["a".into(), "b".into()], vec!["a".into()], vec!["b".into()])
         );
         assert_eq!(shard.floor.state.table.user_share(), 2);
+    });
+}
+
+/// Publishes to `conv:1` on the ways there are: at once, as a fan-out, and to everybody; says who heard of each.
+fn heard_except(shard: &mut Shard, clients: &mut [Client], except: Except) -> [Vec<usize>; 3] {
+    let delayed = |publication| Publication { batch_delay_us: 1000, ..publication };
+    [("conv:1", false), ("conv:1", true), ("all", false)].map(|(channel, is_delayed)| {
+        let publication = Publication { except, ..shard.publication(channel, encode_text("hello")) };
+        let publication = if is_delayed { delayed(publication) } else { publication };
+        shard.command(Command::Publish(publication));
+        shard.pass(100);
+        let heard = clients.iter_mut().map(|client| client.texts().len()).collect::<Vec<_>>();
+        assert!(heard.iter().all(|count| *count <= 1));
+        (0..clients.len()).filter(|n| heard[*n] == 1).collect()
+    })
+}
+
+#[test]
+fn who_is_left_out_hears_nothing_and_everybody_else_does() {
+    under_faults_with(
+        |rules| rules.batch_delay_min_us = 1000,
+        |mut shard| {
+            // The first user has two devices; of the channel `news` are 1 to 3, of `conv:2` all but 0.
+            let mut clients: Vec<_> =
+                ["ann", "ann", "bob", "eve", "kim", "leo", "max"].map(|user| shard.client(user)).into();
+            for (n, client) in clients.iter_mut().enumerate() {
+                let channels = [Some("conv:1"), (1..=3).contains(&n).then_some("news"), (n > 0).then_some("conv:2")];
+                channels.into_iter().flatten().for_each(|channel| client.subscribe(channel));
+                shard.settle();
+                client.heard();
+            }
+            let (first, hash) = (clients[0].id, |shard: &Shard, channel| shard.interest.hash(channel));
+            let gone = ConnectionId { generation: first.generation + 1000, ..first };
+            let elsewhere = ConnectionId { shard: 0, ..first };
+            for (except, expected) in [
+                (Except::Nobody, vec![0, 1, 2, 3, 4, 5, 6]),
+                (Except::Session(first), vec![1, 2, 3, 4, 5, 6]),
+                (Except::Session(gone), vec![0, 1, 2, 3, 4, 5, 6]),
+                (Except::Session(elsewhere), vec![0, 1, 2, 3, 4, 5, 6]),
+                (Except::User(hash(&shard, "user:ann")), vec![2, 3, 4, 5, 6]),
+                (Except::User(hash(&shard, "user:nobody")), vec![0, 1, 2, 3, 4, 5, 6]),
+                (Except::Members(hash(&shard, "news")), vec![0, 4, 5, 6]),
+                (Except::Members(hash(&shard, "conv:2")), vec![0]),
+            ] {
+                assert_eq!(
+                    heard_except(&mut shard, &mut clients, except),
+                    [(); 3].map(|()| expected.clone()),
+                    "{except:?}"
+                );
+            }
+        },
+    );
+}
+
+#[test]
+fn what_leaves_out_others_is_not_joined() {
+    under_faults_with(
+        |rules| rules.batch_delay_min_us = 1000,
+        |mut shard| {
+            let [mut ann, mut bob] = shard.subscribers("conv:1");
+            let exceptions =
+                [Except::Session(ann.id), Except::Session(ann.id), Except::Session(bob.id), Except::Nobody];
+            for (n, except) in exceptions.into_iter().enumerate() {
+                let publication = shard.publication("conv:1", encode_text(&n.to_string()));
+                shard.command(Command::Publish(Publication { except, batch_delay_us: 1000, ..publication }));
+            }
+            shard.pass(100);
+            assert_eq!(
+                (ann.texts(), bob.texts()),
+                (vec!["2".into(), "3".into()], vec!["0".into(), "1".into(), "3".into()])
+            );
+        },
+    );
+}
+
+#[test]
+fn what_a_session_says_comes_to_its_own_shard_and_to_the_others_that_listen() {
+    under_faults(|mut shard| {
+        let [mut ann] = shard.subscribers("conv:1");
+        shard.interest.add(shard.interest.hash("conv:1"), 1);
+        let outcome = shard.floor.state.bus.try_publish(Draft::new("conv:1", encode_text("hello")));
+        assert_eq!(outcome, Outcome { taken: 2, lost: 0 });
+        shard.settle();
+        assert_eq!(ann.texts(), ["hello"]);
+        assert_eq!([0, 1, 2].map(|other| shard.others[other].take().is_some()), [false, true, false]);
     });
 }
 

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::lane::Channel;
 use crate::lane::frame::{Frame, Run};
 use crate::ws::frame::{encode_close_without_code, encode_ping, encode_pong};
 
@@ -20,9 +19,8 @@ fn publication(n: u8, overflow: Overflow, channel: u64) -> LocalFrame {
     sized(n, 100, overflow, channel)
 }
 
-fn sized(n: u8, bytes: usize, overflow: Overflow, channel: u64) -> LocalFrame {
-    let channel = Channel { name: channel.to_string().into(), hash: channel };
-    Run::join(&[Frame { bytes: vec![n; bytes].into(), arrived_us: 0 }], overflow, &channel)
+fn sized(n: u8, bytes: usize, overflow: Overflow, key: u64) -> LocalFrame {
+    Run::join(&[Frame { bytes: vec![n; bytes].into(), arrived_us: 0 }], overflow, key)
 }
 
 fn first_bytes(frames: &[LocalFrame]) -> Vec<u8> {
