@@ -41,8 +41,9 @@ impl Opcode {
         self as u8 & 0x8 != 0
     }
 
+    /// From the low four bits of a frame's first byte; none for those that RFC 6455 reserves.
     #[inline]
-    const fn from_bits(bits: u8) -> Option<Opcode> {
+    pub const fn from_bits(bits: u8) -> Option<Opcode> {
         Some(match bits {
             0x0 => Opcode::Continuation,
             0x1 => Opcode::Text,

@@ -24,15 +24,8 @@ pub enum Front<'a> {
 #[inline(always)]
 pub fn frame(input: &[u8]) -> Front<'_> {
     let [first, second, rest @ ..] = input else { return Front::Incomplete };
-    let opcode = match first & 0x7f {
-        0x0 => Opcode::Continuation,
-        0x1 => Opcode::Text,
-        0x2 => Opcode::Binary,
-        0x8 => Opcode::Close,
-        0x9 => Opcode::Ping,
-        0xa => Opcode::Pong,
-        _ => return Front::Bad,
-    };
+    // All but FIN: with a reserved bit it is no opcode.
+    let Some(opcode) = Opcode::from_bits(first & 0x7f) else { return Front::Bad };
     let (length, rest) = match second {
         0..=125 => (u64::from(*second), rest),
         126 => match rest.split_first_chunk::<2>() {
