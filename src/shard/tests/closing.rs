@@ -6,10 +6,13 @@ use crate::lane::Command;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment};
 
-use super::client::{Said, text};
-use super::{Arrival, arrival, counted, under_faults};
+use super::client::{Client, Said, text};
+use super::{Arrival, Shard, arrival, counted, under_faults};
 
 const MASK: [u8; 4] = [1, 2, 3, 4];
+
+/// More than one send takes.
+const QUEUED: usize = 70;
 
 /// Input that breaks a rule, with the code it earns.
 fn violations() -> Vec<(CloseCode, Vec<u8>)> {
@@ -102,14 +105,20 @@ fn a_client_that_goes_on_after_its_goodbye_hears_the_end_of_the_stream() {
     });
 }
 
+/// A client that takes nothing, with [`QUEUED`] messages on their way to it.
+fn stalled_subscriber(shard: &mut Shard) -> Client {
+    let [ann] = shard.subscribers("conv:1");
+    ann.peer.stall(true);
+    for n in 0..QUEUED {
+        shard.publish("conv:1", &n.to_string());
+    }
+    ann
+}
+
 #[test]
 fn what_was_queued_before_a_violation_still_leaves() {
     under_faults(|mut shard| {
-        let [mut ann] = shard.subscribers("conv:1");
-        ann.peer.stall(true);
-        for n in 0..70 {
-            shard.publish("conv:1", &n.to_string());
-        }
+        let mut ann = stalled_subscriber(&mut shard);
         ann.peer.write(b"\x81\x02hi");
         // Longer than a peer that was told would be waited for.
         shard.pass(1000);
@@ -117,7 +126,7 @@ fn what_was_queued_before_a_violation_still_leaves() {
         ann.peer.stall(false);
         shard.settle();
         let heard = ann.heard();
-        assert_eq!((heard.len(), heard.last()), (71, Some(&Said::close(CloseCode::PROTOCOL_ERROR))));
+        assert_eq!((heard.len(), heard.last()), (QUEUED + 1, Some(&Said::close(CloseCode::PROTOCOL_ERROR))));
         assert!(ann.peer.is_shut());
         shard.pass(600);
         shard.assert_empty();
@@ -153,18 +162,14 @@ fn a_client_that_closes_gets_its_code_back() {
 #[test]
 fn what_was_queued_before_the_clients_goodbye_still_leaves() {
     under_faults(|mut shard| {
-        let [mut ann] = shard.subscribers("conv:1");
-        ann.peer.stall(true);
-        for n in 0..70 {
-            shard.publish("conv:1", &n.to_string());
-        }
+        let mut ann = stalled_subscriber(&mut shard);
         ann.say_close(1000);
         shard.settle();
         assert!(!ann.peer.is_closed());
         ann.peer.stall(false);
         shard.settle();
         let heard = ann.heard();
-        assert_eq!((heard.len(), heard.last()), (71, Some(&Said::Close(Some(1000)))));
+        assert_eq!((heard.len(), heard.last()), (QUEUED + 1, Some(&Said::Close(Some(1000)))));
         shard.assert_empty();
     });
 }
