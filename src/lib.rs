@@ -18,6 +18,7 @@ pub mod ingress;
 pub mod lane;
 pub mod logging;
 pub mod metrics;
+pub mod notification;
 pub mod proc;
 pub mod protocol;
 pub mod route;

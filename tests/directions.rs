@@ -17,7 +17,7 @@ const SRC: &[&[&str]] = &[
     &["host", "logging"],
     &["config"],
     &["shard"],
-    &["lane"],
+    &["lane", "notification"],
     &["metrics"],
     &["auth", "route"],
     &["channel", "clock", "proc", "protocol", "ws"],
