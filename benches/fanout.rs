@@ -79,6 +79,7 @@ impl Shard {
             sessions: 0,
             shares: Shares::default(),
             echoes: 0,
+            scratch: Vec::new(),
             bus: bus.clone(),
         };
         let mut floor = Floor::new(Void::default(), count as usize, state, lane_ends.remove(0));

@@ -12,16 +12,19 @@ use ringway::auth::{Grants, Verifier, VerifierSettings};
 use ringway::lane::ConnectionId;
 use ringway::protocol::reply::{Message, Problem, Timestamp};
 use ringway::protocol::request::Request;
-use ringway::route::action::Action;
-use ringway::route::template::Value;
+use ringway::route::action::{Action, Forward};
+use ringway::route::template::{Place, Template, Value};
 use ringway::route::{Route, Routes};
 use ringway::shard::id::SessionKey;
+use ringway::ws::frame::encode_text;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 const NOW_UNIX_S: u64 = 1_800_000_000;
 
 const PING: &str = r#"{"type":"ping"}"#;
+const CHAT: &str = r#"{"type":"chat","content":"Who is in for tonight?","clanId":"k1","messageType":"TEXT"}"#;
 const LOCATION: &str = r#"{"type":"location_update","payload":{"latitude":37.7749,"longitude":-122.4194,"heading":90,"speed":15,"accuracy":10,"timestamp":1761566400007,"isAvailable":true}}"#;
 
 #[derive(Deserialize)]
@@ -111,34 +114,73 @@ fn compare<'a, T: Deserialize<'a>>(criterion: &mut Criterion, name: &str, messag
 /// What a session does with a message before it acts.
 fn read(message: &str) {
     let request = Request::parse(message).expect("it is valid");
-    if let Some(Route { action: Action::Subscribe(list), .. }) = Routes::shipped().find(&request) {
-        black_box(request.strings(&list.field, 128).expect("it is there"));
-    } else {
-        black_box((request.field("latitude"), request.field("content")));
+    let route = route_of(&request);
+    match &route.action {
+        Action::Subscribe(list) => _ = black_box(request.strings(&list.field, 128).expect("it is there")),
+        _ => _ = black_box(route.read(&request).expect("it is valid")),
     }
 }
 
 fn routes(criterion: &mut Criterion) {
     let request = Request::parse(PING).expect("it is valid");
     criterion.bench_function("route of ping", |bencher| {
-        bencher.iter(|| Routes::shipped().find(black_box(&request)).is_some());
+        bencher.iter(|| Routes::shipped().find(black_box(&request), None).is_ok());
     });
+    // From the text of the message to that of the answer, or to that of the message for others.
+    let mut group = criterion.benchmark_group("routed");
+    for (name, message) in [("ping", PING), ("chat", CHAT), ("location_update of a driver", LOCATION)] {
+        let mut json = Vec::new();
+        group.bench_function(name, |bencher| bencher.iter(|| routed(black_box(message), &mut json)));
+    }
+    group.finish();
+}
+
+fn route_of(request: &Request<'_>) -> &'static Route {
+    Routes::shipped().find(request, Some("driver")).expect("it is known")
+}
+
+fn routed(message: &str, json: &mut Vec<u8>) {
+    let request = Request::parse(message).expect("it is valid");
+    let route = route_of(&request);
+    let values = route.read(&request).expect("it is valid");
+    let template = match &route.action {
+        Action::Ping { reply } => reply,
+        Action::Forward(Forward { message: Some(message), .. }) => message,
+        _ => return,
+    };
+    let (id, now) = (Uuid::nil(), Timestamp(1_761_566_400_007));
+    json.clear();
+    template.fill(json, request.id, |place| match place {
+        Place::UserId => Value::Text("507f1f77bcf86cd799439011"),
+        Place::MessageId => Value::Shown(&id),
+        Place::Field(at) => values[at].map_or(Value::Missing, |value| Value::Json(value.get())),
+        _ => Value::Shown(&now),
+    });
+    black_box(encode_text(std::str::from_utf8(json).expect("it is text")));
+}
+
+fn fill(template: &Template, id: Option<&RawValue>, list: &[&str]) -> String {
+    let (mut json, now) = (Vec::new(), Timestamp(black_box(1_761_566_400_007)));
+    template.fill(&mut json, id, |place| match place {
+        Place::List => Value::List(list),
+        _ => Value::Shown(&now),
+    });
+    String::from_utf8(json).expect("it is text")
 }
 
 fn replies(criterion: &mut Criterion) {
     let id: Option<&RawValue> = serde_json::from_str("7").ok();
     let mut group = criterion.benchmark_group("reply");
-    let action =
-        |message| &Routes::shipped().find(&Request::parse(message).expect("it is valid")).expect("known").action;
+    let action = |message| &route_of(&Request::parse(message).expect("it is valid")).action;
     let Action::Ping { reply } = action(PING) else { unreachable!("ping is pinged") };
     group.bench_function("pong", |bencher| {
-        bencher.iter(|| reply.fill(black_box(id), |_| Value::Time(Timestamp(black_box(1_761_566_400_007)))));
+        bencher.iter(|| fill(reply, black_box(id), &[]));
     });
     let subscribe = subscribe(1);
     let Action::Subscribe(list) = action(&subscribe) else { unreachable!("subscribe subscribes") };
     group.bench_function("subscribed", |bencher| {
         let items = ["conv-uuid-1", "conv-uuid-2", "conv-uuid-3"];
-        bencher.iter(|| list.reply.fill(black_box(id), |_| Value::List(black_box(&items))));
+        bencher.iter(|| fill(&list.reply, black_box(id), black_box(&items)));
     });
     group.bench_function("error", |bencher| {
         bencher.iter(|| {

@@ -43,6 +43,8 @@ pub enum Command {
     Token(Token),
     /// Check whether this host can hold the connections, and say what stops it first; exit code 1 if it cannot
     Doctor(Doctor),
+    /// Print what is done with the messages of clients: vocabularies and the routes of the configuration
+    Routes(RoutesWish),
     /// Print the script that completes this command line in a shell
     Completions {
         /// Which shell
@@ -50,6 +52,13 @@ pub enum Command {
     },
     /// Print the manual page, for `man -l -`
     Man,
+}
+
+#[derive(Debug, Args)]
+pub struct RoutesWish {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ use crate::host::listeners::{Inherited, Listeners};
 use crate::host::pinning::{Cores, Pinning};
 use crate::lane::{Bus, Command, LaneEnd};
 use crate::metrics::Counters;
+use crate::route::Routes;
 use crate::shard::io::{Capacity, Chosen};
 use crate::shard::lobby::addresses::Addresses;
 use crate::shard::lobby::shared::Shared;
@@ -47,9 +48,9 @@ impl Gateway {
     /// # Errors
     ///
     /// When a port, a thread or a ring cannot be had. What was started ends with the process.
-    pub fn start(config: &Config, size: &Size, control: &Control) -> io::Result<Self> {
+    pub fn start(config: &Config, routes: &'static Routes, size: &Size, control: &Control) -> io::Result<Self> {
         let policies = rules::policies(&config.channels);
-        let rules = Arc::new(rules::rules(config, size.handshakes_max, policies.batch_delay_min_us()));
+        let rules = Arc::new(rules::rules(config, routes, size.handshakes_max, policies.batch_delay_min_us()));
         let listeners = Listeners::bind(config.server.listen, inherited(&config.server), size.shards)?;
         let counters: Arc<[Arc<Counters>]> = (0..size.shards).map(|_| Arc::default()).collect();
         let (bus, lane_ends) = Bus::open(size.shards, Arc::default(), policies, config.server.lane_patience)?;

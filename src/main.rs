@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ringway::cli::{Cli, Command};
-use ringway::command::{check, doctor, manual, print, serve, token};
+use ringway::command::{check, doctor, manual, print, routes, serve, token};
 use ringway::config::{self, EX_CONFIG, Loaded};
 
 #[global_allocator]
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::PrintConfig => configured(&cli, |loaded| print(&config::print(loaded))),
         Command::Token(wish) => configured(&cli, |loaded| token::run(wish, loaded)),
         Command::Doctor(wish) => configured(&cli, |loaded| doctor::run(wish, &loaded.config)),
+        Command::Routes(wish) => configured(&cli, |loaded| routes::run(wish, loaded)),
         Command::Completions { shell } => print(&manual::completions(*shell)),
         Command::Man => print(&manual::man()),
     }

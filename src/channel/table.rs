@@ -134,6 +134,12 @@ impl Table {
         Some(Joined::New(channel))
     }
 
+    /// Whether `member` is in the channel.
+    pub fn is_member(&self, member: Member, name: &str) -> bool {
+        let found = self.find(self.interest.hash(name), name);
+        found.is_some_and(|channel| self.of(member).iter().any(|s| s.channel == channel))
+    }
+
     /// Takes `member` out of the channel; false when it was not in it.
     pub fn leave(&mut self, member: Member, name: &str) -> bool {
         let found = self.find(self.interest.hash(name), name);

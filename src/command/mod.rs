@@ -3,6 +3,7 @@
 pub mod check;
 pub mod doctor;
 pub mod manual;
+pub mod routes;
 pub mod serve;
 pub mod token;
 mod welcome;

@@ -29,7 +29,7 @@ pub fn run(loaded: &Loaded) -> ExitCode {
     };
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     loaded.notes.iter().for_each(|note| tracing::info!("{note}"));
-    let code = match serve(&loaded.config, &log) {
+    let code = match serve(loaded, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -40,11 +40,12 @@ pub fn run(loaded: &Loaded) -> ExitCode {
     code
 }
 
-fn serve(config: &Config, log: &Log) -> io::Result<()> {
+fn serve(loaded: &Loaded, log: &Log) -> io::Result<()> {
+    let config = &loaded.config;
     let size = Size::decide(limits::raise_open_files(), config);
     tell_what_the_host_lacks(config);
     let control = Control::start()?;
-    let gateway = Gateway::start(config, &size, &control)?;
+    let gateway = Gateway::start(config, loaded.routes, &size, &control)?;
     let (public, admin, capacity) = (gateway.public, gateway.admin, size.shards * size.capacity.slots);
     tracing::info!(%public, %admin, shards = size.shards, capacity, "serving");
     if config.development {

@@ -1,4 +1,4 @@
-//! The configuration file: TOML, sections of keys, and the list `[[channels]]`.
+//! The configuration file: TOML, sections of keys, and the lists `[[channels]]` and `[[routes]]`.
 //!
 //! Called by `load` for the file that `--config` names; no other file is ever looked for. Only names are judged here,
 //! values in `settle`. Invariant: no line of the file is quoted in a problem, as it may hold a secret.
@@ -8,13 +8,16 @@ use std::path::Path;
 use super::finding::Findings;
 use super::key::{Key, nearest};
 use super::section::channels::{self, ChannelRule};
+use super::section::routes;
 use super::settle::{SetBy, Setting};
+use crate::route::Definitions;
 
 /// What stands in a file.
 #[derive(Debug, Default)]
 pub struct Contents {
     pub settings: Vec<Setting>,
     pub channels: Vec<ChannelRule>,
+    pub routes: Definitions,
 }
 
 pub fn read(path: &Path, findings: &mut Findings) -> Contents {
@@ -37,7 +40,12 @@ fn contents(text: &str, set_by: &SetBy, findings: &mut Findings) -> Contents {
         }
     };
     let channels = document.remove(channels::LIST).map(|list| channels::read(list, set_by, findings));
-    Contents { settings: settings(document, set_by, findings), channels: channels.unwrap_or_default() }
+    let own = document.remove(routes::LIST).map(|_| routes::read(text, set_by, findings));
+    Contents {
+        settings: settings(document, set_by, findings),
+        channels: channels.unwrap_or_default(),
+        routes: own.unwrap_or_default(),
+    }
 }
 
 fn settings(document: toml::Table, set_by: &SetBy, findings: &mut Findings) -> Vec<Setting> {
@@ -70,9 +78,9 @@ fn unknown_section(section: &str, set_by: &SetBy, findings: &mut Findings) {
     if is_section(section) {
         return findings.problem_at(section, set_by, format_args!("expected a section, [{section}]"));
     }
-    let sections = Key::all().into_iter().map(|key| key.section).chain([channels::LIST]);
+    let sections = Key::all().into_iter().map(|key| key.section).chain([channels::LIST, routes::LIST]);
     let hint = match nearest(section, sections.map(str::to_owned)).as_deref() {
-        Some(channels::LIST) => "; did you mean [[channels]]?".to_owned(),
+        Some(list @ (channels::LIST | routes::LIST)) => format!("; did you mean [[{list}]]?"),
         Some(name) => format!("; did you mean [{name}]?"),
         None => String::new(),
     };

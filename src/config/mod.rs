@@ -24,13 +24,15 @@ use std::ffi::OsString;
 
 use check::Checks;
 
+use crate::route::Routes;
+
 pub use finding::Finding;
 pub use flags::Flags;
 pub use key::Key;
 pub use print::print;
 pub use section::{
     Admin, Auth, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log, LogFormat, Redis,
-    Server, UserTypeFrom,
+    Server, UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
 pub use value::{Pin, RedisUrl, Secret};
@@ -43,6 +45,8 @@ pub const EX_CONFIG: u8 = 78;
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
+    /// What is done with the messages of clients.
+    pub routes: &'static Routes,
     /// Where each value that is not a plain default came from.
     pub provenance: Provenance,
     /// One line each, to be logged at start: allowed, but probably not meant.
@@ -78,12 +82,16 @@ where
 
     let (mut config, mut provenance) = settle::settle(settings, &mut findings);
     config.channels = file.channels;
-    provenance.channels = flags.config.clone().map(SetBy::File).unwrap_or_default();
+    config.routes = file.routes;
+    provenance.lists = flags.config.clone().map(SetBy::File).unwrap_or_default();
     config.check(&mut Checks { provenance: &provenance, findings: &mut findings });
 
-    match findings.problems.is_empty() {
-        true => Ok(Loaded { config, provenance, warnings: findings.warnings, notes: findings.notes }),
-        false => Err(findings.problems),
+    let on = config.vocabularies.on();
+    match section::routes::compile(&on, &config.routes, &provenance.lists, &mut findings) {
+        Some(routes) if findings.problems.is_empty() => {
+            Ok(Loaded { config, routes, provenance, warnings: findings.warnings, notes: findings.notes })
+        }
+        _ => Err(findings.problems),
     }
 }
 

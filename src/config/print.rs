@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use super::section::channels;
+use super::section::{channels, routes};
 use super::settle::{LISTEN, SetBy};
 use super::{Key, Loaded};
 
@@ -30,7 +30,12 @@ pub fn print(loaded: &Loaded) -> String {
     }
     for rule in &config.channels {
         let keys = toml::Table::try_from(rule).unwrap_or_default();
-        let _ = write!(text, "\n[[{}]] # {}\n{keys}", channels::LIST, comment(&provenance.channels));
+        let _ = write!(text, "\n[[{}]] # {}\n{keys}", channels::LIST, comment(&provenance.lists));
+    }
+    for (_, route) in &config.routes.routes {
+        let keys = toml::Table::try_from(route).unwrap_or_default();
+        let list = toml::Table::from_iter([(routes::LIST.to_owned(), toml::Value::Array(vec![keys.into()]))]);
+        let _ = write!(text, "\n# {}\n{list}", comment(&provenance.lists));
     }
     text
 }

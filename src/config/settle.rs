@@ -59,8 +59,8 @@ pub struct Provenance {
     refused: BTreeSet<Key>,
     /// Of the address in `server.listen`, which a port alone leaves as it is.
     pub(super) listen_address: SetBy,
-    /// Of the list `[[channels]]`, which is no key.
-    pub channels: SetBy,
+    /// Of the lists, such as `[[channels]]`, which are no keys.
+    pub lists: SetBy,
 }
 
 impl Provenance {

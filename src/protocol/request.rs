@@ -231,7 +231,7 @@ fn find<'a>(fields: &[(Cow<'a, str>, &'a RawValue)], name: &str) -> Option<&'a R
 }
 
 /// A JSON string without its quotes and escapes. `None` for any other value, and for half a surrogate pair.
-fn text_of(json: &RawValue) -> Option<Cow<'_, str>> {
+pub fn text_of(json: &RawValue) -> Option<Cow<'_, str>> {
     let inner = json.get().strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         serde_json::from_str(json.get()).ok().map(|Text(text)| text)

@@ -2,45 +2,126 @@
 
 use std::borrow::Cow;
 
-use super::template::{Places, Template};
+use super::template::{NameTemplate, Template};
 
 /// What is done with a message.
+#[derive(Debug)]
 pub enum Action {
     /// Verifies the token in the field: the session begins, or goes on with the fresh token.
-    Authenticate { field: Box<str>, reply: Template<OfSession> },
+    Authenticate { field: Box<str>, reply: Template },
     /// Answers with the gateway's time.
-    Ping { reply: Template<OfTime> },
-    /// Joins the channels that are named, as far as that is allowed.
+    Ping { reply: Template },
+    /// Nothing, or no more than an answer: that it came is what counts.
+    Accept { reply: Option<Template> },
+    /// Answers that this is not allowed.
+    Refuse,
+    /// Joins the channels of a list, as far as that is allowed.
     Subscribe(ChannelList),
-    /// Leaves the channels that are named.
+    /// Leaves the channels of a list.
     Unsubscribe(ChannelList),
-    /// Nothing: that it came is what counts.
-    HeartbeatAck,
+    /// Joins one channel.
+    Join(OneChannel),
+    /// Leaves one channel.
+    Leave(OneChannel),
+    /// Hands a message to a service. The service `local` brings it to the channel.
+    Forward(Forward),
+    /// Tells the others in a channel that somebody writes, or does not any more.
+    Typing(Typing),
+    /// Answers who is in a channel.
+    Presence(OneChannel),
+    /// Tells those who follow the sender, by his channel or nearby, where he is.
+    Locate(Locate),
+    /// Follows whoever is in a circle.
+    Nearby(Nearby),
+    /// Follows it no longer.
+    LeaveNearby { reply: Option<Template> },
+    /// Notes that a notification has reached its user, and hands the message to a service.
+    Confirm { field: usize, forward: Forward },
 }
 
 impl Action {
-    /// The field that it reads.
-    pub fn field(&self) -> Option<&str> {
+    /// Whether what a client sends comes to other clients.
+    pub fn reaches_others(&self) -> bool {
         match self {
-            Action::Authenticate { field, .. } => Some(field),
-            Action::Subscribe(list) | Action::Unsubscribe(list) => Some(&list.field),
-            Action::Ping { .. } | Action::HeartbeatAck => None,
+            Action::Forward(forward) => forward.message.is_some(),
+            Action::Typing(_) | Action::Locate(_) => true,
+            _ => false,
         }
     }
 }
 
 /// A list of channels in a message.
+#[derive(Debug)]
 pub struct ChannelList {
     /// The field that holds it.
     pub field: Box<str>,
     pub channel: ChannelName,
-    pub reply: Template<OfList>,
+    pub reply: Template,
 }
 
 /// How an item of a list names a channel: what stands before it and behind it.
+#[derive(Debug)]
 pub struct ChannelName {
     before: Box<str>,
     after: Box<str>,
+}
+
+#[derive(Debug)]
+pub struct OneChannel {
+    pub channel: NameTemplate,
+    pub reply: Option<Template>,
+}
+
+#[derive(Debug)]
+pub struct Forward {
+    pub service: &'static str,
+    /// What the service may order or partition by.
+    pub key: Option<NameTemplate>,
+    pub audience: Option<Audience>,
+    /// What the service gets; without it, the message as it came.
+    pub message: Option<Template>,
+    /// The sender's answer when the service has taken it.
+    pub reply: Option<Template>,
+}
+
+/// Whom a message is for.
+#[derive(Debug)]
+pub struct Audience {
+    pub channel: NameTemplate,
+    /// Only who is in the channel may send there.
+    pub members_only: bool,
+    /// The sender gets it too, if he is in the channel.
+    pub to_sender: bool,
+}
+
+#[derive(Debug)]
+pub struct Typing {
+    pub audience: Audience,
+    /// A boolean field that says whether it begins or ends; without it every message begins it.
+    pub flag: Option<usize>,
+    pub start: Template,
+    pub stop: Template,
+}
+
+#[derive(Debug)]
+pub struct Locate {
+    /// The sender's own channel, such as `vendor:{user_id}`.
+    pub channel: NameTemplate,
+    /// Fields, in degrees.
+    pub latitude: usize,
+    pub longitude: usize,
+    pub message: Template,
+    pub service: &'static str,
+}
+
+#[derive(Debug)]
+pub struct Nearby {
+    /// Fields, in degrees.
+    pub latitude: usize,
+    pub longitude: usize,
+    /// A field, in metres.
+    pub radius: usize,
+    pub reply: Option<Template>,
 }
 
 impl ChannelName {
@@ -57,36 +138,6 @@ impl ChannelName {
             (before, after) => Cow::Owned([before, item, after].concat()),
         }
     }
-}
-
-#[derive(Clone, Copy)]
-pub enum OfSession {
-    UserId,
-    SessionId,
-}
-
-#[derive(Clone, Copy)]
-pub enum OfTime {
-    /// Now, in UTC, by RFC 3339 with milliseconds.
-    Timestamp,
-}
-
-#[derive(Clone, Copy)]
-pub enum OfList {
-    /// Those items of the list that hold now.
-    List,
-}
-
-impl Places for OfSession {
-    const ALL: &'static [(&'static str, Self)] = &[("user_id", Self::UserId), ("session_id", Self::SessionId)];
-}
-
-impl Places for OfTime {
-    const ALL: &'static [(&'static str, Self)] = &[("timestamp", Self::Timestamp)];
-}
-
-impl Places for OfList {
-    const ALL: &'static [(&'static str, Self)] = &[("list", Self::List)];
 }
 
 #[cfg(test)]

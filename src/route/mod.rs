@@ -1,12 +1,18 @@
 //! Routes: from a client's message to what is done with it, as data.
 //!
-//! `vocabularies/` holds the files, one per vocabulary: a new one is a file there and a line in [`table`].
-//! [`vocabulary`] reads and checks one, [`action`] is what a route can lead to, [`template`] how it is answered, and
-//! [`table`] finds the route of a message. The session executes what the route says; nothing here knows of sessions.
+//! `vocabularies/` holds the files, one per vocabulary: a new one is a file there and a line in [`vocabulary`].
+//! [`definition`] is a route as it is written, [`compile`] checks it and makes of it what [`table`] finds for a message:
+//! [`field`]s to be checked, an [`action`], and [`template`]s of what is sent. The session executes what the route
+//! says; nothing here knows of sessions.
 
 pub mod action;
+pub mod compile;
+pub mod definition;
+pub mod field;
 pub mod table;
 pub mod template;
 pub mod vocabulary;
 
+pub use definition::Definitions;
 pub use table::{Route, Routes};
+pub use vocabulary::Vocabulary;

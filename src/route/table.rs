@@ -1,73 +1,224 @@
-//! The route table: from the `type` of a message, and which field it has, to what is done with it.
+//! The route table: from the `type` of a message, which field it has and who sends it, to what is done with it.
 //!
 //! Compiled once at start, then only read, by all shards. Sorted and searched by halves: for the few dozens of types
 //! there are that is quick, and no hash has to be defended against what clients send.
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::sync::LazyLock;
 
-use crate::protocol::request::Request;
+use serde::Serialize;
+
+use crate::protocol::request::{Request, RequestError};
 
 use super::action::Action;
-use super::vocabulary::{self, Problem, VocabularyError};
-
-/// The vocabularies inside the binary, by the names of their files.
-const SHIPPED: [(&str, &str); 1] = [("core.toml", include_str!("vocabularies/core.toml"))];
+use super::compile::Problem;
+use super::definition::{Definition, Definitions, Event};
+use super::field::{self, Field, Values};
+use super::vocabulary::Vocabulary;
 
 /// What happens with a message.
+#[derive(Debug)]
 pub struct Route {
     /// The message's `type`.
     pub kind: Box<str>,
+    /// The field that the message must have.
+    pub when: Option<Box<str>>,
+    /// User types that may send it; empty: all.
+    pub roles: Box<[Box<str>]>,
     /// Holds also before the session has a token.
     pub before_auth: bool,
+    pub fields: Box<[Field]>,
     pub action: Action,
+    /// Where it is written.
+    pub file: Box<str>,
+    pub line: usize,
+    /// As it is written.
+    pub definition: Definition,
 }
 
-pub struct Routes(Box<[Route]>);
+/// A route that cannot be used, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteError {
+    pub file: String,
+    pub line: usize,
+    /// The message's `type`.
+    pub kind: String,
+    pub problem: Problem,
+}
+
+#[derive(Debug)]
+pub struct Routes {
+    routes: Box<[Route]>,
+    /// What backends publish, with the file that says so.
+    events: Vec<(String, Event)>,
+}
+
+/// Why a message has no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotFound {
+    UnknownType,
+    /// There are routes for this type, and none without this field.
+    WithoutField(&'static str),
+    /// There is one, for others.
+    Forbidden,
+}
+
+impl Route {
+    pub fn allows(&self, user_type: Option<&str>) -> bool {
+        self.roles.is_empty() || self.roles.iter().any(|role| **role == *user_type.unwrap_or_default())
+    }
+
+    fn is_for(&self, request: &Request<'_>) -> bool {
+        self.when.as_deref().is_none_or(|field| request.field(field).is_some())
+    }
+
+    /// The values of its fields in a message.
+    pub fn read<'a>(&'static self, request: &Request<'a>) -> Result<Values<'a>, RequestError> {
+        field::read(&self.fields, request)
+    }
+
+    /// Whether both take some of the same messages of the same senders, so that one of them would never.
+    fn conflicts_with(&self, other: &Route) -> bool {
+        let shares_role =
+            self.roles.is_empty() && other.roles.is_empty() || self.roles.iter().any(|role| other.roles.contains(role));
+        self.kind == other.kind && self.when == other.when && shares_role
+    }
+
+    /// Whether this one, of the configuration, stands in the place of a shipped one.
+    fn replaces(&self, shipped: &Route) -> bool {
+        self.kind == shipped.kind && self.when == shipped.when && (self.roles.is_empty() || self.roles == shipped.roles)
+    }
+}
 
 impl Routes {
-    /// The vocabularies inside the binary, compiled when they are asked for first. They live as long as the process.
+    /// The vocabularies inside the binary. They live as long as the process.
     pub fn shipped() -> &'static Routes {
-        static ROUTES: LazyLock<Routes> =
-            LazyLock::new(|| Routes::compile(&SHIPPED).unwrap_or_else(|error| panic!("{error}")));
+        static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
+            Routes::compile(&Vocabulary::ALL, &Definitions::default()).unwrap_or_else(|errors| panic!("{errors:?}"))
+        });
         &ROUTES
     }
 
-    /// Compiles vocabularies: file name and text of each.
-    fn compile(vocabularies: &[(&str, &str)]) -> Result<Routes, VocabularyError> {
-        let mut routes: Vec<Route> = Vec::new();
-        for (file, text) in vocabularies {
-            for (line, route) in vocabulary::read(file, text)? {
-                let (kind, field) = (&route.kind, route.action.field());
-                let is_same = |other: &Route| {
-                    other.kind == *kind && (other.action.field() == field || other.action.field().is_none())
-                };
-                if routes.iter().any(is_same) {
-                    let problem = Problem::Conflict(route.kind.into());
-                    return Err(VocabularyError { file: (*file).to_owned(), line, problem });
-                }
-                routes.push(route);
-            }
+    /// Compiles vocabularies, and what the configuration adds to them or puts in the place of their routes.
+    ///
+    /// # Errors
+    ///
+    /// Every route that cannot be used.
+    pub fn compile(vocabularies: &[Vocabulary], own: &Definitions) -> Result<Routes, Vec<RouteError>> {
+        let mut errors = Vec::new();
+        let mut routes = compiled(own, &mut errors);
+        let mut events = Vec::new();
+        let mut shipped = Vec::new();
+        for definitions in vocabularies.iter().map(|vocabulary| vocabulary.definitions()) {
+            let file = definitions.file.clone();
+            shipped.extend(compiled(&definitions, &mut errors));
+            events.extend(definitions.events.into_iter().map(|event| (file.clone(), event)));
         }
-        // Stable: of several routes of a type the order in the files counts.
+        note_conflicts(&routes, &mut errors);
+        note_conflicts(&shipped, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        shipped.retain(|shipped| !routes.iter().any(|own| own.replaces(shipped)));
+        routes.extend(shipped);
+        // Stable: of several routes of a type the order in the files counts, those of the configuration first.
         routes.sort_by(|a, b| by_length(&a.kind, &b.kind));
-        Ok(Routes(routes.into()))
+        Ok(Routes { routes: routes.into(), events })
     }
 
-    /// The route of a message: of those of its type the first whose field the message has, or else the last.
-    pub fn find(&self, request: &Request<'_>) -> Option<&Route> {
+    /// The route of a message: of those of its type the first whose field it has, and whose roles the sender has.
+    pub fn find(&'static self, request: &Request<'_>, user_type: Option<&str>) -> Result<&'static Route, NotFound> {
         let routes = self.of_type(&request.kind);
-        let has_field = |route: &&Route| route.action.field().is_some_and(|field| request.field(field).is_some());
-        match routes {
-            [] | [_] => routes.first(),
-            [others @ .., last] => others.iter().find(has_field).or(Some(last)),
+        let mut missing = NotFound::UnknownType;
+        for route in routes {
+            if !route.is_for(request) {
+                missing = match (missing, route.when.as_deref()) {
+                    (NotFound::Forbidden, _) | (_, None) => missing,
+                    (_, Some(field)) => NotFound::WithoutField(field),
+                };
+            } else if !route.allows(user_type) {
+                missing = NotFound::Forbidden;
+            } else {
+                return Ok(route);
+            }
         }
+        Err(missing)
+    }
+
+    pub fn all(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// All of it for programs: the routes as they are written, with file, line and whether they reach other clients, and
+    /// what backends publish.
+    pub fn json(&self) -> String {
+        let routes = self.routes.iter().map(|route| RouteLine {
+            file: &route.file,
+            line: route.line,
+            reaches_others: route.action.reaches_others(),
+            route: &route.definition,
+        });
+        let events = self.events.iter().map(|(file, event)| EventLine { file, event });
+        let listing = Listing { routes: routes.collect(), events: events.collect() };
+        serde_json::to_string(&listing).expect("texts and numbers")
+    }
+
+    pub fn events(&self) -> &[(String, Event)] {
+        &self.events
     }
 
     fn of_type(&self, kind: &str) -> &[Route] {
-        let begin = self.0.partition_point(|route| by_length(&route.kind, kind).is_lt());
-        let count = self.0[begin..].iter().take_while(|route| *route.kind == *kind).count();
-        &self.0[begin..begin + count]
+        let begin = self.routes.partition_point(|route| by_length(&route.kind, kind).is_lt());
+        let count = self.routes[begin..].iter().take_while(|route| *route.kind == *kind).count();
+        &self.routes[begin..begin + count]
+    }
+}
+
+#[derive(Serialize)]
+struct Listing<'a> {
+    routes: Vec<RouteLine<'a>>,
+    events: Vec<EventLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct RouteLine<'a> {
+    file: &'a str,
+    line: usize,
+    reaches_others: bool,
+    #[serde(flatten)]
+    route: &'a Definition,
+}
+
+#[derive(Serialize)]
+struct EventLine<'a> {
+    file: &'a str,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+fn compiled(definitions: &Definitions, errors: &mut Vec<RouteError>) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (line, definition) in &definitions.routes {
+        match Route::compile(&definitions.file, *line, definition) {
+            Ok(route) => routes.push(route),
+            Err(problem) => errors.push(RouteError {
+                file: definitions.file.clone(),
+                line: *line,
+                kind: definition.kind.clone(),
+                problem,
+            }),
+        }
+    }
+    routes
+}
+
+fn note_conflicts(routes: &[Route], errors: &mut Vec<RouteError>) {
+    for (at, route) in routes.iter().enumerate() {
+        if routes[..at].iter().any(|earlier| earlier.conflicts_with(route)) {
+            let (file, kind) = (route.file.to_string(), route.kind.to_string());
+            errors.push(RouteError { file, line: route.line, kind, problem: Problem::Conflict });
+        }
     }
 }
 
@@ -76,44 +227,11 @@ fn by_length(a: &str, b: &str) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn field_of<'a>(routes: &'a Routes, message: &str) -> Option<Option<&'a str>> {
-        routes.find(&Request::parse(message).unwrap()).map(|route| route.action.field())
-    }
-
-    #[test]
-    fn a_message_finds_its_route_by_type_and_field() {
-        let routes = Routes::shipped();
-        for (message, field) in [
-            (r#"{"type":"auth"}"#, Some("token")),
-            (r#"{"type":"ping"}"#, None),
-            (r#"{"type":"heartbeat_ack"}"#, None),
-            (r#"{"type":"subscribe","channels":[]}"#, Some("channels")),
-            (r#"{"type":"subscribe","payload":{"conversation_ids":[]},"channels":[]}"#, Some("conversation_ids")),
-            (r#"{"type":"unsubscribe"}"#, Some("channels")),
-        ] {
-            assert_eq!(field_of(routes, message), Some(field), "{message}");
-        }
-        for kind in ["", "a", "aut", "authh", "Ping", "zzz", "subscribe "] {
-            assert!(routes.of_type(kind).is_empty(), "{kind}");
-        }
-    }
-
-    #[test]
-    fn before_a_token_only_auth_and_ping_are_answered() {
-        let open: Vec<&str> = Routes::shipped().0.iter().filter(|r| r.before_auth).map(|r| &*r.kind).collect();
-        assert_eq!(open, ["auth", "ping"]);
-    }
-
-    #[test]
-    fn two_routes_for_the_same_messages_are_refused() {
-        let ack = "[[routes]]\ntype = \"a\"\naction = \"heartbeat_ack\"\n";
-        let error = Routes::compile(&[("one.toml", ack), ("two.toml", &format!("\n{ack}"))]).err().unwrap();
-        assert_eq!((&*error.file, error.line), ("two.toml", 2));
-        assert_eq!(error.problem, Problem::Conflict("a".into()));
-        assert!(error.to_string().contains("type a"), "{error}");
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}: route {}: {}", self.file, self.line, self.kind, self.problem)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,59 +1,135 @@
-//! An answer as a template: a JSON object with places for values.
+//! What is written with the values of one message: JSON objects and names of channels, as templates.
 //!
-//! A template is itself valid JSON; a string in it that is nothing but a name in braces is a place. What comes there is
-//! one whole value, written by the JSON library. Invariant: whatever users, channels and ids are made of, the answer is
-//! one JSON object with the template's fields, and nobody's text ends a string or begins a field.
+//! A JSON template is itself valid JSON; a string in it that is nothing but a name in braces is a place. What comes
+//! there is one whole value: text that the JSON library writes, or a field's JSON as it came. A place for a field that
+//! may be missing takes its member of the object with it. Invariant: whatever users, channels and fields are made of,
+//! the result is one JSON object with the template's fields, and nobody's text ends a string or begins a field.
 
+use std::borrow::Cow;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::protocol::reply::{Timestamp, end};
+use crate::protocol::request::text_of;
 
-/// Room for the values of a usual answer, so that it is written without growing the buffer.
-const VALUES_BYTES: usize = 96;
+use super::field::Field;
 
-/// The places that the templates of one action may have, by the names they have there.
-pub trait Places: Copy + 'static {
-    const ALL: &'static [(&'static str, Self)];
+/// What can stand in a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    UserId,
+    SessionId,
+    /// `null` for a session without one.
+    UserType,
+    /// Now, in UTC, by RFC 3339 with milliseconds.
+    Timestamp,
+    /// Now, in unix milliseconds.
+    TimestampMs,
+    /// A new id for this message.
+    MessageId,
+    /// The `payload` of the message as it came, `{}` when it has none.
+    Payload,
+    /// Those items of the list that hold now.
+    List,
+    /// Who is present, and how many are.
+    Users,
+    Count,
+    /// By its position in the route.
+    Field(usize),
 }
 
-/// A template whose places are of `P`.
-pub struct Template<P> {
-    /// Without the brace at the end.
-    parts: Box<[Part<P>]>,
-    text_bytes: usize,
-}
+/// The names of places that are no fields.
+const NAMES: [(&str, Place); 10] = [
+    ("user_id", Place::UserId),
+    ("session_id", Place::SessionId),
+    ("user_type", Place::UserType),
+    ("timestamp", Place::Timestamp),
+    ("timestamp_ms", Place::TimestampMs),
+    ("message_id", Place::MessageId),
+    ("payload", Place::Payload),
+    ("list", Place::List),
+    ("users", Place::Users),
+    ("count", Place::Count),
+];
 
-enum Part<P> {
-    Text(Box<str>),
-    Place(P),
+/// What every message of a session can be written with.
+pub const OF_SESSION: &[Place] =
+    &[Place::UserId, Place::SessionId, Place::UserType, Place::Timestamp, Place::TimestampMs];
+pub const OF_TIME: &[Place] = &[Place::Timestamp, Place::TimestampMs];
+
+/// What the templates of a route may name: its fields, and what its action knows.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    pub fields: &'a [Field],
+    pub places: &'a [&'a [Place]],
 }
 
 /// What comes in a place.
 pub enum Value<'a> {
     Text(&'a str),
     List(&'a [&'a str]),
-    Time(Timestamp),
+    /// What is written in letters, digits and signs that JSON does not escape.
+    Shown(&'a dyn Display),
+    Number(u64),
+    /// JSON.
+    Json(&'a str),
+    /// Nothing: the member of the object goes with it.
+    Missing,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplateError {
     /// Not a JSON object with a `type`, or a place that is no value.
     NotAMessage,
-    /// The action has no such value.
+    /// The route has no such value.
     UnknownPlace(String),
+    /// A field that may be missing is not a member of an object, or the first one.
+    NotOptional(String),
+    /// The field's text cannot be a part of a name.
+    NotAName(String),
 }
 
-impl<P: Places> Template<P> {
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+/// A message as a template.
+#[derive(Debug)]
+pub struct Template {
+    /// Without the brace at the end.
+    parts: Box<[Part]>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Text(Box<str>),
+    Place(Place),
+    /// A member of an object with its comma and its name, which is not written when there is no value.
+    Member(Box<str>, Place),
+}
+
+impl Scope<'_> {
+    fn find(&self, name: &str) -> Result<(Place, Option<&Field>), TemplateError> {
+        // A field hides what has the same name and would be there anyway.
+        if let Some(at) = self.fields.iter().position(|field| *field.name == *name) {
+            return Ok((Place::Field(at), Some(&self.fields[at])));
+        }
+        let known = NAMES.iter().find(|(known, _)| *known == name).map(|(_, place)| *place);
+        let known = known.filter(|place| self.places.iter().any(|places| places.contains(place)));
+        known.map(|place| (place, None)).ok_or_else(|| TemplateError::UnknownPlace(name.to_owned()))
+    }
+}
+
+impl Template {
+    pub fn parse(text: &str, scope: Scope<'_>) -> Result<Self, TemplateError> {
         let mut rest = text.trim_end().strip_suffix('}').ok_or(TemplateError::NotAMessage)?;
         let (mut parts, mut with_nulls) = (Vec::new(), String::new());
         while let Some((before, name, after)) = next_place(rest) {
-            let place = P::ALL.iter().find(|(known, _)| *known == name);
-            let (_, place) = place.ok_or_else(|| TemplateError::UnknownPlace(name.to_owned()))?;
-            parts.extend([Part::Text(before.into()), Part::Place(*place)]);
+            let (place, field) = scope.find(name)?;
+            if field.is_some_and(Field::may_be_missing) {
+                let at = member_begin(before).ok_or_else(|| TemplateError::NotOptional(name.to_owned()))?;
+                parts.extend([Part::Text(before[..at].into()), Part::Member(before[at..].into(), place)]);
+            } else {
+                parts.extend([Part::Text(before.into()), Part::Place(place)]);
+            }
             with_nulls.extend([before, "null"]);
             rest = after;
         }
@@ -61,20 +137,34 @@ impl<P: Places> Template<P> {
         with_nulls.extend([rest, "}"]);
         // A name of a field, or a part of a string, cannot be a place: there is no JSON with null there.
         serde_json::from_str::<Message>(&with_nulls).map_err(|_| TemplateError::NotAMessage)?;
-        Ok(Self { parts: parts.into(), text_bytes: text.len() })
+        Ok(Self { parts: parts.into() })
     }
 
-    /// The answer, with the `id` of the message that is answered behind the other fields.
-    pub fn fill<'v>(&self, id: Option<&RawValue>, value: impl Fn(P) -> Value<'v>) -> String {
-        let id_bytes = id.map_or(0, |id| r#","id":"#.len() + id.get().len());
-        let mut json = Vec::with_capacity(self.text_bytes + id_bytes + VALUES_BYTES);
+    /// Whether a new id is asked for.
+    pub fn has(&self, wanted: Place) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Place(place) if *place == wanted))
+    }
+
+    /// Writes the message behind what `json` holds, with the `id` of the message that is answered as its last field.
+    pub fn fill<'v>(&self, json: &mut Vec<u8>, id: Option<&RawValue>, value: impl Fn(Place) -> Value<'v>) {
         for part in &self.parts {
             match part {
                 Part::Text(text) => json.extend_from_slice(text.as_bytes()),
-                Part::Place(place) => value(*place).write(&mut json).expect("a vector takes every byte"),
+                Part::Place(place) => value(*place).write(json).expect("a vector takes every byte"),
+                Part::Member(name, place) => match value(*place) {
+                    Value::Missing => {}
+                    value => {
+                        json.extend_from_slice(name.as_bytes());
+                        value.write(json).expect("a vector takes every byte");
+                    }
+                },
             }
         }
-        end(json, id)
+        if let Some(id) = id {
+            json.extend_from_slice(br#","id":"#);
+            json.extend_from_slice(id.get().as_bytes());
+        }
+        json.push(b'}');
     }
 }
 
@@ -84,8 +174,10 @@ impl Value<'_> {
         match self {
             Value::Text(text) => sonic_rs::to_writer(json, text).map_err(io::Error::other)?,
             Value::List(list) => sonic_rs::to_writer(json, list).map_err(io::Error::other)?,
-            // Digits and signs, nothing that JSON escapes.
-            Value::Time(time) => write!(json, "\"{time}\"")?,
+            Value::Shown(shown) => write!(json, "\"{shown}\"")?,
+            Value::Number(number) => write!(json, "{number}")?,
+            Value::Json(text) => json.extend_from_slice(text.as_bytes()),
+            Value::Missing => json.extend_from_slice(b"null"),
         }
         Ok(())
     }
@@ -100,11 +192,76 @@ struct Message {
 
 /// What stands before the next place, its name, and what stands behind it.
 fn next_place(text: &str) -> Option<(&str, &str, &str)> {
-    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+    let is_name = |name: &str| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric());
     text.match_indices("\"{").find_map(|(at, opening)| {
         let (name, after) = text[at + opening.len()..].split_once("}\"")?;
-        is_name(name).then_some((&text[..at], name, after))
+        (!name.is_empty() && is_name(name)).then_some((&text[..at], name, after))
     })
+}
+
+/// Where the member begins whose value comes next, at its comma: `,"name":`.
+fn member_begin(before: &str) -> Option<usize> {
+    let named = before.trim_end().strip_suffix(':')?.trim_end().strip_suffix('"')?;
+    let name_begin = named.rfind('"')?;
+    before[..name_begin].trim_end().strip_suffix(',').map(str::len)
+}
+
+/// The name of a channel, or another text, as a template: `conv:{conversation_id}`.
+#[derive(Debug)]
+pub struct NameTemplate(Box<[NamePart]>);
+
+#[derive(Debug)]
+enum NamePart {
+    Text(Box<str>),
+    UserId,
+    Field(usize),
+}
+
+impl NameTemplate {
+    pub fn parse(text: &str, fields: &[Field]) -> Result<Self, TemplateError> {
+        let scope = Scope { fields, places: &[&[Place::UserId]] };
+        let (mut parts, mut rest) = (Vec::new(), text);
+        while let Some((before, opened)) = rest.split_once('{') {
+            let (name, after) = opened.split_once('}').ok_or_else(|| TemplateError::UnknownPlace(opened.to_owned()))?;
+            let (place, field) = scope.find(name)?;
+            if field.is_some_and(|field| !field.has_text() || field.may_be_missing()) {
+                return Err(TemplateError::NotAName(name.to_owned()));
+            }
+            parts.push(NamePart::Text(before.into()));
+            parts.push(match place {
+                Place::Field(at) => NamePart::Field(at),
+                _ => NamePart::UserId,
+            });
+            rest = after;
+        }
+        parts.push(NamePart::Text(rest.into()));
+        parts.retain(|part| !matches!(part, NamePart::Text(text) if text.is_empty()));
+        Ok(Self(parts.into()))
+    }
+
+    /// What it begins with whatever the values are.
+    pub fn prefix(&self) -> &str {
+        match self.0.first() {
+            Some(NamePart::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// # Errors
+    ///
+    /// When `name` has no room for it.
+    pub fn fill(&self, name: &mut impl fmt::Write, user_id: &str, values: &[Option<&RawValue>]) -> fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            NamePart::Text(text) => name.write_str(text),
+            NamePart::UserId => name.write_str(user_id),
+            NamePart::Field(at) => values[*at].map_or(Ok(()), |value| name.write_str(&plain(value))),
+        })
+    }
+}
+
+/// The text of a string, or a number as it is written.
+fn plain(value: &RawValue) -> Cow<'_, str> {
+    text_of(value).unwrap_or(Cow::Borrowed(value.get()))
 }
 
 #[cfg(test)]
@@ -112,42 +269,57 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::route::field::{Description, Details, KindName};
 
-    #[derive(Clone, Copy)]
-    enum Two {
-        User,
-        List,
+    fn fields() -> [Field; 3] {
+        let field = |name, is_required, kind| Field::compile(name, is_required, &Description::Kind(kind)).unwrap();
+        let with_default = Details {
+            kind: KindName::Text,
+            min: None,
+            max: None,
+            bytes_max: None,
+            one_of: None,
+            default: Some("D".into()),
+        };
+        [
+            field("clanId", true, KindName::Id),
+            field("speed", false, KindName::Number),
+            Field::compile("kind", false, &Description::Details(with_default)).unwrap(),
+        ]
     }
 
-    impl Places for Two {
-        const ALL: &'static [(&'static str, Self)] = &[("user_id", Two::User), ("list", Two::List)];
+    fn template(text: &str) -> Result<Template, TemplateError> {
+        Template::parse(text, Scope { fields: &fields(), places: &[&[Place::UserId, Place::List]] })
     }
 
-    fn template(text: &str) -> Result<Template<Two>, TemplateError> {
-        Template::parse(text)
-    }
-
-    fn error_of(text: &str) -> TemplateError {
-        template(text).err().unwrap_or_else(|| panic!("{text} is a template"))
-    }
-
-    fn fill(text: &str, user: &str, list: &[&str], id: Option<&str>) -> String {
+    fn fill(text: &str, user: &str, list: &[&str], speed: Option<&str>, id: Option<&str>) -> String {
         let id = id.map(|id| serde_json::from_str(id).unwrap());
-        template(text).unwrap().fill(id, |place| match place {
-            Two::User => Value::Text(user),
-            Two::List => Value::List(list),
-        })
+        let mut json = Vec::new();
+        template(text).unwrap().fill(&mut json, id, |place| match place {
+            Place::UserId => Value::Text(user),
+            Place::List => Value::List(list),
+            Place::Field(1) => speed.map_or(Value::Missing, Value::Json),
+            _ => Value::Json("0"),
+        });
+        String::from_utf8(json).unwrap()
     }
 
     #[test]
     fn values_come_where_their_names_stand_and_the_id_last() {
-        let text = r#" {"type":"t","a":["{user_id}",{"b":"{list}"},{},"{}","{A}","{user_id} is x"]} "#;
+        let text = r#" {"type":"t","a":["{user_id}",{"b":"{list}"},{},"{}","{A b}","{user_id} is x"]} "#;
         assert_eq!(
-            fill(text, "U", &["a", "b"], Some(r#""i\"d""#)),
-            r#" {"type":"t","a":["U",{"b":["a","b"]},{},"{}","{A}","{user_id} is x"],"id":"i\"d"}"#
+            fill(text, "U", &["a", "b"], None, Some(r#""i\"d""#)),
+            r#" {"type":"t","a":["U",{"b":["a","b"]},{},"{}","{A b}","{user_id} is x"],"id":"i\"d"}"#
         );
-        assert_eq!(fill(r#"{"type":"t"}"#, "U", &[], None), r#"{"type":"t"}"#);
-        assert_eq!(fill(r#"{"type":"t","l":"{list}"}"#, "U", &[], Some("7")), r#"{"type":"t","l":[],"id":7}"#);
+        assert_eq!(fill(r#"{"type":"t"}"#, "U", &[], None, None), r#"{"type":"t"}"#);
+        assert_eq!(fill(r#"{"type":"t","l":"{list}"}"#, "U", &[], None, Some("7")), r#"{"type":"t","l":[],"id":7}"#);
+    }
+
+    #[test]
+    fn a_field_that_is_missing_takes_its_member_with_it() {
+        let text = r#"{"type":"t","payload":{"c":"{clanId}", "v" : "{speed}","k":"{kind}"}}"#;
+        assert_eq!(fill(text, "", &[], Some("1e3"), None), r#"{"type":"t","payload":{"c":0, "v" : 1e3,"k":0}}"#);
+        assert_eq!(fill(text, "", &[], None, None), r#"{"type":"t","payload":{"c":0,"k":0}}"#);
     }
 
     #[test]
@@ -165,15 +337,41 @@ mod tests {
             r#"{"type":"t","a":"\"{user_id}"}"#,
             r#"{"type":"t"} x"#,
         ] {
-            assert_eq!(error_of(text), TemplateError::NotAMessage, "{text}");
+            assert_eq!(template(text).err(), Some(TemplateError::NotAMessage), "{text}");
         }
-        assert_eq!(error_of(r#"{"type":"t","a":"{token}"}"#), TemplateError::UnknownPlace("token".into()));
+        let unknown = TemplateError::UnknownPlace("token".into());
+        assert_eq!(template(r#"{"type":"t","a":"{token}"}"#).err(), Some(unknown));
+        for text in [r#"{"type":"t","a":["{speed}"]}"#, r#"{"type":"t","a":{"s":"{speed}"}}"#] {
+            assert_eq!(template(text).err(), Some(TemplateError::NotOptional("speed".into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_made_of_texts() {
+        let name = |text: &str, value: &str| {
+            let value = RawValue::from_string(value.into()).unwrap();
+            let mut name = String::new();
+            let values = [Some(&*value), None, None];
+            NameTemplate::parse(text, &fields()).unwrap().fill(&mut name, "U", &values).unwrap();
+            name
+        };
+        assert_eq!(name("clan:{clanId}", r#""a{user_id}\u0062""#), "clan:a{user_id}b");
+        assert_eq!(name("{user_id}:{clanId}:x", "7"), "U:7:x");
+        assert_eq!(NameTemplate::parse("clan:{clanId}", &fields()).unwrap().prefix(), "clan:");
+        for (text, error) in [
+            ("a:{b}", TemplateError::UnknownPlace("b".into())),
+            ("a:{clanId", TemplateError::UnknownPlace("clanId".into())),
+            ("a:{speed}", TemplateError::NotAName("speed".into())),
+            ("a:{timestamp}", TemplateError::UnknownPlace("timestamp".into())),
+        ] {
+            assert_eq!(NameTemplate::parse(text, &fields()).err(), Some(error), "{text}");
+        }
     }
 
     proptest! {
         #[test]
         fn every_text_comes_back_as_it_was(user in any::<String>(), item in any::<String>()) {
-            let json = fill(r#"{"type":"t","u":"{user_id}","l":"{list}"}"#, &user, &[&item, "b"], None);
+            let json = fill(r#"{"type":"t","u":"{user_id}","l":"{list}"}"#, &user, &[&item, "b"], None, None);
             let read: serde_json::Value = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(read, serde_json::json!({ "type": "t", "u": user, "l": [item, "b"] }));
         }

@@ -99,6 +99,7 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         shares: shared.quotas.shares(),
         bus: shared.bus.clone(),
         echoes: 0,
+        scratch: Vec::new(),
     };
     let floor = RefCell::new(Floor::new(io, capacity.slots, state, lane));
     let lobby = Lobby::new(index, floor, bell, arriving, shared);

@@ -32,4 +32,6 @@ pub struct ShardState {
     pub bus: Bus,
     /// Open connections of the echo endpoint.
     pub echoes: usize,
+    /// Kept to be filled anew by whoever writes a message.
+    pub scratch: Vec<u8>,
 }

@@ -13,7 +13,9 @@ mod heartbeat;
 mod limits;
 mod log;
 mod redis;
+pub mod routes;
 mod server;
+mod vocabularies;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +28,10 @@ pub use limits::Limits;
 pub use log::{Level, Log, LogFormat};
 pub use redis::Redis;
 pub use server::Server;
+pub use vocabularies::Vocabularies;
 
 use super::check::Checks;
+use crate::route::Definitions;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -38,11 +42,15 @@ pub struct Config {
     pub limits: Limits,
     pub heartbeat: Heartbeat,
     pub redis: Redis,
+    pub vocabularies: Vocabularies,
     pub log: Log,
     pub debug: Debug,
     /// What holds for the channels of a pattern. A list and therefore not a key: read by `channels`, from a file alone.
     #[serde(skip)]
     pub channels: Vec<ChannelRule>,
+    /// Routes beside those of the vocabularies. A list and therefore not a key: read by `routes`, from a file alone.
+    #[serde(skip)]
+    pub routes: Definitions,
     /// True exactly when tokens are signed with `DEVELOPMENT_SECRET`, because nothing sets `auth.secret` (or something
     /// sets it to that very text). Then every port is on loopback. Not a key: it follows from the others.
     #[serde(skip)]

@@ -6,13 +6,13 @@ use crate::channel::table::Joined;
 use crate::metrics::Timed;
 use crate::protocol::reply::{Message, Welcome};
 use crate::protocol::request::Request;
-use crate::route::action::OfSession;
-use crate::route::template::{Template, Value};
+use crate::route::template::Template;
 
 use crate::shard::connection::Connection;
 use crate::shard::profiles::Claims;
 use crate::shard::session::Session;
 use crate::shard::session::error::SessionError;
+use crate::shard::session::filling::Given;
 use crate::shard::state::ShardState;
 
 impl Session<'_> {
@@ -22,7 +22,7 @@ impl Session<'_> {
         connection: &mut Connection,
         request: &Request<'_>,
         field: &'static str,
-        reply: &Template<OfSession>,
+        reply: &Template,
     ) -> Result<(), SessionError> {
         let identity = self.verify(&request.string(field)?)?;
         if connection.phase.is_open() && *self.user_id(connection) != *identity.user_id {
@@ -34,12 +34,7 @@ impl Session<'_> {
         if !self.admit(connection, identity) {
             return Err(SessionError::RoleNotAllowed);
         }
-        let session_id = self.session_id(connection).to_string();
-        let reply = reply.fill(request.id, |place| match place {
-            OfSession::UserId => Value::Text(self.user_id(connection)),
-            OfSession::SessionId => Value::Text(&session_id),
-        });
-        self.send(&reply);
+        self.reply(connection, request, reply, &Given::default());
         Ok(())
     }
 

@@ -1,14 +1,15 @@
 //! From one text message to what is done with it: its rate, its route, its action, and what went wrong.
 
-use crate::protocol::reply::{Message, Part, Problem, Timestamp};
+use crate::protocol::reply::{Message, Part, Problem};
 use crate::protocol::request::{Request, RequestError};
 use crate::route::action::Action;
-use crate::route::template::Value;
+use crate::route::table::{NotFound, Route};
 use crate::ws::close::CloseCode;
 
 use crate::shard::connection::Connection;
 use crate::shard::session::Session;
 use crate::shard::session::error::SessionError;
+use crate::shard::session::filling::Given;
 
 impl Session<'_> {
     /// Answers one text message.
@@ -30,21 +31,46 @@ impl Session<'_> {
     }
 
     fn act(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), SessionError> {
-        let route = self.state.rules.routes.find(request);
-        if !connection.phase.is_open() && !route.is_some_and(|route| route.before_auth) {
+        let route = self.route(connection, request)?;
+        let values = route.read(request)?;
+        let given = Given::of(request, &values);
+        match &route.action {
+            Action::Authenticate { field, reply } => self.authenticate(connection, request, field, reply),
+            Action::Ping { reply } => {
+                self.reply(connection, request, reply, &given);
+                Ok(())
+            }
+            Action::Accept { reply } => {
+                self.reply_if_any(connection, request, reply.as_ref(), &given);
+                Ok(())
+            }
+            Action::Refuse => Err(SessionError::Forbidden),
+            Action::Subscribe(list) => Ok(self.subscribe(connection, request, list)?),
+            Action::Unsubscribe(list) => Ok(self.unsubscribe(connection, request, list)?),
+            Action::Join(one) => self.join_one(connection, request, one, &given),
+            Action::Leave(one) => self.leave_one(connection, request, one, &given),
+            Action::Forward(forward) => self.forward(connection, request, forward, &given),
+            Action::Typing(_)
+            | Action::Presence(_)
+            | Action::Locate(_)
+            | Action::Nearby(_)
+            | Action::LeaveNearby { .. }
+            | Action::Confirm { .. } => Err(RequestError::UnknownType.into()),
+        }
+    }
+
+    /// What is to be done with a message of this session.
+    fn route(&self, connection: &Connection, request: &Request<'_>) -> Result<&'static Route, SessionError> {
+        let user_type = self.state.profiles.user_type(connection.profile);
+        let found = self.state.rules.routes.find(request, user_type);
+        if !connection.phase.is_open() && !found.is_ok_and(|route| route.before_auth) {
             return Err(SessionError::NotAuthenticated);
         }
-        match &route.ok_or(RequestError::UnknownType)?.action {
-            Action::Authenticate { field, reply } => self.authenticate(connection, request, field, reply)?,
-            Action::Ping { reply } => {
-                let now_ms = self.state.now.unix_ms;
-                self.send(&reply.fill(request.id, |_| Value::Time(Timestamp(now_ms))));
-            }
-            Action::Subscribe(list) => self.subscribe(connection, request, list)?,
-            Action::Unsubscribe(list) => self.unsubscribe(request, list)?,
-            Action::HeartbeatAck => {}
-        }
-        Ok(())
+        found.map_err(|missing| match missing {
+            NotFound::UnknownType => RequestError::UnknownType.into(),
+            NotFound::WithoutField(field) => RequestError::MissingField(field).into(),
+            NotFound::Forbidden => SessionError::Forbidden,
+        })
     }
 
     /// Tells what went wrong, with all of a request or with a part of it.

@@ -17,6 +17,12 @@ pub enum SessionError {
     OtherUser,
     TooManyOfUser,
     RoleNotAllowed,
+    /// The route is for other user types, or for nobody.
+    Forbidden,
+    /// About the one channel of the message.
+    Channel(ChannelError),
+    /// A shard has no room for the message.
+    Busy,
 }
 
 /// Why a channel of a list is not joined or left, while the others are.
@@ -38,13 +44,16 @@ impl SessionError {
             Self::OtherUser => "other_user",
             Self::TooManyOfUser => "too_many_of_user",
             Self::RoleNotAllowed => "role_not_allowed",
+            Self::Forbidden => "forbidden",
+            Self::Channel(error) => error.code(),
+            Self::Busy => "busy",
         }
     }
 
     /// How the connection is closed behind the `error`; `None`: it stays.
     pub fn close_code(self) -> Option<CloseCode> {
         match self {
-            Self::Request(_) | Self::NotAuthenticated => None,
+            Self::Request(_) | Self::NotAuthenticated | Self::Forbidden | Self::Channel(_) | Self::Busy => None,
             Self::Token(TokenError::UserSentAway) => Some(CloseCode::OPERATOR),
             Self::Token(_) | Self::OtherUser => Some(CloseCode::TOKEN_INVALID),
             Self::TooManyOfUser => Some(CloseCode::TRY_AGAIN_LATER),
@@ -63,6 +72,9 @@ impl fmt::Display for SessionError {
             Self::OtherUser => f.write_str("the token is for another user"),
             Self::TooManyOfUser => f.write_str("this user has as many connections as it may"),
             Self::RoleNotAllowed => f.write_str("this user type may not connect"),
+            Self::Forbidden => f.write_str("this user type may not send this"),
+            Self::Channel(error) => f.write_str(error.sentence()),
+            Self::Busy => f.write_str("the gateway cannot take this now: try again in a moment"),
         }
     }
 }

@@ -6,14 +6,19 @@
 //! ```text
 //!  text message ──► dispatch ──► route table ──► authentication ──┐
 //!                   (rates,                  ├──► subscriptions ──┤──► Effects: answers, or an error and perhaps
-//!                    errors)                 └──► pong ───────────┘             a close code
+//!                    errors)                 ├──► forwarding ─────┤             a close code
+//!                                            └──► …               └──► the bus: messages for others
 //! ```
 
 pub mod error;
 
 mod authentication;
 mod dispatch;
+mod filling;
+mod forwarding;
 mod subscriptions;
+
+use bytes::Bytes;
 
 use crate::channel::name;
 use crate::clock::TICK_MS;
@@ -102,7 +107,11 @@ impl Session<'_> {
 
     /// Leaves a message for the client.
     fn send(&mut self, json: &str) {
-        self.effects.frames.push(Frame::local(encode_text(json), self.state.now.us));
+        self.send_frame(encode_text(json));
+    }
+
+    fn send_frame(&mut self, frame: Bytes) {
+        self.effects.frames.push(Frame::local(frame, self.state.now.us));
     }
 
     fn user_id<'a>(&'a self, connection: &Connection) -> &'a str {
@@ -110,10 +119,10 @@ impl Session<'_> {
     }
 
     fn session_id(&self, connection: &Connection) -> SessionId {
-        self.state.rules.session_id(ConnectionId {
-            shard: self.state.shard as u16,
-            slot: self.slot,
-            generation: connection.generation,
-        })
+        self.state.rules.session_id(self.id(connection))
+    }
+
+    fn id(&self, connection: &Connection) -> ConnectionId {
+        ConnectionId { shard: self.state.shard as u16, slot: self.slot, generation: connection.generation }
     }
 }

@@ -3,12 +3,12 @@
 use crate::channel::name;
 use crate::protocol::reply::Part;
 use crate::protocol::request::{Request, RequestError};
-use crate::route::action::{ChannelList, OfList};
-use crate::route::template::Value;
+use crate::route::action::{ChannelList, OneChannel};
 
 use crate::shard::connection::Connection;
 use crate::shard::session::Session;
-use crate::shard::session::error::ChannelError;
+use crate::shard::session::error::{ChannelError, SessionError};
+use crate::shard::session::filling::Given;
 
 /// Channels in one request. More are refused as a bad field; the channels a connection may be in are limited apart.
 const CHANNELS_PER_REQUEST_MAX: usize = 1024;
@@ -27,20 +27,49 @@ impl Session<'_> {
         request: &Request<'_>,
         list: &'static ChannelList,
     ) -> Result<(), RequestError> {
-        self.settle(request, list, |session, channel| session.join(connection, channel))
+        self.settle(connection, request, list, |session, channel| session.join(connection, channel))
     }
 
     pub(super) fn unsubscribe(
         &mut self,
+        connection: &Connection,
         request: &Request<'_>,
         list: &'static ChannelList,
     ) -> Result<(), RequestError> {
-        self.settle(request, list, |session, channel| session.leave(channel))
+        self.settle(connection, request, list, |session, channel| session.leave(channel))
+    }
+
+    /// Joins the one channel that a message is about.
+    pub(super) fn join_one(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        one: &OneChannel,
+        given: &Given<'_>,
+    ) -> Result<(), SessionError> {
+        let channel = self.named(connection, &one.channel, given)?;
+        self.join(connection, &channel).map_err(SessionError::Channel)?;
+        self.reply_if_any(connection, request, one.reply.as_ref(), given);
+        Ok(())
+    }
+
+    pub(super) fn leave_one(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        one: &OneChannel,
+        given: &Given<'_>,
+    ) -> Result<(), SessionError> {
+        let channel = self.named(connection, &one.channel, given)?;
+        self.leave(&channel).map_err(SessionError::Channel)?;
+        self.reply_if_any(connection, request, one.reply.as_ref(), given);
+        Ok(())
     }
 
     /// Does the same for every channel of the list, and says which hold and which are refused for what.
     fn settle(
         &mut self,
+        connection: &Connection,
         request: &Request<'_>,
         list: &'static ChannelList,
         each: impl Fn(&mut Self, &str) -> Result<(), ChannelError>,
@@ -53,14 +82,20 @@ impl Session<'_> {
                 Err(error) => settled.refused.push((error, item)),
             }
         }
-        self.tell(request, list, &settled);
+        self.tell(connection, request, list, &settled);
         Ok(())
     }
 
     /// One answer with what holds, unless that is nothing, and one error for each reason.
-    fn tell(&mut self, request: &Request<'_>, list: &ChannelList, Settled { held, refused }: &Settled<'_>) {
+    fn tell(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        list: &ChannelList,
+        Settled { held, refused }: &Settled<'_>,
+    ) {
         if !held.is_empty() || refused.is_empty() {
-            self.send(&list.reply.fill(request.id, |OfList::List| Value::List(held)));
+            self.reply(connection, request, &list.reply, &Given { list: held, ..Given::default() });
         }
         if refused.is_empty() {
             return;

@@ -108,6 +108,7 @@ impl Shard {
             sessions: 0,
             shares: Shares::default(),
             echoes: 0,
+            scratch: Vec::new(),
             bus: bus.clone(),
         };
         let floor = Floor::new(Memory::new(seed, clock.clone()), capacity, state, commands);

@@ -1,0 +1,265 @@
+//! From a route as it is written to one that can be executed: everything that can be wrong is found here, at start.
+
+use std::fmt;
+
+use super::action::{Action, Audience, ChannelList, ChannelName, Forward, Locate, Nearby, OneChannel, Typing};
+use super::definition::{ActionName, Definition};
+use super::field::{Field, FieldError};
+use super::table::Route;
+use super::template::{NameTemplate, OF_SESSION, OF_TIME, Place, Scope, Template, TemplateError};
+
+/// The services that a route may name. Without a backend behind it each is `local`.
+pub const SERVICES: [&str; 5] = ["local", "location", "dispatch", "chat", "notifications"];
+
+/// Most fields of one route.
+const FIELDS_MAX: usize = 32;
+
+/// Why a route cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The action needs this key.
+    Missing(&'static str),
+    /// The action has no use for this key.
+    Unused(&'static str),
+    /// `channel` does not name the field.
+    ChannelWithoutField,
+    /// A key that names a field names none of the route, or one of the wrong type.
+    NoSuchField(&'static str, String),
+    Field(String, FieldError),
+    TooManyFields,
+    Template(&'static str, TemplateError),
+    UnknownService(String),
+    /// The example does not take this route.
+    Example(String),
+    /// An earlier route of the same file takes the same messages.
+    Conflict,
+}
+
+impl Route {
+    pub fn compile(file: &str, line: usize, definition: &Definition) -> Result<Self, Problem> {
+        let mut fields = Vec::new();
+        for (is_required, described) in [(true, &definition.fields), (false, &definition.optional)] {
+            for (name, description) in described {
+                let field = Field::compile(name, is_required, description);
+                fields.push(field.map_err(|error| Problem::Field(name.clone(), error))?);
+            }
+        }
+        if fields.len() > FIELDS_MAX {
+            return Err(Problem::TooManyFields);
+        }
+        let mut entry = Entry { keys: definition.clone(), fields: &fields };
+        let action = entry.action(definition.action)?;
+        entry.refuse_unused()?;
+        Ok(Self {
+            kind: definition.kind.as_str().into(),
+            when: definition.when.as_deref().map(Into::into),
+            roles: definition.roles.iter().flatten().map(|role| role.as_str().into()).collect(),
+            before_auth: definition.before_auth,
+            fields: fields.into(),
+            action,
+            file: file.into(),
+            line,
+            definition: definition.clone(),
+        })
+    }
+}
+
+/// What is left of a route's keys while its action takes those that it needs.
+struct Entry<'a> {
+    keys: Definition,
+    fields: &'a [Field],
+}
+
+impl Entry<'_> {
+    fn action(&mut self, name: ActionName) -> Result<Action, Problem> {
+        Ok(match name {
+            ActionName::Authenticate => Action::Authenticate {
+                field: self.take_field()?.into(),
+                reply: required("reply", self.reply(&[OF_SESSION])?)?,
+            },
+            ActionName::Ping => Action::Ping { reply: required("reply", self.reply(&[OF_TIME])?)? },
+            ActionName::Accept => Action::Accept { reply: self.reply(&[OF_SESSION])? },
+            ActionName::Refuse => Action::Refuse,
+            ActionName::Subscribe => Action::Subscribe(self.list()?),
+            ActionName::Unsubscribe => Action::Unsubscribe(self.list()?),
+            ActionName::Join => Action::Join(self.one_channel(&[OF_SESSION])?),
+            ActionName::Leave => Action::Leave(self.one_channel(&[OF_SESSION])?),
+            ActionName::Presence => Action::Presence(self.one_channel(&[OF_SESSION, &[Place::Users, Place::Count]])?),
+            ActionName::Forward => Action::Forward(self.forward()?),
+            ActionName::Typing => Action::Typing(self.typing()?),
+            ActionName::Locate => Action::Locate(self.locate()?),
+            ActionName::Nearby => Action::Nearby(self.nearby()?),
+            ActionName::LeaveNearby => Action::LeaveNearby { reply: self.reply(&[OF_SESSION])? },
+            ActionName::Confirm => {
+                let name = self.take_field()?;
+                let field = self.find("field", &name, Field::has_text)?;
+                Action::Confirm { field, forward: self.forward()? }
+            }
+        })
+    }
+
+    fn list(&mut self) -> Result<ChannelList, Problem> {
+        let field = self.take_field()?;
+        let channel = self.keys.channel.take().ok_or(Problem::Missing("channel"))?;
+        let channel = ChannelName::parse(&channel, &field).ok_or(Problem::ChannelWithoutField)?;
+        let reply = required("reply", self.reply(&[OF_SESSION, &[Place::List]])?)?;
+        Ok(ChannelList { field: field.into(), channel, reply })
+    }
+
+    fn one_channel(&mut self, places: &[&[Place]]) -> Result<OneChannel, Problem> {
+        Ok(OneChannel { channel: self.channel()?, reply: self.reply(places)? })
+    }
+
+    fn forward(&mut self) -> Result<Forward, Problem> {
+        let places = &[OF_SESSION, &[Place::MessageId, Place::Payload]];
+        let audience = if self.keys.channel.is_some() { Some(self.audience(true)?) } else { None };
+        let message = self.keys.message.take();
+        let message = message.map(|text| self.template("message", &text, places)).transpose()?;
+        if audience.is_some() && message.is_none() {
+            return Err(Problem::Missing("message"));
+        }
+        let key = self.keys.key.take().map(|text| self.name("key", &text)).transpose()?;
+        Ok(Forward { service: self.service()?, key, audience, message, reply: self.reply(places)? })
+    }
+
+    /// The channel of the others, to which only members send unless the route says otherwise.
+    fn audience(&mut self, to_sender: bool) -> Result<Audience, Problem> {
+        Ok(Audience {
+            channel: self.channel()?,
+            members_only: self.keys.members_only.take().unwrap_or(true),
+            to_sender: self.keys.to_sender.take().unwrap_or(to_sender),
+        })
+    }
+
+    fn typing(&mut self) -> Result<Typing, Problem> {
+        let audience = self.audience(false)?;
+        let flag = self.keys.flag.take().map(|name| self.find("flag", &name, Field::is_boolean)).transpose()?;
+        let start = self.keys.start.take().ok_or(Problem::Missing("start"))?;
+        let stop = self.keys.stop.take().ok_or(Problem::Missing("stop"))?;
+        let start = self.template("start", &start, &[OF_SESSION])?;
+        Ok(Typing { audience, flag, start, stop: self.template("stop", &stop, &[OF_SESSION])? })
+    }
+
+    fn locate(&mut self) -> Result<Locate, Problem> {
+        let message = self.keys.message.take().ok_or(Problem::Missing("message"))?;
+        Ok(Locate {
+            channel: self.channel()?,
+            latitude: self.find("fields", "latitude", Field::is_number)?,
+            longitude: self.find("fields", "longitude", Field::is_number)?,
+            message: self.template("message", &message, &[OF_SESSION])?,
+            service: self.service()?,
+        })
+    }
+
+    fn nearby(&mut self) -> Result<Nearby, Problem> {
+        Ok(Nearby {
+            latitude: self.find("fields", "latitude", Field::is_number)?,
+            longitude: self.find("fields", "longitude", Field::is_number)?,
+            radius: self.find("fields", "radius", Field::is_number)?,
+            reply: self.reply(&[OF_SESSION])?,
+        })
+    }
+
+    fn take_field(&mut self) -> Result<String, Problem> {
+        self.keys.field.take().ok_or(Problem::Missing("field"))
+    }
+
+    fn channel(&mut self) -> Result<NameTemplate, Problem> {
+        let text = self.keys.channel.take().ok_or(Problem::Missing("channel"))?;
+        self.name("channel", &text)
+    }
+
+    fn service(&mut self) -> Result<&'static str, Problem> {
+        let name = self.keys.service.take().unwrap_or_else(|| SERVICES[0].to_owned());
+        let known = SERVICES.into_iter().find(|known| **known == name);
+        known.ok_or(Problem::UnknownService(name))
+    }
+
+    fn reply(&mut self, places: &[&[Place]]) -> Result<Option<Template>, Problem> {
+        self.keys.reply.take().map(|text| self.template("reply", &text, places)).transpose()
+    }
+
+    fn template(&self, key: &'static str, text: &str, places: &[&[Place]]) -> Result<Template, Problem> {
+        Template::parse(text, Scope { fields: self.fields, places }).map_err(|error| Problem::Template(key, error))
+    }
+
+    fn name(&self, key: &'static str, text: &str) -> Result<NameTemplate, Problem> {
+        NameTemplate::parse(text, self.fields).map_err(|error| Problem::Template(key, error))
+    }
+
+    /// The position of a required field that the action reads.
+    fn find(&self, key: &'static str, name: &str, is_right: impl Fn(&Field) -> bool) -> Result<usize, Problem> {
+        let is_it = |field: &Field| *field.name == *name && field.is_required && is_right(field);
+        self.fields.iter().position(is_it).ok_or_else(|| Problem::NoSuchField(key, name.to_owned()))
+    }
+
+    fn refuse_unused(&self) -> Result<(), Problem> {
+        let Definition { field, channel, members_only, to_sender, flag, message, start, stop, reply, .. } = &self.keys;
+        let Definition { service, key, .. } = &self.keys;
+        let texts = [
+            ("field", field),
+            ("channel", channel),
+            ("flag", flag),
+            ("message", message),
+            ("start", start),
+            ("stop", stop),
+            ("reply", reply),
+            ("service", service),
+            ("key", key),
+        ];
+        let text = texts.into_iter().find(|(_, value)| value.is_some()).map(|(name, _)| name);
+        let flags = [("members_only", members_only), ("to_sender", to_sender)];
+        let flag = flags.into_iter().find(|(_, value)| value.is_some()).map(|(name, _)| name);
+        text.or(flag).map_or(Ok(()), |name| Err(Problem::Unused(name)))
+    }
+}
+
+fn required<T>(key: &'static str, value: Option<T>) -> Result<T, Problem> {
+    value.ok_or(Problem::Missing(key))
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Missing(key) => write!(f, "the action needs the key {key}"),
+            Problem::Unused(key) => write!(f, "the action has no use for the key {key}"),
+            Problem::ChannelWithoutField => f.write_str("the channel does not name the field in braces"),
+            Problem::NoSuchField(key, name) => {
+                write!(f, "{key}: there is no required field {name} of a type that the action can use")
+            }
+            Problem::Field(name, error) => write!(f, "the field {name} {error}"),
+            Problem::TooManyFields => write!(f, "there are more than {FIELDS_MAX} fields"),
+            Problem::Template(key, error) => write!(f, "{key}: {error}"),
+            Problem::UnknownService(name) => {
+                write!(f, "there is no service {name}; there are {}", SERVICES.join(", "))
+            }
+            Problem::Example(why) => write!(f, "the example does not take this route: {why}"),
+            Problem::Conflict => f.write_str("there is another route for the same messages"),
+        }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FieldError::Unused(key) => write!(f, "is of a type that has no use for {key}"),
+            FieldError::EmptyRange => f.write_str("has a range in which there is nothing"),
+            FieldError::BadDefault => f.write_str("has a default that it cannot have"),
+        }
+    }
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TemplateError::NotAMessage => {
+                f.write_str("not a JSON object with a type, or a name in braces that is no value")
+            }
+            TemplateError::UnknownPlace(name) => write!(f, "there is no {{{name}}} here"),
+            TemplateError::NotOptional(name) => {
+                write!(f, "{{{name}}} may be missing, and must be a member of an object behind another one")
+            }
+            TemplateError::NotAName(name) => write!(f, "{{{name}}} is no text, or may be missing"),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the table promises: which route a message takes, and which routes are refused.
+
+use super::*;
+
+/// The routes of one text, as a configuration has them, above the shipped ones.
+fn own(text: &str) -> Definitions {
+    Definitions::read("own.toml", text).unwrap()
+}
+
+fn with(text: &str) -> &'static Routes {
+    let routes = Routes::compile(&Vocabulary::ALL, &own(text));
+    Box::leak(Box::new(routes.unwrap_or_else(|errors| panic!("{text}: {errors:?}"))))
+}
+
+fn errors_of(text: &str) -> Vec<RouteError> {
+    Routes::compile(&Vocabulary::ALL, &own(text)).err().unwrap_or_else(|| panic!("{text} can be used"))
+}
+
+fn found(routes: &'static Routes, message: &str, user_type: Option<&str>) -> Result<&'static Route, NotFound> {
+    routes.find(&Request::parse(message).unwrap(), user_type)
+}
+
+#[test]
+fn a_message_finds_its_route_by_type_and_field() {
+    let routes = Routes::shipped();
+    for (message, file, when) in [
+        (r#"{"type":"auth"}"#, "core.toml", None),
+        (r#"{"type":"ping"}"#, "core.toml", None),
+        (r#"{"type":"subscribe","channels":[]}"#, "core.toml", None),
+        (r#"{"type":"subscribe"}"#, "core.toml", None),
+        (
+            r#"{"type":"subscribe","payload":{"conversation_ids":[]},"channels":[]}"#,
+            "conversations.toml",
+            Some("conversation_ids"),
+        ),
+        (r#"{"type":"typing","conversation_id":"c"}"#, "conversations.toml", Some("conversation_id")),
+        (r#"{"type":"typing","payload":{"clanId":"c"}}"#, "community.toml", Some("clanId")),
+    ] {
+        let route = found(routes, message, None).unwrap();
+        assert_eq!((&*route.file, route.when.as_deref()), (file, when), "{message}");
+    }
+    for kind in ["a", "aut", "authh", "Ping", "zzz", "subscribe "] {
+        let message = format!(r#"{{"type":"{kind}"}}"#);
+        assert_eq!(found(routes, &message, None).err(), Some(NotFound::UnknownType), "{kind}");
+    }
+    let neither = found(routes, r#"{"type":"typing"}"#, None).err();
+    assert!(matches!(neither, Some(NotFound::WithoutField("conversation_id" | "clanId"))), "{neither:?}");
+}
+
+#[test]
+fn a_message_finds_its_route_by_who_sends_it() {
+    let message = r#"{"type":"location_update","latitude":1,"longitude":1}"#;
+    let file = |user_type| found(Routes::shipped(), message, user_type).map(|route| &*route.file);
+    assert_eq!(file(Some("driver")), Ok("dispatch.toml"));
+    assert_eq!(file(Some("vendor")), Ok("tracking.toml"));
+    assert_eq!(file(None), Ok("tracking.toml"));
+    assert_eq!(file(Some("rider")), Err(NotFound::Forbidden));
+    let response = r#"{"type":"dispatch_response"}"#;
+    assert_eq!(found(Routes::shipped(), response, None).err(), Some(NotFound::Forbidden));
+}
+
+#[test]
+fn before_a_token_only_auth_and_ping_are_answered() {
+    let open = Routes::shipped().all().iter().filter(|route| route.before_auth);
+    assert_eq!(open.map(|route| &*route.kind).collect::<Vec<_>>(), ["auth", "ping"]);
+}
+
+#[test]
+fn every_example_takes_the_route_that_it_stands_beside() {
+    let mut examples = 0;
+    for route in Routes::shipped().all() {
+        let Some(example) = &route.definition.example else { continue };
+        let user_type = route.roles.first().map(|role| &**role);
+        let taken = found(Routes::shipped(), example, user_type).unwrap_or_else(|error| panic!("{example}: {error:?}"));
+        assert_eq!((&taken.file, taken.line), (&route.file, route.line), "{example}");
+        taken.read(&Request::parse(example).unwrap()).unwrap_or_else(|error| panic!("{example}: {error}"));
+        examples += 1;
+    }
+    assert_eq!(examples, Routes::shipped().all().len() - 1, "all but auth, which needs a token");
+    for (_, event) in Routes::shipped().events() {
+        assert_eq!(Request::parse(&event.example).unwrap().kind, event.kind);
+    }
+}
+
+#[test]
+fn the_configuration_adds_routes_and_puts_its_own_in_the_place_of_shipped_ones() {
+    let routes = with(
+        r#"
+        [[routes]]
+        type = "chat"
+        action = "refuse"
+
+        [[routes]]
+        type = "wave"
+        fields = { to = "id" }
+        action = "forward"
+        channel = "user:{to}"
+        members_only = false
+        message = '{"type":"waved","from":"{user_id}"}'
+        "#,
+    );
+    assert!(matches!(found(routes, r#"{"type":"chat"}"#, None).unwrap().action, Action::Refuse));
+    assert_eq!(routes.of_type("chat").len(), 1);
+    let wave = found(routes, r#"{"type":"wave"}"#, None).unwrap();
+    assert_eq!((&*wave.file, wave.line), ("own.toml", 6));
+    assert_eq!(routes.all().len(), Routes::shipped().all().len() + 1);
+}
+
+#[test]
+fn two_routes_for_the_same_messages_are_refused() {
+    let ack = "[[routes]]\ntype = \"a\"\naction = \"accept\"\n";
+    let errors =
+        errors_of(&format!("{ack}\n{ack}roles = ['x']\n[[routes]]\ntype = 'a'\nroles = ['y', 'x']\naction = 'accept'"));
+    assert_eq!(errors.len(), 1);
+    assert_eq!((errors[0].line, &errors[0].problem), (9, &Problem::Conflict));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_file_and_line() {
+    let fields = "fields = { f = 'id', g = 'object' }\noptional = { o = 'text' }\n";
+    for (rest, words) in [
+        ("action = 'subscribe'\nchannel = '{f}'", "needs the key field"),
+        ("action = 'subscribe'\nfield = 'f'", "needs the key channel"),
+        ("action = 'subscribe'\nfield = 'f'\nchannel = '{g}'", "does not name the field"),
+        ("action = 'ping'", "needs the key reply"),
+        ("action = 'ping'\nreply = '{}'", "not a JSON object"),
+        ("action = 'ping'\nreply = '{\"type\":\"t\",\"a\":\"{user_id}\"}'", "there is no {user_id} here"),
+        ("action = 'accept'\nfield = 'f'", "no use for the key field"),
+        ("action = 'accept'\nmembers_only = true", "no use for the key members_only"),
+        ("action = 'join'\nchannel = 'x:{h}'", "there is no {h} here"),
+        ("action = 'join'\nchannel = 'x:{g}'", "{g} is no text"),
+        ("action = 'join'\nchannel = 'x:{o}'", "{o} is no text, or may be missing"),
+        ("action = 'forward'\nservice = 'postman'", "there is no service postman; there are local, location"),
+        ("action = 'forward'\nchannel = 'x'", "needs the key message"),
+        ("action = 'typing'\nchannel = 'x'\nflag = 'f'", "there is no required field f of a type"),
+        ("action = 'locate'\nchannel = 'x'\nmessage = 'x'", "there is no required field latitude"),
+        ("action = 'confirm'\nfield = 'o'", "there is no required field o"),
+        ("action = 'accept'\nfields.n = { type = 'number', min = 2, max = 1 }", "the field n has a range"),
+    ] {
+        let fields = if rest.contains("fields.n") { "" } else { fields };
+        let errors = errors_of(&format!("\n\n[[routes]]\ntype = 'b'\n{fields}{rest}"));
+        assert_eq!(errors.len(), 1, "{rest}: {errors:?}");
+        let line = errors[0].to_string();
+        assert!(line.starts_with("own.toml, line 3: route b: ") && line.contains(words), "{rest}: {line}");
+    }
+}
+
+#[test]
+fn what_no_route_is_made_of_is_named_with_its_line() {
+    for (text, word) in [
+        ("[[routes]]\ntype = \"a\"\naction = \"fly\"", "fly"),
+        ("[[routes]]\ntype = \"a\"\nactoin = \"ping\"", "actoin"),
+        ("[[routes]]\ntype = \"a\"\naction = \"ping\"\nreply = 7", "invalid type"),
+        ("[[routes]]\ntype = \"a\"\naction = \"ping\"\nfields = { f = 'float' }", "did not match"),
+    ] {
+        let error = Definitions::read("own.toml", text).err().unwrap_or_else(|| panic!("{text} can be read"));
+        assert!(error.line >= 1 && error.message.contains(word), "{text}: {error:?}");
+    }
+}

@@ -1,0 +1,134 @@
+//! What the templates of a route are filled with: who the session is, the time, and what its message says.
+
+use std::cell::OnceCell;
+
+use arrayvec::ArrayString;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use uuid::{Builder, Uuid};
+
+use crate::channel::name;
+use crate::protocol::reply::Timestamp;
+use crate::protocol::request::Request;
+use crate::route::template::{NameTemplate, Place, Template, Value};
+use crate::shard::connection::Connection;
+use crate::shard::id::SessionId;
+use crate::shard::session::Session;
+use crate::shard::session::error::{ChannelError, SessionError};
+use crate::ws::frame::encode_text;
+
+/// A channel's name while it is made of a message's fields: without an allocation.
+pub(super) type ChannelName = ArrayString<255>;
+
+/// What one message is answered and passed on with. Made once for all templates of its route, so that they agree.
+#[derive(Default)]
+pub(super) struct Given<'a> {
+    /// Of the route's fields.
+    pub values: &'a [Option<&'a RawValue>],
+    pub payload: Option<&'a RawValue>,
+    pub list: &'a [&'a str],
+    /// JSON.
+    pub users: &'a str,
+    pub count: u64,
+    pub once: Once,
+}
+
+/// What is made when a template asks for it first, and then is the same for all.
+#[derive(Default)]
+pub(super) struct Once {
+    message_id: OnceCell<Uuid>,
+    session_id: OnceCell<SessionId>,
+    timestamp: OnceCell<Timestamp>,
+}
+
+impl<'a> Given<'a> {
+    pub fn of<'r: 'a>(request: &Request<'r>, values: &'a [Option<&'r RawValue>]) -> Self {
+        Self { values, payload: request.field("payload"), ..Self::default() }
+    }
+}
+
+impl Session<'_> {
+    /// Leaves an answer, with the `id` of the message.
+    pub(super) fn reply(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        reply: &Template,
+        given: &Given<'_>,
+    ) {
+        let frame = self.fill(connection, reply, request.id, given);
+        self.send_frame(frame);
+    }
+
+    pub(super) fn reply_if_any(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        reply: Option<&Template>,
+        given: &Given<'_>,
+    ) {
+        if let Some(reply) = reply {
+            self.reply(connection, request, reply, given);
+        }
+    }
+
+    /// The frame of a message that is made for others.
+    pub(super) fn written(&mut self, connection: &Connection, message: &Template, given: &Given<'_>) -> Bytes {
+        self.fill(connection, message, None, given)
+    }
+
+    /// The channel that a message is about.
+    pub(super) fn named(
+        &self,
+        connection: &Connection,
+        name: &NameTemplate,
+        given: &Given<'_>,
+    ) -> Result<ChannelName, SessionError> {
+        let mut channel = ChannelName::new();
+        let written = name.fill(&mut channel, self.user_id(connection), given.values);
+        if written.is_err() || !name::is_valid(&channel, self.state.rules.channel_name_bytes_max) {
+            return Err(SessionError::Channel(ChannelError::BadName));
+        }
+        Ok(channel)
+    }
+
+    fn fill(
+        &mut self,
+        connection: &Connection,
+        template: &Template,
+        id: Option<&RawValue>,
+        given: &Given<'_>,
+    ) -> Bytes {
+        let mut json = std::mem::take(&mut self.state.scratch);
+        json.clear();
+        template.fill(&mut json, id, |place| self.value(connection, given, place));
+        let frame = encode_text(std::str::from_utf8(&json).expect("texts and their JSON are text"));
+        self.state.scratch = json;
+        frame
+    }
+
+    fn value<'v>(&'v self, connection: &Connection, given: &'v Given<'_>, place: Place) -> Value<'v> {
+        match place {
+            Place::UserId => Value::Text(self.user_id(connection)),
+            Place::SessionId => Value::Shown(given.once.session_id.get_or_init(|| self.session_id(connection))),
+            Place::UserType => {
+                self.state.profiles.user_type(connection.profile).map_or(Value::Json("null"), Value::Text)
+            }
+            Place::Timestamp => Value::Shown(given.once.timestamp.get_or_init(|| Timestamp(self.state.now.unix_ms))),
+            Place::TimestampMs => Value::Number(self.state.now.unix_ms),
+            Place::MessageId => Value::Shown(given.once.message_id.get_or_init(|| self.new_message_id())),
+            Place::Payload => Value::Json(given.payload.map_or("{}", RawValue::get)),
+            Place::List => Value::List(given.list),
+            Place::Users => Value::Json(given.users),
+            Place::Count => Value::Number(given.count),
+            Place::Field(at) => given.values[at].map_or(Value::Missing, |value| Value::Json(value.get())),
+        }
+    }
+
+    /// In the order of time, as ids of messages are expected to be: version 7 of RFC 9562.
+    fn new_message_id(&self) -> Uuid {
+        let mut random = [0; 10];
+        fastrand::fill(&mut random);
+        Builder::from_unix_timestamp_millis(self.state.now.unix_ms, &random).into_uuid()
+    }
+}
