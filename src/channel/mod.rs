@@ -9,10 +9,12 @@ pub mod name;
 pub mod overflow;
 pub mod pattern;
 pub mod policy;
+pub mod presence;
 pub mod table;
 
 pub use interest::{Interest, ShardSet};
 pub use overflow::Overflow;
 pub use pattern::Pattern;
 pub use policy::Policies;
+pub use presence::Presence;
 pub use table::Table;

@@ -1,0 +1,211 @@
+//! One channel: who is online there, and what its subscribers were told of that.
+//!
+//! Up to so many users each arrival and departure is told, above only the number of users. A channel goes over to
+//! numbers at once and comes back when it has shrunk to a half, so that one user who comes and goes does not turn it about.
+
+use super::members::{Member, Members, State};
+
+/// Deliveries per second that the number of users may cost one channel: everybody in it is told, so in a larger one it is
+/// told less often.
+const COUNTS_PER_S: usize = 10_000;
+
+const TICKS_PER_S: usize = 10;
+
+pub struct Roster {
+    name: Box<str>,
+    members: Members,
+    online: u32,
+    /// It stands in the queue of what is to be told.
+    waits: bool,
+    told: Told,
+}
+
+/// What subscribers know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Each user: the members bear what.
+    Users,
+    /// How many there are, if that has been told yet, and from which tick on it may be told again.
+    Count { told: Option<u32>, again_at: u32 },
+}
+
+/// What the subscribers of one channel are to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    pub channel: String,
+    pub changes: Vec<Change>,
+    /// Users who are there to be told.
+    pub online: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Online(Box<str>),
+    Offline(Box<str>),
+    /// So many users are online now.
+    Count(usize),
+}
+
+/// Who is online in a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// In no order, and not all where there are many.
+    pub users: Vec<Box<str>>,
+    pub count: usize,
+}
+
+impl Roster {
+    pub fn new(name: &str) -> Box<Self> {
+        Box::new(Self { name: name.into(), members: Members::default(), online: 0, waits: false, told: Told::Users })
+    }
+
+    pub fn online(&self) -> usize {
+        self.online as usize
+    }
+
+    pub fn enter(&mut self, hash: u32, user: &str) {
+        let member = self.members.find_or_add(hash, user);
+        self.online += u32::from(!member.is_online());
+        member.state = match member.state {
+            State::Here(sessions) => State::Here(sessions + 1),
+            State::Leaving(_) | State::Gone => State::Here(1),
+        };
+    }
+
+    pub fn leave(&mut self, hash: u32, user: &str) {
+        let Some(member) = self.members.find(hash, |member| *member.user == *user) else { return };
+        match member.state {
+            State::Here(sessions) if sessions > 1 => member.state = State::Here(sessions - 1),
+            State::Here(_) => self.depart(hash, |member| *member.user == *user),
+            State::Leaving(_) | State::Gone => debug_assert!(false, "only who is there leaves"),
+        }
+    }
+
+    /// True when the user begins to leave: he is online until `ends_at`.
+    pub fn vanish(&mut self, hash: u32, user: &str, ends_at: u32) -> bool {
+        let Some(member) = self.members.find(hash, |member| *member.user == *user) else { return false };
+        let State::Here(sessions) = member.state else { return false };
+        member.state = if sessions > 1 { State::Here(sessions - 1) } else { State::Leaving(ends_at) };
+        sessions == 1
+    }
+
+    /// A user with this hash departs if his grace is over.
+    pub fn expire(&mut self, hash: u32, now: u32) {
+        let is_over = |member: &Member| matches!(member.state, State::Leaving(ends_at) if ends_at <= now);
+        self.depart(hash, is_over);
+    }
+
+    /// Somebody who is online is not any more. He is remembered as long as the others believe he is.
+    fn depart(&mut self, hash: u32, is_wanted: impl Fn(&Member) -> bool) {
+        let by_user = self.told == Told::Users;
+        let Some(member) = self.members.find(hash, &is_wanted) else { return };
+        debug_assert!(member.is_online());
+        self.online -= 1;
+        if by_user && member.told_online {
+            member.state = State::Gone;
+        } else {
+            self.members.remove(hash, is_wanted);
+        }
+    }
+
+    /// Goes over to numbers when there are too many users to tell of each.
+    pub fn fit(&mut self, announce_max: usize) {
+        if self.told != Told::Users {
+            return;
+        }
+        // Who is gone was announced, so no more can be than there may be online.
+        debug_assert!(self.members.len() <= 2 * announce_max + 1);
+        if self.online() > announce_max {
+            self.members.retain(&mut |member| member.is_online());
+            self.told = Told::Count { told: None, again_at: 0 };
+        }
+    }
+
+    /// Whether the channel has to wait to be told of, which it then does.
+    pub fn begin_to_wait(&mut self) -> bool {
+        let begins = !self.waits && self.differs();
+        self.waits |= begins;
+        begins
+    }
+
+    /// Among few users whether there is a difference is seen when they are compared.
+    fn differs(&self) -> bool {
+        match self.told {
+            Told::Users => true,
+            Told::Count { told, .. } => told != Some(self.online),
+        }
+    }
+
+    /// Nobody is left, and nothing to tell.
+    pub fn is_over(&self) -> bool {
+        self.members.is_empty() && !self.waits
+    }
+
+    /// How many users [`Roster::tell`] looks at.
+    pub fn compared(&self) -> usize {
+        match self.told {
+            Told::Users => 1 + self.members.len(),
+            Told::Count { .. } => 1,
+        }
+    }
+
+    /// Whether what waits may be told now.
+    pub fn is_due(&self, now: u32) -> bool {
+        match self.told {
+            Told::Users => true,
+            Told::Count { again_at, .. } => again_at <= now,
+        }
+    }
+
+    /// What is to be told, which counts as told from now on.
+    pub fn tell(&mut self, now: u32, announce_max: usize) -> Option<Changes> {
+        debug_assert!(self.is_due(now));
+        self.waits = false;
+        let changes = match self.told {
+            Told::Users => self.tell_users(),
+            Told::Count { told, .. } => self.tell_count(told, now, announce_max),
+        };
+        let told = Changes { channel: self.name.to_string(), changes, online: self.online() };
+        Some(told).filter(|told| !told.changes.is_empty())
+    }
+
+    fn tell_users(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.members.retain(&mut |member| {
+            let is_online = member.is_online();
+            if is_online != member.told_online {
+                member.told_online = is_online;
+                let user = member.user.clone();
+                changes.push(if is_online { Change::Online(user) } else { Change::Offline(user) });
+            }
+            is_online
+        });
+        changes
+    }
+
+    /// When there are few enough, the next changes are told by user: who is there now counts as known.
+    fn tell_count(&mut self, told: Option<u32>, now: u32, announce_max: usize) -> Vec<Change> {
+        if self.online() <= announce_max / 2 {
+            self.members.retain(&mut |member| {
+                member.told_online = true;
+                true
+            });
+            self.told = Told::Users;
+        } else {
+            let interval = self.online() * TICKS_PER_S / COUNTS_PER_S;
+            self.told = Told::Count { told: Some(self.online), again_at: now.saturating_add(interval as u32) };
+        }
+        if told == Some(self.online) { Vec::new() } else { vec![Change::Count(self.online())] }
+    }
+
+    pub fn list(&self, list_max: usize) -> Listed {
+        let mut users = Vec::with_capacity(self.online().min(list_max));
+        self.members.visit(&mut |member| {
+            if users.len() < list_max && member.is_online() {
+                users.push(member.user.clone());
+            }
+            users.len() < list_max
+        });
+        Listed { users, count: self.online() }
+    }
+}

@@ -1,0 +1,242 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const GRACE: u32 = 10;
+
+fn presence(announce_max: usize) -> Presence {
+    let channels = vec!["conv:*".parse().expect("a pattern")];
+    Presence::new(Settings { channels, grace_ticks: GRACE, announce_max, list_max: 50 })
+}
+
+/// What is to be told now, channel by channel.
+fn told(presence: &Presence, now: u32) -> Vec<Changes> {
+    let mut told = Vec::new();
+    for stripe in 0..presence.stripes() {
+        while presence.expire(stripe, now) {}
+        presence.take(stripe, now, &mut told);
+    }
+    told
+}
+
+/// What is to be told of the only channel in which something happens.
+fn changes(presence: &Presence, now: u32) -> Vec<Change> {
+    told(presence, now).into_iter().flat_map(|told| told.changes).collect()
+}
+
+fn online(user: &str) -> Change {
+    Change::Online(user.into())
+}
+
+fn offline(user: &str) -> Change {
+    Change::Offline(user.into())
+}
+
+fn users(presence: &Presence, channel: &str) -> BTreeSet<String> {
+    presence.list(channel).expect("it is covered").users.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn two_devices_of_a_user_are_one_arrival_and_one_departure() {
+    let presence = presence(9);
+    presence.enter("conv:1", "ann");
+    assert_eq!(changes(&presence, 0), [online("ann")]);
+    presence.enter("conv:1", "ann");
+    presence.leave("conv:1", "ann");
+    assert_eq!(changes(&presence, 0), []);
+    presence.leave("conv:1", "ann");
+    assert_eq!(changes(&presence, 0), [offline("ann")]);
+    assert_eq!(presence.totals(), Totals { channels: 0, online: 0, changes: 2 });
+}
+
+#[test]
+fn whoever_comes_back_within_the_grace_was_never_away() {
+    let presence = presence(9);
+    presence.enter("conv:1", "ann");
+    changes(&presence, 0);
+    presence.vanish("conv:1", "ann", 5);
+    assert_eq!(changes(&presence, 5 + GRACE - 1), []);
+    assert_eq!(users(&presence, "conv:1"), ["ann".to_owned()].into(), "he is online until it is over");
+    presence.enter("conv:1", "ann");
+    assert_eq!(changes(&presence, 5 + GRACE), []);
+    presence.vanish("conv:1", "ann", 6 + GRACE);
+    assert_eq!(changes(&presence, 5 + 2 * GRACE), [], "each grace is a whole one");
+    assert_eq!(changes(&presence, 6 + 2 * GRACE), [offline("ann")]);
+    assert_eq!(presence.leaving.load(Relaxed), 0);
+}
+
+#[test]
+fn whoever_unsubscribes_has_left_at_once_although_another_connection_of_his_ended_before() {
+    let presence = presence(9);
+    presence.enter("conv:1", "ann");
+    presence.enter("conv:1", "ann");
+    changes(&presence, 0);
+    presence.vanish("conv:1", "ann", 1);
+    presence.leave("conv:1", "ann");
+    assert_eq!(changes(&presence, 1), [offline("ann")]);
+}
+
+#[test]
+fn who_came_and_went_before_anybody_was_told_is_no_change() {
+    let presence = presence(9);
+    presence.enter("conv:1", "ann");
+    presence.leave("conv:1", "ann");
+    assert_eq!(told(&presence, 0), []);
+    assert_eq!(presence.totals(), Totals { channels: 0, online: 0, changes: 2 }, "and leaves nothing behind");
+    presence.enter("conv:1", "ann");
+    changes(&presence, 0);
+    presence.leave("conv:1", "ann");
+    presence.enter("conv:1", "ann");
+    assert_eq!(told(&presence, 0), []);
+}
+
+#[test]
+fn above_the_size_only_the_number_is_told_and_below_the_half_users_again() {
+    let presence = presence(4);
+    let names: Vec<String> = (0..1000).map(|number| format!("u{number}")).collect();
+    names.iter().for_each(|name| presence.enter("conv:1", name));
+    assert_eq!(changes(&presence, 0), [Change::Count(1000)], "a burst is one message");
+    let listed = presence.list("conv:1").expect("it is covered");
+    assert_eq!((listed.users.len(), listed.count), (50, 1000), "the list is capped");
+    names[3..].iter().for_each(|name| presence.leave("conv:1", name));
+    assert_eq!(changes(&presence, 0), [], "a thousand are told ten times a second and not more often");
+    assert_eq!(changes(&presence, 1), [Change::Count(3)]);
+    presence.leave("conv:1", "u2");
+    assert_eq!(changes(&presence, 1), [Change::Count(2)]);
+    presence.enter("conv:1", "v");
+    assert_eq!(changes(&presence, 1), [online("v")]);
+    presence.leave("conv:1", "u1");
+    assert_eq!(changes(&presence, 1), [offline("u1")]);
+    assert_eq!(users(&presence, "conv:1"), ["u0".to_owned(), "v".to_owned()].into());
+}
+
+#[test]
+fn many_who_come_and_go_unseen_are_not_remembered_one_by_one() {
+    let presence = presence(4);
+    for number in 0..1000 {
+        presence.enter("conv:1", &format!("u{number}"));
+        told(&presence, 0);
+        presence.leave("conv:1", &format!("u{number}"));
+    }
+    let listed = presence.list("conv:1").expect("it is covered");
+    assert_eq!(listed, Listed::default());
+}
+
+#[test]
+fn nothing_is_known_of_channels_without_presence() {
+    let presence = presence(9);
+    presence.enter("clan:1", "ann");
+    presence.vanish("clan:1", "ann", 0);
+    assert_eq!((presence.list("clan:1"), told(&presence, 0)), (None, vec![]));
+    assert_eq!(presence.list("conv:1"), Some(Listed::default()));
+    let none = Presence::new(Settings::default());
+    none.enter("conv:1", "ann");
+    assert_eq!((none.list("conv:1"), none.stripes(), none.totals()), (None, 0, Totals::default()));
+}
+
+#[test]
+fn without_a_grace_a_connection_that_ends_is_a_departure() {
+    let presence = Presence::new(Settings { grace_ticks: 0, ..presence(9).settings });
+    presence.enter("conv:1", "ann");
+    changes(&presence, 0);
+    presence.vanish("conv:1", "ann", 0);
+    assert_eq!(changes(&presence, 0), [offline("ann")]);
+}
+
+/// What a subscriber knows who believes what he is told, and asks for the list when he is told a number that is small.
+#[derive(Default)]
+struct Subscriber {
+    users: BTreeSet<String>,
+    /// He was told a number last.
+    count: Option<usize>,
+}
+
+impl Subscriber {
+    fn hear(&mut self, change: &Change, list: impl Fn() -> BTreeSet<String>, announce_max: usize) {
+        match change {
+            Change::Online(user) => assert!(self.users.insert(user.to_string()), "told twice"),
+            Change::Offline(user) => assert!(self.users.remove(&**user), "told of nobody"),
+            Change::Count(count) if *count <= announce_max / 2 => (self.users, self.count) = (list(), None),
+            Change::Count(count) => self.count = Some(*count),
+        }
+    }
+}
+
+/// Sessions by device, and until when a user without any is online.
+#[derive(Default)]
+struct Model {
+    sessions: u32,
+    until: Option<u32>,
+}
+
+impl Model {
+    fn is_online(&self, now: u32) -> bool {
+        self.sessions > 0 || self.until.is_some_and(|until| until > now)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn agrees_with_a_plain_model_and_subscribers_know_what_is_true(
+        announce_max in 0usize..8,
+        steps in prop::collection::vec((0u8..2, 0u8..9, 0u8..10, 0u32..4), 0..300),
+    ) {
+        let presence = presence(announce_max);
+        let mut model = BTreeMap::<(String, String), Model>::new();
+        let mut subscribers = BTreeMap::<String, Subscriber>::new();
+        let mut now = 0;
+        for (channel, user, step, pause) in steps {
+            let (channel, user) = (format!("conv:{channel}"), format!("u{user}"));
+            let known = model.entry((channel.clone(), user.clone())).or_default();
+            match step {
+                0..=3 => {
+                    presence.enter(&channel, &user);
+                    (known.sessions, known.until) = (known.sessions + 1, None);
+                }
+                4 | 5 if known.sessions > 0 => {
+                    presence.leave(&channel, &user);
+                    known.sessions -= 1;
+                }
+                6 | 7 if known.sessions > 0 => {
+                    presence.vanish(&channel, &user, now);
+                    known.sessions -= 1;
+                    known.until = (known.sessions == 0).then_some(now + GRACE);
+                }
+                _ => now += pause,
+            }
+            if step < 7 {
+                continue;
+            }
+            for told in told(&presence, now) {
+                let subscriber = subscribers.entry(told.channel.clone()).or_default();
+                for change in &told.changes {
+                    subscriber.hear(change, || users(&presence, &told.channel), announce_max);
+                }
+            }
+            for channel in ["conv:0", "conv:1"] {
+                let is_here = |(key, known): &(&(String, String), &Model)| key.0 == channel && known.is_online(now);
+                let expected: BTreeSet<String> =
+                    model.iter().filter(is_here).map(|(key, _)| key.1.clone()).collect();
+                prop_assert_eq!(&users(&presence, channel), &expected);
+                let subscriber = subscribers.entry(channel.into()).or_default();
+                match subscriber.count {
+                    Some(count) => prop_assert_eq!(count, expected.len()),
+                    None => prop_assert_eq!(&subscriber.users, &expected),
+                }
+            }
+        }
+        // Everybody goes.
+        for ((channel, user), known) in &model {
+            (0..known.sessions).for_each(|_| presence.leave(channel, user));
+        }
+        told(&presence, now + GRACE);
+        told(&presence, now + GRACE + 1);
+        let totals = presence.totals();
+        prop_assert_eq!((totals.channels, totals.online), (0, 0));
+        prop_assert!(presence.stripes.iter().all(|stripe| stripe.lock().expect("sound").pending.is_empty()));
+    }
+}
