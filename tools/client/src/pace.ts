@@ -1,0 +1,30 @@
+// No faster than the gateway allows: it closes who says more than so many messages in so long (4003).
+
+export interface PaceLimits {
+  /** Fewer than `limits.messages` of the gateway, which counts signs of life, too. */
+  messages: number;
+  windowMs: number;
+}
+
+/** Of one connection. In any window no more than so many are free to go. */
+export class Pace {
+  readonly #limits: PaceLimits;
+  /** When the last ones went, the oldest first. */
+  #sent: number[] = [];
+
+  constructor(limits: PaceLimits) {
+    this.#limits = limits;
+  }
+
+  count(now: number): void {
+    this.#sent.push(now);
+    if (this.#sent.length > this.#limits.messages) this.#sent.shift();
+  }
+
+  /** How long the next message has to wait. */
+  waitMs(now: number): number {
+    const { messages, windowMs } = this.#limits;
+    const oldest = this.#sent[this.#sent.length - messages];
+    return oldest === undefined ? 0 : Math.max(0, oldest + windowMs - now);
+  }
+}

@@ -1,0 +1,163 @@
+// Promise: what is said is sent, or its loss is told; what is asked is answered, or why not; what comes is handed over
+// once.
+
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { eventually, mint, startGateway } from "./gateway.mjs";
+
+const failure = (promise) => promise.then(() => assert.fail("it has not failed"), ({ code }) => code);
+
+suite("talking", { concurrency: 4 }, () => {
+  test("a request has its own answer", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    const answers = await Promise.all([1, 2, 3].map(() => client.request({ type: "ping" })));
+    assert.equal(new Set(answers.map(({ id }) => id)).size, 3);
+    assert.deepEqual(answers.map(({ type }) => type), ["pong", "pong", "pong"]);
+  });
+
+  test("a request that is refused says so with the gateway's code", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    assert.equal(await failure(client.request({ type: "no such type" })), "unknown_type");
+    assert.equal(await failure(client.request({ type: "subscribe" })), "missing_field");
+  });
+
+  test("a request without an answer ends", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    await client.isOpen();
+    assert.equal(await failure(client.request({ type: "heartbeat_ack" }, 50)), "timeout");
+  });
+
+  test("what was sent to a gateway that is killed is lost and told, and what was not is sent to the next", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    await client.isOpen();
+    const unanswered = client.request({ type: "heartbeat_ack" }, 60_000);
+    await client.request({ type: "ping" });
+    await gateway.kill();
+    assert.equal(await failure(unanswered), "lost");
+    const kept = client.request({ type: "ping" }, 60_000);
+    await gateway.start();
+    assert.equal((await kept).type, "pong");
+  });
+
+  test("what finds no room, and what waits for too long, is told", async (t) => {
+    const gateway = await startGateway(t);
+    await gateway.kill();
+    const client = gateway.client({ queue: { messages: 2, ms: 200 } });
+    for (const id of ["a", "b", "c"]) client.send({ type: "ping", id });
+    assert.deepEqual(client.dropped, [{ message: { type: "ping", id: "a" }, reason: "full" }]);
+    await eventually("the others are old", () => client.dropped.length === 3);
+    const told = client.dropped.map(({ message, reason }) => `${message.id} ${reason}`);
+    assert.deepEqual(told, ["a full", "b old", "c old"]);
+    assert.equal(await failure(client.request({ type: "ping" }, 10)), "timeout");
+    assert.equal(await failure(client.request({ type: "ping" })), "dropped");
+  });
+
+  test("nobody is closed for speaking too fast", async (t) => {
+    const gateway = await startGateway(t, { "limits.messages": "40", "limits.messages_window": `"1s"` });
+    const client = gateway.client({ pace: { messages: 15, windowMs: 1_100 } });
+    const answers = await Promise.all(Array.from({ length: 60 }, () => client.request({ type: "ping" })));
+    assert.equal(answers.length, 60);
+    assert.deepEqual(client.states.map(({ name }) => name), ["open"]);
+  });
+
+  test("a message that the gateway would close for is not taken", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    assert.throws(() => client.send({ type: "chat", content: "é".repeat(4_096), clanId: "7" }), RangeError);
+    assert.throws(() => client.request({ type: "chat", content: "x".repeat(8_192), clanId: "7" }), RangeError);
+    await client.isOpen();
+  });
+
+  test("what is refused is told, what is left is left, and neither is asked for again", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client({ token: () => mint("ana", { channels: ["news", "conv:*"] }) });
+    const wanted = [{ channel: "news" }, { channel: "secret" }, { conversation: "c1" }, { conversation: "c2" }];
+    const settled = await Promise.allSettled(wanted.map((topic) => client.subscribe(topic)));
+    const outcomes = settled.map(({ status, reason }) => reason?.code ?? status);
+    assert.deepEqual(outcomes, ["fulfilled", "not_allowed", "fulfilled", "fulfilled"]);
+    await client.unsubscribe({ conversation: "c1" });
+    await client.unsubscribe({ conversation: "never" });
+    assert.deepEqual(await channelsOf(gateway), ["conv:c2", "news", "user:ana"]);
+    await gateway.kill();
+    await gateway.start();
+    await eventually("the rest is back", async () => String(await channelsOf(gateway)) === "conv:c2,news,user:ana");
+  });
+
+  test("a hundred long names fit into messages that the gateway takes", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    const names = Array.from({ length: 100 }, (_, n) => `${n}-${"é".repeat(100)}`);
+    await Promise.all(names.map((channel) => client.subscribe({ channel })));
+    assert.equal((await channelsOf(gateway)).length, 101);
+    assert.deepEqual(client.states.map(({ name }) => name), ["open"]);
+  });
+
+  test("who changes his mind has what he wanted last", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    const first = failure(client.subscribe({ channel: "news" }));
+    client.unsubscribe({ channel: "news" });
+    await client.subscribe({ channel: "news" });
+    assert.equal(await first, "dropped");
+    assert.deepEqual(await channelsOf(gateway), ["news", "user:ana"]);
+  });
+
+  test("a heartbeat is answered", async (t) => {
+    const gateway = await startGateway(t, { "heartbeat.interval": `"300ms"`, "heartbeat.idle_timeout": `"3s"` });
+    const client = gateway.client({ userType: "driver", deviceId: "d1", platform: "ios" });
+    const heartbeats = () => client.heard.filter(({ type }) => type === "heartbeat");
+    await eventually("it has lived for longer than silence may last", () => heartbeats().length > 11);
+    assert.deepEqual(client.states.map(({ name }) => name), ["open"]);
+    const { connections } = await gateway.ask("/connections");
+    const { user_type, device_id, platform } = connections[0];
+    assert.deepEqual([user_type, device_id, platform], ["driver", "d1", "ios"]);
+  });
+
+  test("a notification is handed over once, and again to who could not take it", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    const taken = [];
+    client.on("notification", async ({ id, title }) => {
+      taken.push([id, title]);
+    });
+    await client.isOpen();
+    for (const id of ["n1", "n1", 1, "1", undefined, undefined]) {
+      await gateway.post("/broadcast/user/ana", { type: "notification", id, title: "Hi" });
+    }
+    await eventually("all have come", () => client.heard.length >= 5 && taken.length >= 5);
+    const ids = taken.map(([id]) => id);
+    assert.deepEqual(ids, ["n1", 1, "1", undefined, undefined]);
+  });
+
+  test("what is no message is handed over as it came", async (t) => {
+    const gateway = await startGateway(t);
+    const texts = [];
+    const client = gateway.client({ onText: (text) => texts.push(text) });
+    await client.isOpen();
+    for (const body of ["not JSON", "7", "null", `{"no":"type"}`, "[]"]) {
+      await gateway.ask("/broadcast/all", { method: "POST", body });
+    }
+    await eventually("all have come", () => texts.length === 5);
+    assert.deepEqual(texts, ["not JSON", "7", "null", `{"no":"type"}`, "[]"]);
+  });
+
+  test("who listens no more hears no more", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    let pongs = 0;
+    const off = client.on("pong", () => pongs++);
+    await client.request({ type: "ping" });
+    off();
+    await client.request({ type: "ping" });
+    assert.equal(pongs, 1);
+  });
+});
+
+async function channelsOf(gateway) {
+  const { connections } = await gateway.ask("/connections?user=ana");
+  return connections[0]?.channels.toSorted() ?? [];
+}
