@@ -1,155 +1,140 @@
-//! What the dashboard's curves are drawn from: a point per second, for as long as somebody looks.
+//! What the dashboard's curves are drawn from: the last five minutes by the second and the last hour by ten seconds,
+//! recorded whether somebody looks or not. Who is called at night sees what was before.
 //!
-//! Asked for by [`super::dashboard`]. However many pages look, the shards are asked once a second, and every
-//! page gets the same points; with nobody looking nothing is asked. A page that is opened while another one
-//! is there has the curves at once.
+//! Written once a second by a task of the control side, read by [`super::dashboard`] as often as there are pages. A
+//! sample costs each shard a copy of its histograms (some 60 KiB as a rule, 210 at most) and the control side the sum
+//! of one of them; what is kept of it all is below 200 KiB. Shards that do not turn are not asked.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+mod point;
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use serde::Serialize;
-use tokio::sync::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Now;
-use crate::lane::Query;
-use crate::lane::report::TypeCount;
-use crate::metrics::{Counters, Latency, Timed, process};
+use crate::metrics::{Counters, Timed, process};
 
-use super::{State, aside, latency};
+use super::{State, latency};
 
-/// Pages ask once a second, a little early or late.
-const FRESH_FOR: Duration = Duration::from_millis(900);
+pub use point::Point;
+use point::{Memory, Moment};
 
-/// Nobody has looked for longer: what happened since then is no interval worth a point.
-const GAP: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_secs(1);
 
-/// Five minutes.
-const POINTS_MAX: usize = 300;
+/// A shard that has not turned for so long is left alone, and the point has no latency.
+const STALLED: Duration = Duration::from_secs(3);
 
-#[derive(Default)]
 pub struct Curves(Mutex<Log>);
 
-#[derive(Default)]
 struct Log {
-    last: Option<Moment>,
+    seconds: Track,
+    hour: Track,
+    memory: Memory,
+    whole: bool,
+}
+
+/// Points at one distance. The oldest make room.
+struct Track {
+    /// Not sooner after the last one.
+    every: Duration,
+    /// What happened in a longer time is no interval worth a point: the machine slept.
+    gap: Duration,
+    points_max: usize,
+    last: Option<Arc<Moment>>,
     points: VecDeque<Point>,
-    by_type: Arc<[TypeCount]>,
-    note: Option<&'static str>,
 }
 
-/// Totals at one moment.
-struct Moment {
-    at: Now,
-    messages_received: u64,
-    cpu_s: Option<f64>,
-    latency: Option<Latency>,
-}
-
-/// One second of the curves. What was not measured is left out of them.
-#[derive(Clone, Debug, Serialize)]
-pub struct Point {
-    /// Unix milliseconds.
-    pub at: u64,
-    connections: u64,
-    /// Messages from clients, per second.
-    received: Option<f64>,
-    /// Frames that the kernel has taken, per second.
-    sent: Option<f64>,
-    /// Delivery of the frames of this second, in microseconds.
-    p50: Option<u64>,
-    p99: Option<u64>,
-    p99_9: Option<u64>,
-    resident_bytes: Option<u64>,
-    /// CPU seconds per second.
-    cpu: Option<f64>,
-}
-
-/// What was seen last, and the points that a page does not have yet.
+/// The points that a page does not have yet, oldest first.
 pub struct View {
-    pub points: Vec<Point>,
-    pub by_type: Arc<[TypeCount]>,
-    pub note: Option<&'static str>,
+    pub seconds: Vec<Point>,
+    pub hour: Vec<Point>,
+    /// Whether every shard has said at the last sample what it timed.
+    pub whole: bool,
+}
+
+impl Default for Curves {
+    fn default() -> Self {
+        let track = |every_ms, gap_s, points_max| Track {
+            every: Duration::from_millis(every_ms),
+            gap: Duration::from_secs(gap_s),
+            points_max,
+            last: None,
+            points: VecDeque::new(),
+        };
+        // Half a sample less than ten seconds: ticks come a little early or late.
+        let (seconds, hour) = (track(0, 10, 300), track(9_500, 30, 360));
+        Self(Mutex::new(Log { seconds, hour, memory: Memory::default(), whole: true }))
+    }
 }
 
 impl Curves {
-    /// The points after `after` (unix milliseconds), the last of them not older than a second.
-    pub async fn view(&self, state: &State, after: u64) -> View {
-        // Held while asking, so that whoever comes meanwhile takes the same point.
-        let mut log = self.0.lock().await;
-        let now = Now::read();
-        if log.last.as_ref().is_none_or(|last| between(last.at, now) >= FRESH_FOR) {
-            log.look(state).await;
+    /// Records for ever.
+    pub async fn record(&self, state: &State) -> Infallible {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let moment = Moment::look(state).await;
+            self.log().push(moment);
         }
-        let points = log.points.iter().filter(|point| point.at > after).cloned().collect();
-        View { points, by_type: log.by_type.clone(), note: log.note }
+    }
+
+    /// The points after `after` (unix milliseconds). A point of the hour is never later than the last of the seconds.
+    pub fn view(&self, after: u64) -> View {
+        let log = self.log();
+        View { seconds: log.seconds.after(after), hour: log.hour.after(after), whole: log.whole }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.0.lock().expect("nothing panics over the points")
     }
 }
 
 impl Log {
-    async fn look(&mut self, state: &State) {
-        let types = state.shards.ask(|bus, answer| bus.ask_all(|| Query::Types { answer: answer.clone() }));
-        let (timed, types) = tokio::join!(latency::ask(state), types);
-        let whole = |note: Option<String>| note.is_none();
-        let is_whole = timed.as_ref().is_ok_and(|a| whole(a.note())) && types.as_ref().is_ok_and(|a| whole(a.note()));
-        self.note = (!is_whole).then_some("some shards did not answer in time");
-        // A sum that lacks a shard would look like a change.
-        let timed = timed.ok().filter(|answers| whole(answers.note()));
-        let merge = move || {
-            let types = types.map(|answers| by_type(answers.values.into_iter().flatten())).unwrap_or_default();
-            (timed.map(|answers| latency::merge(&answers.values)), types)
-        };
-        let (timed, types) = aside(merge).await.unwrap_or_default();
-        self.by_type = types;
-        let moment = Moment {
-            at: Now::read(),
-            messages_received: state.total(|counters| &counters.messages_received),
-            cpu_s: process::cpu_seconds(),
-            latency: timed,
-        };
-        let point = Point::new(&moment, self.last.as_ref(), state.level(|counters| &counters.connections));
-        self.points.push_back(point);
-        if self.points.len() > POINTS_MAX {
+    fn push(&mut self, moment: Moment) {
+        self.whole = moment.delivery.is_some();
+        self.memory.see(moment.resident_bytes);
+        let moment = Arc::new(moment);
+        self.seconds.push(&moment, self.memory);
+        self.hour.push(&moment, self.memory);
+    }
+}
+
+impl Track {
+    fn push(&mut self, moment: &Arc<Moment>, memory: Memory) {
+        if self.last.as_ref().is_some_and(|last| last.until(moment) < self.every) {
+            return;
+        }
+        let last = self.last.replace(moment.clone()).filter(|last| last.until(moment) < self.gap);
+        if self.points.len() >= self.points_max {
             self.points.pop_front();
         }
-        self.last = Some(moment);
+        self.points.push_back(Point::new(moment, last.as_deref(), memory));
+    }
+
+    fn after(&self, unix_ms: u64) -> Vec<Point> {
+        self.points.iter().filter(|point| point.at > unix_ms).cloned().collect()
     }
 }
 
-impl Point {
-    fn new(moment: &Moment, last: Option<&Moment>, connections: u64) -> Self {
-        let last = last.filter(|last| between(last.at, moment.at) < GAP);
-        let seconds = last.map_or(1.0, |last| between(last.at, moment.at).as_secs_f64());
-        let interval = last.and_then(|last| Some(moment.latency.as_ref()?.since(last.latency.as_ref()?)));
-        let delivery = interval.as_ref().map(|latency| latency.of(Timed::Delivery));
-        let quantile = |q: f64| delivery.filter(|d| !d.is_empty()).map(|d| d.value_at_quantile(q));
+impl Moment {
+    async fn look(state: &State) -> Self {
+        let is_stalled = !state.watchdog.stalled(STALLED).is_empty();
+        let answers = if is_stalled { None } else { latency::ask(state).await.ok() };
+        // A sum that lacks a shard would look like a change.
+        let whole = answers.filter(|answers| answers.note().is_none());
         Self {
-            at: moment.at.unix_ms,
-            connections,
-            received: last.map(|last| (moment.messages_received - last.messages_received) as f64 / seconds),
-            sent: delivery.map(|delivery| delivery.len() as f64 / seconds),
-            p50: quantile(0.5),
-            p99: quantile(0.99),
-            p99_9: quantile(0.999),
+            at: Now::read(),
+            connections: state.level(|counters| &counters.connections),
+            messages_received: state.total(|counters| &counters.messages_received),
             resident_bytes: process::resident_bytes(),
-            cpu: last.and_then(|last| Some((moment.cpu_s? - last.cpu_s?) / seconds)),
+            cpu_s: process::cpu_seconds(),
+            delivery: whole.map(|answers| latency::merge_one(&answers.values, Timed::Delivery)),
         }
     }
-}
-
-/// Sessions by type over all shards, the most frequent first.
-fn by_type(counts: impl Iterator<Item = TypeCount>) -> Arc<[TypeCount]> {
-    let mut sums: HashMap<Box<str>, usize> = HashMap::new();
-    for count in counts {
-        *sums.entry(count.user_type).or_default() += count.sessions;
-    }
-    let mut merged: Vec<_> = sums.into_iter().map(|(user_type, sessions)| TypeCount { user_type, sessions }).collect();
-    merged.sort_unstable_by(|a, b| b.sessions.cmp(&a.sessions).then_with(|| a.user_type.cmp(&b.user_type)));
-    merged.into()
-}
-
-fn between(earlier: Now, later: Now) -> Duration {
-    Duration::from_micros(later.us.saturating_sub(earlier.us))
 }
 
 impl State {
@@ -163,38 +148,42 @@ impl State {
 mod tests {
     use super::*;
 
-    fn moment(s: u64, messages_received: u64, deliveries: u64) -> Moment {
-        let mut latency = Latency::default();
-        latency.record_n(Timed::Delivery, 40, deliveries);
-        let at = Now { us: s * 1_000_000, unix_ms: s * 1000 };
-        Moment { at, messages_received, cpu_s: Some(s as f64 / 2.0), latency: Some(latency) }
-    }
-
-    #[test]
-    fn rates_are_per_second_of_what_has_really_passed() {
-        let point = Point::new(&moment(14, 60, 310), Some(&moment(10, 20, 300)), 5);
-        assert_eq!((point.at, point.connections, point.received, point.sent), (14_000, 5, Some(10.0), Some(2.5)));
-        assert_eq!((point.p50, point.p99_9, point.cpu), (Some(40), Some(40), Some(0.5)));
-    }
-
-    #[test]
-    fn what_was_not_measured_is_no_number() {
-        let first = Point::new(&moment(14, 60, 310), None, 5);
-        let after_a_gap = Point::new(&moment(24, 60, 310), Some(&moment(10, 20, 300)), 5);
-        for point in [first, after_a_gap] {
-            assert_eq!((point.received, point.sent, point.p99, point.cpu), (None, None, None, None));
+    fn record(curves: &Curves, seconds: impl IntoIterator<Item = u64>) {
+        for s in seconds {
+            curves.log().push(Moment::at_second(s));
         }
-        let nothing_sent = Point::new(&moment(11, 20, 300), Some(&moment(10, 20, 300)), 5);
-        assert_eq!((nothing_sent.sent, nothing_sent.p50), (Some(0.0), None));
-        let silent = Moment { latency: None, ..moment(11, 20, 300) };
-        assert_eq!(Point::new(&silent, Some(&moment(10, 20, 300)), 5).sent, None);
+    }
+
+    fn at_seconds(points: &[Point]) -> Vec<u64> {
+        points.iter().map(|point| point.at / 1000).collect()
     }
 
     #[test]
-    fn types_are_merged_and_the_most_frequent_comes_first() {
-        let count = |user_type: &str, sessions| TypeCount { user_type: user_type.into(), sessions };
-        let merged = by_type([count("rider", 2), count("driver", 2), count("rider", 1), count("admin", 2)].into_iter());
-        let merged: Vec<_> = merged.iter().map(|c| (&*c.user_type, c.sessions)).collect();
-        assert_eq!(merged, [("rider", 3), ("admin", 2), ("driver", 2)]);
+    fn the_last_minutes_are_kept_by_the_second_and_the_last_hour_by_ten() {
+        let curves = Curves::default();
+        record(&curves, 1..=10_000);
+        let View { seconds, hour, whole } = curves.view(0);
+        assert_eq!(at_seconds(&seconds), (9_701..=10_000).collect::<Vec<_>>());
+        assert_eq!(at_seconds(&hour), (6_401..=9_991).step_by(10).collect::<Vec<_>>());
+        assert!(whole);
+    }
+
+    #[test]
+    fn a_page_gets_what_it_does_not_have() {
+        let curves = Curves::default();
+        record(&curves, 1..=21);
+        let View { seconds, hour, .. } = curves.view(20_000);
+        assert_eq!((at_seconds(&seconds), at_seconds(&hour)), (vec![21], vec![21]));
+        let View { seconds, hour, .. } = curves.view(21_000);
+        assert!(seconds.is_empty() && hour.is_empty());
+    }
+
+    #[test]
+    fn a_silent_shard_is_told_until_it_speaks() {
+        let curves = Curves::default();
+        curves.log().push(Moment { delivery: None, ..Moment::at_second(1) });
+        assert!(!curves.view(0).whole);
+        record(&curves, [2]);
+        assert!(curves.view(0).whole);
     }
 }

@@ -79,7 +79,10 @@ pub struct Numbers {
     violations: BTreeMap<&'static str, u64>,
     errors_sent: u64,
     sources: Vec<SourceLine>,
+    /// By the second.
     points: Vec<Point>,
+    /// By ten seconds.
+    hour: Vec<Point>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
 }
@@ -109,7 +112,9 @@ pub async fn numbers(
     query: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<Numbers>, AdminError> {
     let Query(Which { after }) = query?;
-    let View { points, by_type, note } = state.curves.view(&state, after).await;
+    let types = state.user_types.read(&state).await;
+    let View { seconds, hour, whole } = state.curves.view(after);
+    let by_type = types.by_type;
     let sessions = state.level(|counters| &counters.sessions);
     let typed: usize = by_type.iter().map(|count| count.sessions).sum();
     let (listed, others) = by_type.split_at(by_type.len().min(TYPES_MAX));
@@ -138,8 +143,9 @@ pub async fn numbers(
         violations: sums(&state, |counters| &counters.violations),
         errors_sent: state.total(|counters| &counters.errors_sent),
         sources: state.context.sources.iter().map(SourceLine::from).collect(),
-        points,
-        note,
+        points: seconds,
+        hour,
+        note: (!whole || !types.whole).then_some("some shards did not answer in time"),
     }))
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use crate::clock::Now;
 use crate::lane;
 use crate::lane::report::ShardLatency;
-use crate::metrics::Latency;
+use crate::metrics::{Latency, Timed};
 
 use super::error::AdminError;
 use super::shards::Answers;
@@ -124,6 +124,15 @@ pub async fn ask(state: &State) -> Result<Answers<ShardLatency>, AdminError> {
 pub fn merge<'a>(shards: impl IntoIterator<Item = &'a ShardLatency>) -> Latency {
     let mut merged = Latency::default();
     shards.into_iter().for_each(|shard| merged.merge(&shard.latency));
+    merged
+}
+
+/// One histogram of all shards.
+pub fn merge_one(shards: &[ShardLatency], timed: Timed) -> Histogram<u64> {
+    let mut merged = Latency::default().of(timed).clone();
+    for shard in shards {
+        merged.add(shard.latency.of(timed)).expect("a histogram of this kind grows to what is added");
+    }
     merged
 }
 
@@ -240,7 +249,6 @@ fn log(reading: &Reading, with_shards: bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Timed;
 
     #[test]
     fn nothing_recorded_is_not_zero_microseconds() {

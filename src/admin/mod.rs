@@ -1,5 +1,5 @@
-//! The admin port: health, statistics, metrics, and publishing over HTTP. Two [tasks](crate::control) of the control
-//! side, the port and the [`watchdog`]; nothing of it runs on a shard.
+//! The admin port: health, statistics, metrics, and publishing over HTTP. Three [tasks](crate::control) of the control
+//! side, the port, the [`watchdog`], and the recorder of the [`curves`]; nothing of it runs on a shard.
 //!
 //! [`start`] is called once, by [`crate::gateway`]. [`routes`] lists every path; the handlers live in files
 //! named by what they answer. A further page or endpoint is a further file and one line there. What a handler
@@ -29,6 +29,7 @@ mod revoke;
 mod routes;
 mod shards;
 mod subscriptions;
+mod user_types;
 mod watchdog;
 mod write_deadline;
 
@@ -60,6 +61,7 @@ use listing::LISTINGS_MAX;
 use port::Port;
 use shards::Shards;
 use subscriptions::SubscriptionCache;
+use user_types::UserTypes;
 use watchdog::Watchdog;
 
 /// What the port shows and acts on.
@@ -93,6 +95,7 @@ struct State {
     subscriptions: SubscriptionCache,
     intervals: Intervals,
     curves: Curves,
+    user_types: UserTypes,
     bodies: Bodies,
     /// Held by whoever lists connections or channels: one answer of a large node is some hundred megabytes.
     listings: Semaphore,
@@ -115,7 +118,9 @@ pub fn start(settings: &config::Admin, context: Context, control: &Control) -> i
     let state = Arc::new(State::new(settings, context));
     let port = Port::new(routes::router(state.clone()), settings);
     control.run("admin", |stop| port.serve(listener, stop));
-    control.run("watchdog", async move |stop| _ = stop.run_until_cancelled(state.watchdog.watch()).await);
+    let watched = state.clone();
+    control.run("watchdog", async move |stop| _ = stop.run_until_cancelled(watched.watchdog.watch()).await);
+    control.run("curves", async move |stop| _ = stop.run_until_cancelled(state.curves.record(&state)).await);
     Ok(address)
 }
 
@@ -136,6 +141,7 @@ impl State {
             subscriptions: SubscriptionCache::default(),
             intervals: Intervals::default(),
             curves: Curves::default(),
+            user_types: UserTypes::default(),
             bodies: Bodies::new(settings.transfer_deadline),
             listings: Semaphore::new(LISTINGS_MAX),
             context,

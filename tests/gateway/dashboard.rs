@@ -1,11 +1,15 @@
 //! Promise: the page at the admin port's `/` shows what is going on, in a real browser, without an error.
 
+use sonic_rs::JsonContainerTrait;
+
 use crate::support::browser::Browser;
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
 use crate::support::ports;
 use crate::support::tokens::token;
+use crate::support::wait::eventually;
+use crate::support::wire;
 
 const TOKEN: &str = "a token of the operators, long enough";
 
@@ -71,11 +75,6 @@ fn a_protected_port_is_asked_with_the_token_that_was_typed() {
     let gateway = Gateway::start(Config::new().set("admin.token", TOKEN));
     let _client = Client::connect(&gateway, &token("u1"));
     let mut page = open(&gateway);
-    let type_in = |page: &mut Browser, token: &str| {
-        page.eventually("the token is asked for", "document.getElementById('ask')?.open");
-        page.evaluate(&format!("document.getElementById('ask-token').value = '{token}'"));
-        page.evaluate("document.querySelector('#ask-form button').click()");
-    };
     type_in(&mut page, "another token");
     page.eventually("a wrong one is told from none", "!document.getElementById('ask-wrong').hidden");
     type_in(&mut page, TOKEN);
@@ -106,12 +105,82 @@ fn a_source_that_is_away_and_a_drain_are_seen() {
     let _clients: Vec<_> = (0..20).map(|n| Client::connect(&gateway, &token(&format!("u{n}")))).collect();
     let mut page = open(&gateway);
     page.eventually("redis is away", &shows("state", "redis away"));
+    assert!(page.text("banner").starts_with("redis is "), "{}", page.text("banner"));
     gateway.process().signal("TERM");
     page.eventually("it drains", &shows("state", "draining"));
     assert!(page.text("banner").starts_with("Draining: "));
     assert_no_faults(&mut page);
+    let opacity = "getComputedStyle(document.querySelector('.tiles')).opacity";
+    assert_eq!(page.evaluate(opacity), "1");
     gateway.process().kill();
     page.eventually("that nobody answers is seen", &shows("state", "no answer"));
+    page.eventually("the numbers are those of before", &format!("{opacity} < 0.5"));
+}
+
+#[test]
+fn curves_are_recorded_while_nobody_looks() {
+    let gateway = Gateway::start(Config::new());
+    eventually("it has run for some seconds", || {
+        wire::number(&gateway.admin().get("/stats").json(), &["uptime"]) >= Some(3)
+    });
+    let numbers = gateway.admin().get("/dashboard.json").json();
+    let points = |name: &str| wire::at(&numbers, &[name]).and_then(|list| list.as_array()).map_or(0, |list| list.len());
+    assert!(points("points") >= 2 && points("hour") == 1, "{numbers:?}");
+
+    let mut page = open(&gateway);
+    page.eventually("curves are there", "document.querySelectorAll('#rates .plot path.curve[d*=L]').length === 2");
+    page.evaluate("document.querySelector('#span [value=hour]').click()");
+    page.eventually("the hour is shown", "document.getElementById('rates').textContent.includes('10\u{a0}min')");
+    assert_no_faults(&mut page);
+}
+
+#[test]
+fn a_few_connections_are_not_what_memory_is_divided_by() {
+    let gateway = Gateway::start(Config::new());
+    let _client = Client::connect(&gateway, &token("u1"));
+    let mut page = open(&gateway);
+    page.eventually("one is shown", &shows("connections", "1"));
+    page.eventually("memory is shown", "document.getElementById('memory').innerText.includes('MiB')");
+    assert_eq!((page.text("memory-title"), page.text("memory-note")), ("Memory".into(), "resident in all".into()));
+    page.evaluate("showMemory({ resident_bytes: 3 << 20, bytes_per_connection: 215 })");
+    assert_eq!(page.text("memory-title"), "Memory per connection");
+    assert_eq!(page.text("memory"), "215B", "a margin stands before the unit");
+    assert_no_faults(&mut page);
+}
+
+#[test]
+fn a_shard_with_nobody_has_no_bar() {
+    let gateway = Gateway::start(Config::new().set("server.shards", 8));
+    let _client = Client::connect(&gateway, &token("u1"));
+    let mut page = open(&gateway);
+    let heights =
+        "[...document.querySelectorAll('#shards .columns div')].map(bar => Math.sign(bar.offsetHeight)).sort()";
+    page.eventually("one of eight has a bar", &format!("{heights}.join('') === '00000001'"));
+    assert_no_faults(&mut page);
+}
+
+#[test]
+fn other_answers_of_a_protected_port_are_linked() {
+    let gateway = Gateway::start(Config::new().set("admin.token", TOKEN));
+    let mut page = open(&gateway);
+    type_in(&mut page, TOKEN);
+    page.eventually("the numbers are there", &shows("connections", "0"));
+    let links = page.evaluate("[...document.querySelectorAll('footer a:not([rel])')].map(a => a.getAttribute('href'))");
+    assert_eq!(links, "metrics,latency,connections,channels,readyz");
+    for (path, part) in
+        [("metrics", "ringway_connections{"), ("latency", "\n  \"latency_us\": {"), ("connections", "\"total\": 0")]
+    {
+        page.evaluate(&format!("readable('{path}').then(text => {{ window.seen = text }})"));
+        page.eventually(path, &format!("window.seen?.includes({part:?})"));
+    }
+    assert_eq!(page.evaluate("document.querySelectorAll('footer a[rel]').length"), "2", "and the documents");
+}
+
+#[track_caller]
+fn type_in(page: &mut Browser, token: &str) {
+    page.eventually("the token is asked for", "document.getElementById('ask')?.open");
+    page.evaluate(&format!("document.getElementById('ask-token').value = '{token}'"));
+    page.evaluate("document.querySelector('#ask-form button').click()");
 }
 
 #[track_caller]

@@ -5,10 +5,16 @@ const failed = () => { root.dataset.errors = Number(root.dataset.errors) + 1; };
 addEventListener('error', failed);
 addEventListener('unhandledrejection', failed);
 
-const PERIOD_MS = 1000, SPAN_S = 300, SPAN_MIN_S = 60, POINTS_MAX = 300, GAP_S = 5;
-const TOKEN = 'ringway.token', THEME = 'ringway.theme';
+const PERIOD_MS = 1000;
+const TOKEN = 'ringway.token', THEME = 'ringway.theme', SPAN = 'ringway.span';
 const byId = id => document.getElementById(id);
-const points = [];
+/* What has come of each span, oldest first; where a point is more than gap_s behind the one before, curves break. */
+const SPANS = {
+  minutes: { points: [], max: 300, span_s: 300, least_s: 60, gap_s: 5 },
+  hour: { points: [], max: 360, span_s: 3600, least_s: 600, gap_s: 25 },
+};
+let span = SPANS.minutes;
+const latest = () => SPANS.minutes.points.at(-1) ?? {};
 
 /* Numbers with units */
 const large = n => n < 100000 ? count(Math.round(n)) : shortCount(n);
@@ -31,9 +37,9 @@ function showMeasure(id, text) {
 }
 
 /* Curves: x is unix seconds */
-const over = pick => points.map(point => [point.at / 1000, pick(point)]);
-const until = () => points.at(-1).at / 1000;
-const spanS = () => Math.min(SPAN_S, Math.max(SPAN_MIN_S, until() - points[0].at / 1000));
+const over = pick => span.points.map(point => [point.at / 1000, pick(point)]);
+const until = () => latest().at / 1000;
+const spanS = () => Math.min(span.span_s, Math.max(span.least_s, until() - span.points[0].at / 1000));
 const time = at => new Date(at * 1000).toLocaleTimeString();
 const together = [];
 const CHARTS = {
@@ -42,7 +48,7 @@ const CHARTS = {
     lines: [['p50', 'p50', 2], ['p99', 'p99', 3], ['p99.9', 'p99_9', 4]] },
 };
 for (const [id, one] of Object.entries(CHARTS)) {
-  one.figure = chart({ title: one.title, height: 230, gap: GAP_S, together, series: [], at: time, value: one.value });
+  one.figure = chart({ title: one.title, height: 230, together, series: [], at: time, value: one.value });
   one.figure.id = id;
   byId('charts').append(one.figure);
 }
@@ -51,7 +57,7 @@ byId('latency').querySelector('h3').title = 'From the arrival of a message until
 /* The known values that are in sight. */
 function seen(lines) {
   const from = until() - spanS();
-  const values = lines.flatMap(([, key]) => points.filter(p => p.at / 1000 >= from).map(p => p[key]));
+  const values = lines.flatMap(([, key]) => span.points.filter(p => p.at / 1000 >= from).map(p => p[key]));
   return values.filter(value => value != null);
 }
 function upFrom(values) {
@@ -66,10 +72,11 @@ function decades(values) {
     position: us => (Math.log10(Math.max(us, ticks[0])) - low) / (high - low) };
 }
 function drawCurves() {
-  if (!points.length) return;
+  if (!span.points.length) return;
   for (const { figure, lines, value, axis } of Object.values(CHARTS)) {
     figure.update({
-      series: lines.map(([name, key, tone]) => ({ name, tone, points: over(p => p[key]), last: value(points.at(-1)[key]) })),
+      gap: span.gap_s,
+      series: lines.map(([name, key, tone]) => ({ name, tone, points: over(p => p[key]), last: value(latest()[key]) })),
       x: wanted => backwards(until(), spanS(), wanted),
       y: () => axis(seen(lines)),
     });
@@ -78,7 +85,7 @@ function drawCurves() {
   drawSpark('received', p => p.received, 0);
   drawSpark('sent', p => p.sent, 1);
   drawSpark('p99', p => p.p99, 3);
-  drawSpark('memory', p => p.connections ? p.resident_bytes / p.connections : null, 2);
+  drawSpark('memory', latest().bytes_per_connection == null ? p => p.resident_bytes : p => p.bytes_per_connection, 2);
   drawSpark('cpu', p => p.cpu, 2);
 }
 function drawSpark(id, pick, tone) {
@@ -88,7 +95,7 @@ function drawSpark(id, pick, tone) {
   const top = Math.max(...values) || 1, low = Math.min(...values);
   const bottom = low > top * .5 ? low - (top - low) * .6 - top * .02 : 0;
   const px = at => width * x.position(at), py = value => 29 - 25 * (value - bottom) / (top - bottom || 1);
-  const parts = runs(shown, GAP_S), color = `var(--s${tone})`;
+  const parts = runs(shown, span.gap_s), color = `var(--s${tone})`;
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
   svg.replaceChildren(shape('path', { class: 'area', d: parts.map(run => areaOf(run, px, py, height)).join(''), fill: color }),
     shape('path', { class: 'curve', d: parts.map(run => pathOf(run, px, py)).join(''), stroke: color }));
@@ -135,11 +142,23 @@ function showSources(sources) {
   if (!sources.length) byId('sources').replaceChildren(element('p', { class: 'none', style: 'margin:0' }, 'None configured. Messages come over HTTP, on this port.'));
 }
 
+function keep({ points, max }, more) {
+  points.push(...more);
+  points.splice(0, Math.max(0, points.length - max));
+}
+/* The process has memory of its own: only with many connections it says something to divide by them. */
+function showMemory({ resident_bytes, bytes_per_connection }) {
+  const divided = bytes_per_connection != null;
+  byId('memory-title').textContent = divided ? 'Memory per connection' : 'Memory';
+  showMeasure('memory', bytes(divided ? bytes_per_connection : resident_bytes));
+  byId('memory-note').textContent = divided ? `${bytes(resident_bytes)} resident in all` : 'resident in all';
+}
+
 /* What was answered */
 function render(now) {
-  points.push(...now.points);
-  points.splice(0, Math.max(0, points.length - POINTS_MAX));
-  const last = points.at(-1) ?? {};
+  keep(SPANS.minutes, now.points);
+  keep(SPANS.hour, now.hour);
+  const last = latest();
   document.title = `${large(now.connections)} · Ringway ${now.server_id}`;
   byId('node').replaceChildren(element('b', {}, now.server_id), ` · version ${now.version} · up ${ago(now.uptime_s)}`);
   show('connections', count(now.connections));
@@ -148,8 +167,7 @@ function render(now) {
   showMeasure('sent', rate(last.sent));
   showMeasure('p99', micros(last.p99));
   byId('p99-note').textContent = `p50 ${micros(last.p50)} · p99.9 ${micros(last.p99_9)}`;
-  showMeasure('memory', now.connections && last.resident_bytes ? bytes(last.resident_bytes / now.connections) : ABSENT);
-  byId('memory-note').textContent = last.resident_bytes ? `${bytes(last.resident_bytes)} resident in all` : '';
+  showMemory(last);
   showMeasure('cpu', last.cpu == null ? ABSENT : `${(100 * last.cpu).toFixed(last.cpu < .1 ? 1 : 0)}\u00a0%`);
   showShards(now.shards);
   const types = now.user_types.map(t => ({ name: t.name, value: t.sessions }));
@@ -166,16 +184,23 @@ function render(now) {
   rows('refused', [...entries(refused, 'upgrade'), ...entries(now.tokens_refused, 'token'), ...entries(now.violations, 'protocol'),
     ...errors].sort(largestFirst), 'None so far.', 1);
   showSources(now.sources);
-  const away = now.sources.filter(s => s.state !== 'connected').map(s => s.name);
-  if (now.draining) {
-    tell('Draining: this node takes no clients any more and closes those it has.', 'warn');
-    mark('draining', 'warn');
-  } else {
-    tell(now.note ? `Incomplete: ${now.note}.` : '', 'warn');
-    away.length ? mark(`${away.join(', ')} away`, 'bad') : mark('ready', 'good');
-  }
+  showState(now);
+  delete root.dataset.stale;
   drawCurves();
   root.dataset.answers = Number(root.dataset.answers) + 1;
+}
+function showState(now) {
+  const away = now.sources.filter(source => source.state !== 'connected');
+  const told = away.map(absence);
+  if (now.draining) told.unshift('Draining: this node takes no clients any more and closes those it has.');
+  if (now.note) told.push(`Incomplete: ${now.note}.`);
+  tell(told.join('\n'), away.length && !now.draining ? 'bad' : 'warn');
+  if (now.draining) mark('draining', 'warn');
+  else away.length ? mark(`${away.map(source => source.name).join(', ')} away`, 'bad') : mark('ready', 'good');
+}
+function absence({ name, state, since, error }) {
+  const when = state === 'connecting' ? 'is not connected yet' : `is away since ${time(since)}`;
+  return `${name} ${when}: what is published there does not arrive, and /readyz answers 503.${error ? ` ${error}` : ''}`;
 }
 function tell(text, kind) {
   const banner = byId('banner');
@@ -191,11 +216,13 @@ function mark(text, kind) {
 
 /* Asking */
 let lostSince = null;
-async function ask() {
+function get(path) {
   const token = sessionStorage.getItem(TOKEN);
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(`dashboard.json?after=${points.at(-1)?.at ?? 0}`, { headers, signal: AbortSignal.timeout(5000) });
-  if (answer.status === 401) return { refused: token !== null };
+  return fetch(path, { headers: token ? { Authorization: `Bearer ${token}` } : {}, signal: AbortSignal.timeout(5000) });
+}
+async function ask() {
+  const answer = await get(`dashboard.json?after=${latest().at ?? 0}`);
+  if (answer.status === 401) return { refused: sessionStorage.getItem(TOKEN) !== null };
   if (!answer.ok) throw new Error(`the port answers ${answer.status}`);
   return { numbers: await answer.json() };
 }
@@ -207,6 +234,7 @@ async function watch() {
     lostSince = null;
   } catch (error) {
     lostSince ??= Date.now();
+    root.dataset.stale = '';
     mark('no answer', 'bad');
     // The same words each time: a screen reader says them once.
     tell(`No answer from the gateway since ${new Date(lostSince).toLocaleTimeString()}: ${error.message}. Trying on.`, 'bad');
@@ -229,6 +257,32 @@ byId('ask-form').addEventListener('submit', event => {
   byId('ask').close();
   watch();
 });
+
+/* The other answers of the port, with the token, which a link alone would not show. */
+async function readable(path) {
+  const answer = await get(path);
+  const text = await answer.text();
+  return answer.headers.get('content-type') === 'application/json' ? JSON.stringify(JSON.parse(text), null, 2) : text;
+}
+for (const link of document.querySelectorAll('footer a:not([rel])')) {
+  link.addEventListener('click', async event => {
+    event.preventDefault();
+    // Opened at once: later it would be a window that nobody asked for.
+    const tab = window.open('', '_blank');
+    const text = await readable(link.getAttribute('href')).catch(error => error.message);
+    tab.location = URL.createObjectURL(new Blob([text], { type: 'text/plain;charset=utf-8' }));
+  });
+}
+
+/* Five minutes or an hour */
+function setSpan(name) {
+  span = SPANS[name];
+  localStorage.setItem(SPAN, name);
+  for (const button of byId('span').children) button.ariaPressed = button.value === name;
+  drawCurves();
+}
+byId('span').addEventListener('click', event => { if (event.target.value) setSpan(event.target.value); });
+setSpan(Object.hasOwn(SPANS, localStorage.getItem(SPAN)) ? localStorage.getItem(SPAN) : 'minutes');
 
 /* Light, dark, or as the system has it */
 const THEMES = ['system', 'light', 'dark'];
