@@ -82,7 +82,7 @@ impl fmt::Display for GrantError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             GrantError::TooMany => write!(f, "more than {GRANTS_MAX} channel grants"),
-            GrantError::NoPattern(error) => error.fmt(f),
+            GrantError::NoPattern(error) => write!(f, "a channel grant is no pattern: {error}"),
         }
     }
 }

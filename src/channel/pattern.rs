@@ -89,9 +89,9 @@ pub fn matches(pattern: &str, name: &str) -> bool {
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PatternError::Empty => f.write_str("a channel grant is empty"),
-            PatternError::TooLong => write!(f, "a channel grant is longer than {PATTERN_BYTES_MAX} bytes"),
-            PatternError::ControlCharacter => f.write_str("a channel grant has a control character"),
+            PatternError::Empty => f.write_str("the pattern is empty"),
+            PatternError::TooLong => write!(f, "the pattern is longer than {PATTERN_BYTES_MAX} bytes"),
+            PatternError::ControlCharacter => f.write_str("the pattern has a control character"),
         }
     }
 }

@@ -153,9 +153,9 @@ mod tests {
             ("channels = ['a']".to_owned(), "channels[0] (file r.toml): expected keys and values"),
             ("[[channels]]".to_owned(), "channels[0].pattern (file r.toml): must be set"),
             (format!("{entry}pattern = 7"), "channels[1].pattern (file r.toml): invalid type"),
-            (format!("{entry}pattern = ''"), "channels[1].pattern (file r.toml): a channel grant is empty"),
-            (format!("{entry}pattern = \"a\\nb\""), "channels[1].pattern (file r.toml): a channel grant has a control"),
-            (long, "channels[1].pattern (file r.toml): a channel grant is longer than 255 bytes"),
+            (format!("{entry}pattern = ''"), "channels[1].pattern (file r.toml): the pattern is empty"),
+            (format!("{entry}pattern = \"a\\nb\""), "channels[1].pattern (file r.toml): the pattern has a control"),
+            (long, "channels[1].pattern (file r.toml): the pattern is longer than 255 bytes"),
             (
                 format!("{entry}pattern = 'b'\nbatchdelay = '1s'"),
                 "channels[1].batchdelay (file r.toml): unknown key; did you mean batch_delay?",
