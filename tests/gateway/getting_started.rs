@@ -20,10 +20,11 @@ use crate::support::wire;
 const DOCUMENT: &str = "docs/GETTING_STARTED.md";
 
 /// The files that the tests below run.
-const FILES: [&str; 6] = ["client.mjs", "backend.mjs", "backend.py", "chat.html", "chat.mjs", "listen.mjs"];
+const FILES: [&str; 7] =
+    ["client.mjs", "backend.mjs", "backend.py", "backend.go", "chat.html", "chat.mjs", "listen.mjs"];
 
 /// What stands before the other blocks.
-const NOT_RUN: [&str; 3] = ["text", "sh setup", "go by hand"];
+const NOT_RUN: [&str; 2] = ["text", "sh setup"];
 
 /// Debian's, which has the libraries that `tools/install-test-deps` installs.
 const PYTHON: &str = "/usr/bin/python3";
@@ -149,17 +150,27 @@ fn a_client_renews_its_token_and_stays() {
 
 #[test]
 fn a_token_and_a_message_from_python() {
-    assert_mints_and_publishes(files().path(), PYTHON, "backend.py");
+    assert_mints_and_publishes(files().path(), &[PYTHON, "backend.py"]);
 }
 
-/// `PROGRAM FILE token USER` and `PROGRAM FILE publish CHANNEL TEXT`.
+#[test]
+fn a_token_and_a_message_from_go() {
+    let folder = files();
+    let cache = folder.path().join("cache").display().to_string();
+    let variables = [("GOCACHE", cache.as_str()), ("GOPATH", &cache), ("GOTOOLCHAIN", "local")];
+    let built = run(&mut program_in(folder.path(), &variables, "go", &["build", "-o", "backend", "backend.go"]));
+    assert_eq!(built.code, Some(0), "{built:?}");
+    assert_mints_and_publishes(folder.path(), &["./backend"]);
+}
+
+/// `PROGRAM token USER` and `PROGRAM publish CHANNEL TEXT`.
 #[track_caller]
-fn assert_mints_and_publishes(folder: &Path, program: &str, file: &str) {
+fn assert_mints_and_publishes(folder: &Path, program: &[&str]) {
     let gateway = Gateway::start_bare();
     let admin = format!("http://{}", gateway.admin().address);
     let backend = |arguments: &[&str]| {
-        let all = [&[file], arguments].concat();
-        let finished = run(&mut program_in(folder, &[("GATEWAY_ADMIN_URL", &admin)], program, &all));
+        let all = [&program[1..], arguments].concat();
+        let finished = run(&mut program_in(folder, &[("GATEWAY_ADMIN_URL", &admin)], program[0], &all));
         assert_eq!(finished.code, Some(0), "{finished:?}");
         finished.stdout.trim().to_owned()
     };
