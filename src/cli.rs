@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and its help. Read by `main`, which acts on it; there is no logic here.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -45,6 +46,13 @@ pub enum Command {
     Doctor(Doctor),
     /// Print what is done with the messages of clients: vocabularies and the routes of the configuration
     Routes(RoutesWish),
+    /// Flood a gateway with clients and check every message: becomes ringway-flood, which is installed apart
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What ringway-flood is told: see `ringway bench --help`
+        #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Print the script that completes this command line in a shell
     Completions {
         /// Which shell
@@ -121,6 +129,16 @@ mod tests {
             assert!(matches!(cli.command(), Command::CheckConfig), "{line}");
             assert_eq!(cli.flags.config.as_deref(), Some(std::path::Path::new("c.toml")), "{line}");
             assert_eq!(cli.flags.shards, Some(4), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_bench_is_not_ours() {
+        for line in ["ringway bench hold --shards 4 --config c.toml -h", "ringway --shards 2 bench --help"] {
+            let cli = parse(line).expect(line);
+            let Command::Bench { arguments } = cli.command() else { panic!("{cli:?}") };
+            let behind = line.split_once("bench ").expect(line).1.split(' ');
+            assert!(arguments.iter().map(|argument| argument.to_str()).eq(behind.map(Some)), "{arguments:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ringway::cli::{Cli, Command};
-use ringway::command::{check, doctor, manual, print, routes, serve, token};
+use ringway::command::{bench, check, doctor, manual, print, routes, serve, token};
 use ringway::config::{self, EX_CONFIG, Loaded};
 
 #[global_allocator]
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Token(wish) => configured(&cli, |loaded| token::run(wish, loaded)),
         Command::Doctor(wish) => configured(&cli, |loaded| doctor::run(wish, &loaded.config)),
         Command::Routes(wish) => configured(&cli, |loaded| routes::run(wish, loaded)),
+        Command::Bench { arguments } => bench::run(arguments),
         Command::Completions { shell } => print(&manual::completions(*shell)),
         Command::Man => print(&manual::man()),
     }

@@ -55,7 +55,7 @@ mod tests {
     fn every_shell_completes_every_command() {
         for shell in Shell::value_variants() {
             let script = completions(*shell);
-            for word in ["check-config", "print-config", "token", "doctor", "completions"] {
+            for word in ["check-config", "print-config", "token", "doctor", "bench", "completions"] {
                 assert!(script.contains(word), "{shell}: no {word}");
             }
         }
@@ -67,7 +67,9 @@ mod tests {
         assert!(page.contains(".TH ringway 1"), "{page}");
         // A hyphen is escaped in roff.
         let plain = page.replace('\\', "");
-        for word in ["check-config", "doctor", "--listen", "--user-type", "--connections", "RINGWAY_SECTION_KEY"] {
+        for word in
+            ["check-config", "doctor", "bench", "--listen", "--user-type", "--connections", "RINGWAY_SECTION_KEY"]
+        {
             assert!(plain.contains(word), "no {word} in {plain}");
         }
     }

@@ -1,5 +1,6 @@
 //! What the command line can ask for: one file per command, each with a `run` that `main` calls.
 
+pub mod bench;
 pub mod check;
 pub mod doctor;
 pub mod manual;

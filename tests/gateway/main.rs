@@ -8,6 +8,7 @@ mod support;
 mod admin_port;
 mod auth_message;
 mod batch_delay;
+mod bench;
 mod client_library;
 mod configuration;
 mod dashboard;
