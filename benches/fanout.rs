@@ -90,6 +90,7 @@ impl Shard {
                 user_type: None,
                 expires_at: now.unix_s() + 3600,
                 grants: None,
+                claims: 0,
             };
             let rest = encode_masked(Opcode::Text, subscribe.as_bytes(), [1, 2, 3, 4]);
             let arrival = Arrival {

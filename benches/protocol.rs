@@ -13,6 +13,7 @@ use ringway::lane::ConnectionId;
 use ringway::protocol::reply::{Message, Problem, Timestamp};
 use ringway::protocol::request::Request;
 use ringway::route::action::{Action, Forward};
+use ringway::route::table::Sender;
 use ringway::route::template::{Place, Template, Value};
 use ringway::route::{Route, Routes};
 use ringway::shard::id::SessionKey;
@@ -124,7 +125,7 @@ fn read(message: &str) {
 fn routes(criterion: &mut Criterion) {
     let request = Request::parse(PING).expect("it is valid");
     criterion.bench_function("route of ping", |bencher| {
-        bencher.iter(|| Routes::shipped().find(black_box(&request), None).is_ok());
+        bencher.iter(|| Routes::shipped().find(black_box(&request), Sender::default()).is_ok());
     });
     // From the text of the message to that of the answer, or to that of the message for others.
     let mut group = criterion.benchmark_group("routed");
@@ -136,7 +137,7 @@ fn routes(criterion: &mut Criterion) {
 }
 
 fn route_of(request: &Request<'_>) -> &'static Route {
-    Routes::shipped().find(request, Some("driver")).expect("it is known")
+    Routes::shipped().find(request, Sender { user_type: Some("driver"), claims: 0 }).expect("it is known")
 }
 
 fn routed(message: &str, json: &mut Vec<u8>) {

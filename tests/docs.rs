@@ -11,6 +11,7 @@ use ringway::protocol::reply::{Expiry, Message, Part, Problem, Time, Timestamp, 
 use ringway::protocol::request::{Request, RequestError};
 use ringway::route::Routes;
 use ringway::route::action::Action;
+use ringway::route::table::Sender;
 use ringway::route::template::{Place, Value};
 use ringway::shard::session::error::{ChannelError, SessionError};
 use ringway::ws::close::CloseCode;
@@ -188,7 +189,7 @@ fn request(message: &str) -> Request<'_> {
 /// What the route of a message is answered with.
 fn answer(message: &str, list: &[&str], now_ms: u64) -> String {
     let request = request(message);
-    let reply = match &Routes::shipped().find(&request, None).expect("a route").action {
+    let reply = match &Routes::shipped().find(&request, Sender::default()).expect("a route").action {
         Action::Authenticate { reply, .. } | Action::Ping { reply } => reply,
         Action::Subscribe(channels) | Action::Unsubscribe(channels) => &channels.reply,
         other => panic!("{other:?}"),

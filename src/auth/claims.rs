@@ -72,7 +72,7 @@ impl Claims {
             return Err(TokenError::BadClaim);
         }
         let grants = self.channels.map(Grants::parse).transpose().map_err(|_| TokenError::BadClaim)?;
-        Ok(Identity { user_id, user_type, expires_at, grants })
+        Ok(Identity { user_id, user_type, expires_at, grants, claims: 0 })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a verified token says about its bearer. Made by `token`, held by a session for as long as it is connected.
 
-use super::{Grants, claims::is_name};
+use super::{ClaimSet, Grants, claims::is_name};
 
 /// A user, as the issuer of the token vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Identity {
     pub expires_at: u64,
     /// The claim `channels`. `None`: the token does not say, the configured default applies.
     pub grants: Option<Grants>,
+    /// Which of the claims that routes ask for it has.
+    pub claims: ClaimSet,
 }
 
 impl Identity {
@@ -28,7 +30,7 @@ mod tests {
     use super::*;
 
     fn identity(user_type: Option<&str>) -> Identity {
-        Identity { user_id: "u1".into(), user_type: user_type.map(Into::into), expires_at: 1, grants: None }
+        Identity { user_id: "u1".into(), user_type: user_type.map(Into::into), expires_at: 1, grants: None, claims: 0 }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod mint;
 mod origin;
 mod revocation;
 mod token;
+mod wanted;
 
 pub use claims::is_name;
 pub use grant::{GrantError, Grants};
@@ -20,3 +21,4 @@ pub use identity::Identity;
 pub use origin::{Origin, OriginError, Origins};
 pub use revocation::{Full, Revocations};
 pub use token::{TokenError, Verifier, VerifierSettings};
+pub use wanted::{ClaimSet, Wanted};

@@ -9,7 +9,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Identity, Revocations, claims::Claims, keys::Keys};
+use super::{Identity, Revocations, Wanted, claims::Claims, keys::Keys};
 
 /// Longest token looked at. Well above what any issuer sends in a header, and a bound on
 /// the work a stranger can ask for.
@@ -26,6 +26,8 @@ pub struct VerifierSettings {
     pub issuer: Vec<String>,
     /// How far the clock of the issuer may be off, for `exp` and `nbf`.
     pub leeway_s: u64,
+    /// Claims that routes ask for.
+    pub wanted: Wanted,
 }
 
 /// Checks tokens. Built once from the configuration, immutable but for what is revoked, shared by every shard.
@@ -34,6 +36,7 @@ pub struct Verifier {
     audience: Vec<String>,
     issuer: Vec<String>,
     leeway_s: u64,
+    wanted: Wanted,
     revocations: Revocations,
 }
 
@@ -73,6 +76,7 @@ impl Verifier {
             audience: settings.audience.clone(),
             issuer: settings.issuer.clone(),
             leeway_s: settings.leeway_s,
+            wanted: settings.wanted.clone(),
             revocations: Revocations::default(),
         }
     }
@@ -90,7 +94,10 @@ impl Verifier {
             return Err(TokenError::WrongIssuer);
         }
         let (jti, issued_at) = (claims.jti.take(), claims.iat);
-        let identity = claims.into_identity(expires_at)?;
+        let mut identity = claims.into_identity(expires_at)?;
+        if !self.wanted.is_empty() {
+            identity.claims = self.wanted.of(&decode(parts.payload, TokenError::BadClaim)?);
+        }
         self.revocations.check(&identity.user_id, jti.as_deref(), issued_at, now_unix_s)?;
         Ok(identity)
     }

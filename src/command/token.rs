@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::auth::TokenError;
+use crate::auth::Wanted;
 use crate::auth::mint::mint;
 use crate::cli::Token;
 use crate::clock::Now;
@@ -27,7 +28,7 @@ fn sign(wish: &Token, config: &Config) -> Result<String, String> {
     let now = Now::read().unix_s();
     let token = mint(secret, &wish.user, wish.user_type.as_deref(), wish.ttl.as_secs(), now, &wish.claims)
         .map_err(|error| error.to_string())?;
-    match config.auth.verifier().verify(&token, now) {
+    match config.auth.verifier(Wanted::default()).verify(&token, now) {
         // It will be.
         Ok(_) | Err(TokenError::NotYetValid) => Ok(token),
         Err(error) => Err(format!("this gateway would refuse the token: {}{}", error.message(), remedy(error))),

@@ -1,6 +1,6 @@
 //! What the configuration says about connections and channels, as the shards use it.
 
-use crate::auth::Origins;
+use crate::auth::{Origins, Wanted};
 use crate::channel::Policies;
 use crate::channel::policy::Policy;
 use crate::clock::ticks;
@@ -15,7 +15,7 @@ pub fn rules(config: &Config, routes: &'static Routes, handshakes_max: usize, ba
     let server = &config.server;
     Rules {
         routes,
-        verifier: auth.verifier(),
+        verifier: auth.verifier(Wanted::new(routes.claims())),
         origins: Origins::new(auth.origins.clone()),
         roles: auth.roles.clone(),
         user_type_from_query: auth.user_type == UserTypeFrom::Query,

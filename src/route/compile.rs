@@ -14,6 +14,9 @@ pub const SERVICES: [&str; 5] = ["local", "location", "dispatch", "chat", "notif
 /// Most fields of one route.
 const FIELDS_MAX: usize = 32;
 
+/// Most claims that all routes together may ask for: a bit of a session's profile each.
+const CLAIMS_MAX: usize = u8::BITS as usize;
+
 /// Why a route cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
@@ -27,6 +30,10 @@ pub enum Problem {
     NoSuchField(&'static str, String),
     Field(String, FieldError),
     TooManyFields,
+    /// `claim` has no name.
+    NoClaim,
+    /// All routes together ask for too many claims.
+    TooManyClaims,
     Template(&'static str, TemplateError),
     UnknownService(String),
     /// The example does not take this route.
@@ -36,7 +43,12 @@ pub enum Problem {
 }
 
 impl Route {
-    pub fn compile(file: &str, line: usize, definition: &Definition) -> Result<Self, Problem> {
+    pub fn compile(
+        file: &str,
+        line: usize,
+        definition: &Definition,
+        claims: &mut Vec<String>,
+    ) -> Result<Self, Problem> {
         let mut fields = Vec::new();
         for (is_required, described) in [(true, &definition.fields), (false, &definition.optional)] {
             for (name, description) in described {
@@ -54,6 +66,7 @@ impl Route {
             kind: definition.kind.as_str().into(),
             when: definition.when.as_deref().map(Into::into),
             roles: definition.roles.iter().flatten().map(|role| role.as_str().into()).collect(),
+            claim: definition.claim.as_deref().map_or(Ok(0), |claim| bit_of(claim, claims))?,
             before_auth: definition.before_auth,
             fields: fields.into(),
             action,
@@ -214,6 +227,18 @@ impl Entry<'_> {
     }
 }
 
+/// The bit of a claim, which is in the list from now on.
+fn bit_of(claim: &str, claims: &mut Vec<String>) -> Result<u8, Problem> {
+    if claim.is_empty() || claim.starts_with('=') {
+        return Err(Problem::NoClaim);
+    }
+    let at = claims.iter().position(|known| known == claim).unwrap_or_else(|| {
+        claims.push(claim.to_owned());
+        claims.len() - 1
+    });
+    if at < CLAIMS_MAX { Ok(1 << at) } else { Err(Problem::TooManyClaims) }
+}
+
 fn required<T>(key: &'static str, value: Option<T>) -> Result<T, Problem> {
     value.ok_or(Problem::Missing(key))
 }
@@ -229,6 +254,8 @@ impl fmt::Display for Problem {
             }
             Problem::Field(name, error) => write!(f, "the field {name} {error}"),
             Problem::TooManyFields => write!(f, "there are more than {FIELDS_MAX} fields"),
+            Problem::NoClaim => f.write_str("claim: it has no name"),
+            Problem::TooManyClaims => write!(f, "all routes together ask for more than {CLAIMS_MAX} claims"),
             Problem::Template(key, error) => write!(f, "{key}: {error}"),
             Problem::UnknownService(name) => {
                 write!(f, "there is no service {name}; there are {}", SERVICES.join(", "))

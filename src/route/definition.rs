@@ -24,6 +24,9 @@ pub struct Definition {
     /// Only sessions of these user types; `""` stands for those without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
+    /// Only sessions whose token has this claim: `name`, or `name=value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
     /// Also before the session has a token.
     #[serde(default, skip_serializing_if = "is_false")]
     pub before_auth: bool,

@@ -26,6 +26,8 @@ pub struct Route {
     pub when: Option<Box<str>>,
     /// User types that may send it; empty: all.
     pub roles: Box<[Box<str>]>,
+    /// The bit of the claim that the sender's token must have, of [`Routes::claims`]; 0: none.
+    pub claim: u8,
     /// Holds also before the session has a token.
     pub before_auth: bool,
     pub fields: Box<[Field]>,
@@ -52,6 +54,16 @@ pub struct Routes {
     routes: Box<[Route]>,
     /// What backends publish, with the file that says so.
     events: Vec<(String, Event)>,
+    /// In the order of their bits.
+    claims: Vec<String>,
+}
+
+/// Who sends a message, as far as routes ask.
+#[derive(Clone, Copy, Default)]
+pub struct Sender<'a> {
+    pub user_type: Option<&'a str>,
+    /// Bits of [`Routes::claims`] that the token has.
+    pub claims: u8,
 }
 
 /// Why a message has no route.
@@ -65,8 +77,10 @@ pub enum NotFound {
 }
 
 impl Route {
-    pub fn allows(&self, user_type: Option<&str>) -> bool {
-        self.roles.is_empty() || self.roles.iter().any(|role| **role == *user_type.unwrap_or_default())
+    fn allows(&self, sender: Sender<'_>) -> bool {
+        let is_of_role = |role: &str| *role == *sender.user_type.unwrap_or_default();
+        (self.roles.is_empty() || self.roles.iter().any(|role| is_of_role(role)))
+            && self.claim & sender.claims == self.claim
     }
 
     fn is_for(&self, request: &Request<'_>) -> bool {
@@ -82,7 +96,7 @@ impl Route {
     fn conflicts_with(&self, other: &Route) -> bool {
         let shares_role =
             self.roles.is_empty() && other.roles.is_empty() || self.roles.iter().any(|role| other.roles.contains(role));
-        self.kind == other.kind && self.when == other.when && shares_role
+        self.kind == other.kind && self.when == other.when && self.claim == other.claim && shares_role
     }
 
     /// Whether this one, of the configuration, stands in the place of a shipped one.
@@ -107,12 +121,12 @@ impl Routes {
     /// Every route that cannot be used.
     pub fn compile(vocabularies: &[Vocabulary], own: &Definitions) -> Result<Routes, Vec<RouteError>> {
         let mut errors = Vec::new();
-        let mut routes = compiled(own, &mut errors);
-        let mut events = Vec::new();
+        let (mut events, mut claims) = (Vec::new(), Vec::new());
+        let mut routes = compiled(own, &mut claims, &mut errors);
         let mut shipped = Vec::new();
         for definitions in vocabularies.iter().map(|vocabulary| vocabulary.definitions()) {
             let file = definitions.file.clone();
-            shipped.extend(compiled(&definitions, &mut errors));
+            shipped.extend(compiled(&definitions, &mut claims, &mut errors));
             events.extend(definitions.events.into_iter().map(|event| (file.clone(), event)));
         }
         note_conflicts(&routes, &mut errors);
@@ -124,11 +138,11 @@ impl Routes {
         routes.extend(shipped);
         // Stable: of several routes of a type the order in the files counts, those of the configuration first.
         routes.sort_by(|a, b| by_length(&a.kind, &b.kind));
-        Ok(Routes { routes: routes.into(), events })
+        Ok(Routes { routes: routes.into(), events, claims })
     }
 
-    /// The route of a message: of those of its type the first whose field it has, and whose roles the sender has.
-    pub fn find(&'static self, request: &Request<'_>, user_type: Option<&str>) -> Result<&'static Route, NotFound> {
+    /// The route of a message: of those of its type the first whose field it has, and that its sender may take.
+    pub fn find(&'static self, request: &Request<'_>, sender: Sender<'_>) -> Result<&'static Route, NotFound> {
         let routes = self.of_type(&request.kind);
         let mut missing = NotFound::UnknownType;
         for route in routes {
@@ -137,13 +151,18 @@ impl Routes {
                     (NotFound::Forbidden, _) | (_, None) => missing,
                     (_, Some(field)) => NotFound::WithoutField(field),
                 };
-            } else if !route.allows(user_type) {
+            } else if !route.allows(sender) {
                 missing = NotFound::Forbidden;
             } else {
                 return Ok(route);
             }
         }
         Err(missing)
+    }
+
+    /// The claims that some route asks for, in the order of their bits.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.claims.iter().map(String::as_str)
     }
 
     pub fn all(&self) -> &[Route] {
@@ -197,10 +216,10 @@ struct EventLine<'a> {
     event: &'a Event,
 }
 
-fn compiled(definitions: &Definitions, errors: &mut Vec<RouteError>) -> Vec<Route> {
+fn compiled(definitions: &Definitions, claims: &mut Vec<String>, errors: &mut Vec<RouteError>) -> Vec<Route> {
     let mut routes = Vec::new();
     for (line, definition) in &definitions.routes {
-        match Route::compile(&definitions.file, *line, definition) {
+        match Route::compile(&definitions.file, *line, definition, claims) {
             Ok(route) => routes.push(route),
             Err(problem) => errors.push(RouteError {
                 file: definitions.file.clone(),

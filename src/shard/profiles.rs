@@ -10,6 +10,7 @@ use std::ops::Range;
 use hashbrown::HashTable;
 use slab::Slab;
 
+use crate::auth::ClaimSet;
 use crate::lane::Filter;
 
 /// Index of a profile; [`NONE`] before authentication.
@@ -45,11 +46,14 @@ pub struct Claims<'a> {
     pub is_vouched: bool,
     /// Always the client's own word.
     pub platform: Option<&'a str>,
+    /// Which of the claims that routes ask for the token has.
+    pub granted: ClaimSet,
 }
 
 struct Profile {
     user_type: Option<Box<str>>,
     platform: Option<Box<str>>,
+    granted: ClaimSet,
     sessions: usize,
     claimed: bool,
 }
@@ -72,12 +76,29 @@ impl Profiles {
         }
     }
 
+    /// The same with what a fresh token grants.
+    pub fn regrant(&mut self, id: ProfileId, granted: ClaimSet) -> ProfileId {
+        let Some(profile) = self.profiles.get(usize::from(id)).filter(|profile| profile.granted != granted) else {
+            return id;
+        };
+        let (user_type, platform) = (profile.user_type.clone(), profile.platform.clone());
+        let is_vouched = !profile.claimed;
+        let claims = Claims { user_type: user_type.as_deref(), platform: platform.as_deref(), is_vouched, granted };
+        let fresh = self.enter(claims);
+        self.leave(id);
+        fresh
+    }
+
     pub fn user_type(&self, id: ProfileId) -> Option<&str> {
         self.profiles.get(usize::from(id))?.user_type.as_deref()
     }
 
     pub fn platform(&self, id: ProfileId) -> Option<&str> {
         self.profiles.get(usize::from(id))?.platform.as_deref()
+    }
+
+    pub fn granted(&self, id: ProfileId) -> ClaimSet {
+        self.profiles.get(usize::from(id)).map_or(0, |profile| profile.granted)
     }
 
     pub fn matches(&self, id: ProfileId, filter: &Filter) -> bool {
@@ -122,7 +143,8 @@ impl Profiles {
     fn add(&mut self, claims: Claims<'_>, claimed: bool) -> ProfileId {
         let owned = |text: Option<&str>| text.map(Into::into);
         let (user_type, platform) = (owned(claims.user_type), owned(claims.platform));
-        let id = self.profiles.insert(Profile { user_type, platform, sessions: 0, claimed }) as ProfileId;
+        let id = self.profiles.insert(Profile { user_type, platform, granted: claims.granted, sessions: 0, claimed })
+            as ProfileId;
         let (profiles, hasher) = (&self.profiles, &self.hasher);
         self.index.insert_unique(hash(hasher, claims), id, |&id| hash(hasher, profiles[usize::from(id)].claims()));
         self.claimed += usize::from(claimed);
@@ -143,18 +165,20 @@ impl Profiles {
 }
 
 fn hash(hasher: &RandomState, claims: Claims<'_>) -> u64 {
-    hasher.hash_one((claims.user_type, claims.platform))
+    hasher.hash_one((claims.user_type, claims.platform, claims.granted))
 }
 
 impl Profile {
     fn claims(&self) -> Claims<'_> {
-        Claims { user_type: self.user_type.as_deref(), platform: self.platform.as_deref(), is_vouched: true }
+        let (user_type, platform) = (self.user_type.as_deref(), self.platform.as_deref());
+        Claims { user_type, platform, is_vouched: true, granted: self.granted }
     }
 }
 
 impl<'a> Claims<'a> {
     fn is_same(self, other: Claims<'_>) -> bool {
-        self.user_type == other.user_type && self.platform == other.platform
+        let same_words = self.user_type == other.user_type && self.platform == other.platform;
+        same_words && self.granted == other.granted
     }
 
     fn is_claimed(self) -> bool {
@@ -167,7 +191,7 @@ impl<'a> Claims<'a> {
         Claims { user_type, platform: self.platform.map(|_| OTHER), ..self }
     }
 
-    /// Without anybody's words: there are four of these.
+    /// Without anybody's words: with what the tokens grant there are a thousand of these at most.
     fn coarsest(self) -> Claims<'a> {
         Claims { is_vouched: false, ..self }.coarse()
     }
@@ -180,11 +204,11 @@ mod tests {
     use super::*;
 
     fn claims<'a>(user_type: Option<&'a str>, platform: Option<&'a str>) -> Claims<'a> {
-        Claims { user_type, platform, is_vouched: false }
+        Claims { user_type, platform, is_vouched: false, granted: 0 }
     }
 
     fn vouched<'a>(user_type: &'a str, platform: Option<&'a str>) -> Claims<'a> {
-        Claims { user_type: Some(user_type), platform, is_vouched: true }
+        Claims { user_type: Some(user_type), platform, is_vouched: true, granted: 0 }
     }
 
     /// Sessions by type.
@@ -210,6 +234,17 @@ mod tests {
         assert_eq!(types(&profiles), [("driver", 1)].into());
         profiles.leave(b);
         assert_eq!((profiles.profiles.len(), profiles.index.len(), profiles.claimed), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_fresh_token_grants_something_else() {
+        let mut profiles = Profiles::default();
+        let id = profiles.enter(claims(Some("driver"), Some("ios")));
+        let granted = profiles.regrant(id, 0b101);
+        assert_eq!((profiles.granted(granted), profiles.user_type(granted)), (0b101, Some("driver")));
+        assert_eq!((profiles.granted(id), profiles.regrant(granted, 0b101)), (0, granted));
+        profiles.leave(granted);
+        assert!(profiles.is_empty() && profiles.claimed == 0);
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod redis_restart;
 mod refusals;
 mod restarts;
 mod revocation;
+mod routes;
 mod seccomp;
 mod shutdown;
 mod silent_crowds;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::{Grants, Origin, Verifier, VerifierSettings};
+use crate::auth::{Grants, Origin, Verifier, VerifierSettings, Wanted};
 use crate::config::check::Check;
 use crate::config::value::{Secret, duration, list};
 
@@ -85,12 +85,13 @@ impl Auth {
     }
 
     /// What checks tokens as configured here.
-    pub fn verifier(&self) -> Verifier {
+    pub fn verifier(&self, wanted: Wanted) -> Verifier {
         Verifier::new(&VerifierSettings {
             secrets: self.secrets().map(|secret| secret.expose().to_owned()).collect(),
             audience: self.audience.clone(),
             issuer: self.issuer.clone(),
             leeway_s: self.leeway.as_secs(),
+            wanted,
         })
     }
 

@@ -17,7 +17,7 @@ fn errors_of(text: &str) -> Vec<RouteError> {
 }
 
 fn found(routes: &'static Routes, message: &str, user_type: Option<&str>) -> Result<&'static Route, NotFound> {
-    routes.find(&Request::parse(message).unwrap(), user_type)
+    routes.find(&Request::parse(message).unwrap(), Sender { user_type, claims: 0 })
 }
 
 #[test]
@@ -104,6 +104,24 @@ fn the_configuration_adds_routes_and_puts_its_own_in_the_place_of_shipped_ones()
     let wave = found(routes, r#"{"type":"wave"}"#, None).unwrap();
     assert_eq!((&*wave.file, wave.line), ("own.toml", 6));
     assert_eq!(routes.all().len(), Routes::shipped().all().len() + 1);
+}
+
+#[test]
+fn a_route_may_ask_for_a_claim() {
+    let route =
+        |kind: &str, claim: &str| format!("[[routes]]\ntype = '{kind}'\nclaim = '{claim}'\naction = 'accept'\n");
+    let routes = with(&[route("a", "x=1"), route("b", "y"), route("c", "x=1")].concat());
+    assert_eq!(routes.claims().collect::<Vec<_>>(), ["x=1", "y"]);
+    let may = |kind: &str, claims| {
+        let message = format!(r#"{{"type":"{kind}"}}"#);
+        routes.find(&Request::parse(&message).unwrap(), Sender { user_type: None, claims }).is_ok()
+    };
+    assert_eq!(["a", "b", "c"].map(|kind| may(kind, 0)), [false; 3]);
+    assert_eq!(["a", "b", "c"].map(|kind| may(kind, 1)), [true, false, true]);
+    assert_eq!(["a", "b", "c"].map(|kind| may(kind, 2)), [false, true, false]);
+    let nine: String = (0..9).map(|n| route(&format!("r{n}"), &format!("c{n}"))).collect();
+    assert_eq!(errors_of(&nine).len(), 1);
+    assert_eq!(errors_of(&route("a", "=1"))[0].problem, Problem::NoClaim);
 }
 
 #[test]

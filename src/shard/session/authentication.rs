@@ -59,12 +59,15 @@ impl Session<'_> {
                 user_type,
                 is_vouched: identity.user_type.is_some(),
                 platform: asked.and_then(|d| d.platform.as_deref()),
+                granted: identity.claims,
             });
             if let Some(user_type) = user_type {
                 self.state.table.join(self.slot, &format!("{}{user_type}", name::TYPE_PREFIX));
             }
             self.state.sessions += 1;
             self.state.counters.unauthenticated.add(-1);
+        } else {
+            connection.profile = self.state.profiles.regrant(connection.profile, identity.claims);
         }
         connection.authenticate(identity.expires_at, identity.grants, self.state.now, &self.state.rules);
         self.effects.rearm = true;

@@ -3,7 +3,7 @@
 use crate::protocol::reply::{Message, Part, Problem};
 use crate::protocol::request::{Request, RequestError};
 use crate::route::action::Action;
-use crate::route::table::{NotFound, Route};
+use crate::route::table::{NotFound, Route, Sender};
 use crate::ws::close::CloseCode;
 
 use crate::shard::connection::Connection;
@@ -61,8 +61,9 @@ impl Session<'_> {
 
     /// What is to be done with a message of this session.
     fn route(&self, connection: &Connection, request: &Request<'_>) -> Result<&'static Route, SessionError> {
-        let user_type = self.state.profiles.user_type(connection.profile);
-        let found = self.state.rules.routes.find(request, user_type);
+        let (profiles, profile) = (&self.state.profiles, connection.profile);
+        let sender = Sender { user_type: profiles.user_type(profile), claims: profiles.granted(profile) };
+        let found = self.state.rules.routes.find(request, sender);
         if !connection.phase.is_open() && !found.is_ok_and(|route| route.before_auth) {
             return Err(SessionError::NotAuthenticated);
         }

@@ -144,7 +144,12 @@ fn types_are_counted_in_pieces_and_questions_are_answered_one_after_the_other() 
         for n in 0..TYPES {
             let name = format!("type-{n}");
             for platform in [None, Some("ios")] {
-                shard.floor.state.profiles.enter(Claims { user_type: Some(&name), is_vouched: true, platform });
+                shard.floor.state.profiles.enter(Claims {
+                    user_type: Some(&name),
+                    is_vouched: true,
+                    platform,
+                    granted: 0,
+                });
             }
         }
         let (answer, types) = kept();

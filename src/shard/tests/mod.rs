@@ -319,6 +319,7 @@ fn arrival(user: &str) -> Arrival {
         user_type: None,
         expires_at: Clock::default().now().unix_s() + 3600,
         grants: None,
+        claims: 0,
     };
     Arrival {
         response: HEAD.into(),
