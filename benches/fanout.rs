@@ -25,6 +25,7 @@ use ringway::shard::io::{Chunk, Event, InFlight, Io, Slot};
 use ringway::shard::profiles::Profiles;
 use ringway::shard::quotas::{Held, Shares};
 use ringway::shard::rules::{LobbyRules, Rules};
+use ringway::shard::seats::{Seats, Sessions};
 use ringway::shard::state::ShardState;
 use ringway::ws::frame::{Opcode, encode_masked, encode_text};
 use tungstenite::protocol::Role;
@@ -78,6 +79,7 @@ impl Shard {
             profiles: Profiles::default(),
             sessions: 0,
             shares: Shares::default(),
+            seats: Arc::new(Seats::new(Sessions::Multi, [bus.lanes()[0].bell.clone()])),
             echoes: 0,
             scratch: Vec::new(),
             bus: bus.clone(),
@@ -210,6 +212,7 @@ fn rules() -> Rules {
         origins: Origins::default(),
         roles: Vec::new(),
         user_type_from_query: true,
+        sessions: Sessions::Multi,
         default_grants: Grants::parse(["*"]).expect("a good pattern"),
         path: "/ws".into(),
         echo: None,

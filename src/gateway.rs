@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::clock::{Now, ticks};
-use crate::config::{Config, Server};
+use crate::config::{Config, Limits, Server};
 use crate::control::Control;
 use crate::host::limits::Size;
 use crate::host::listeners::{Inherited, Listeners};
@@ -29,6 +29,7 @@ use crate::shard::lobby::transfer::Transfers;
 use crate::shard::quotas::Quotas;
 use crate::shard::rules::Rules;
 use crate::shard::run::{self, Shard};
+use crate::shard::seats::{Seats, Sessions};
 use crate::{admin, ingress};
 
 pub struct Gateway {
@@ -115,7 +116,8 @@ fn start_shards(
         counters: counters.clone(),
         bus: bus.clone(),
         addresses: Addresses::new(limits.connects_per_address, ticks(limits.connects_window)),
-        quotas: Quotas::new(limits.connections_per_address, limits.connections_per_user),
+        quotas: quotas(limits, rules.sessions),
+        seats: Arc::new(Seats::new(rules.sessions, lane_ends.iter().map(|end| end.bell.clone()))),
         transfers,
         capacity,
     });
@@ -129,4 +131,10 @@ fn start_shards(
         shared: shared.clone(),
     });
     shards.map(run::start::<Chosen>).collect()
+}
+
+/// A user who has one connection needs no other limit: it would keep the newest out.
+fn quotas(limits: &Limits, sessions: Sessions) -> Quotas {
+    let connections_per_user = if sessions == Sessions::Single { 0 } else { limits.connections_per_user };
+    Quotas::new(limits.connections_per_address, connections_per_user)
 }

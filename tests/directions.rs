@@ -32,7 +32,7 @@ const SHARD: &[&[&str]] = &[
     &["session"],
     &["connection", "state"],
     &["rules"],
-    &["id", "profiles", "quotas"],
+    &["id", "profiles", "quotas", "seats"],
     &["io"],
 ];
 

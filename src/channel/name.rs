@@ -10,6 +10,11 @@ pub const ALL: &str = "all";
 /// `user:{id}`: every session of one user.
 pub const USER_PREFIX: &str = "user:";
 
+/// The user whose channel this is.
+pub fn user_of(channel: &str) -> &str {
+    channel.strip_prefix(USER_PREFIX).unwrap_or_default()
+}
+
 /// `type:{userType}`: every session of that type.
 pub const TYPE_PREFIX: &str = "type:";
 

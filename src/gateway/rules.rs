@@ -24,6 +24,7 @@ pub fn rules(config: &Config, routes: &'static Routes, handshakes_max: usize, ba
         echo: echo(config),
         server_id: config.server.id.clone(),
         session_key: SessionKey::default(),
+        sessions: server.sessions,
         connections_max: Some(config.server.max_connections).filter(|n| *n > 0).unwrap_or(usize::MAX),
         message_bytes_max: limits.message_bytes,
         outbox_bytes_max: limits.outbox_bytes,

@@ -16,6 +16,7 @@ pub mod profiles;
 pub mod quotas;
 pub mod rules;
 pub mod run;
+pub mod seats;
 pub mod session;
 pub mod state;
 

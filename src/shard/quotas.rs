@@ -71,13 +71,23 @@ impl Quota {
 
     /// Takes a share for `who`; none when there is no limit.
     pub fn take(self: &Arc<Self>, who: impl Hash) -> Result<Option<Share>, Full> {
+        self.take_within(who, self.max)
+    }
+
+    /// The same for a connection in whose favour another one of theirs is about to go: for as long as both are there they
+    /// may be more.
+    pub fn take_in_place(self: &Arc<Self>, who: impl Hash) -> Result<Option<Share>, Full> {
+        self.take_within(who, u32::MAX)
+    }
+
+    fn take_within(self: &Arc<Self>, who: impl Hash, max: u32) -> Result<Option<Share>, Full> {
         if self.max == 0 {
             return Ok(None);
         }
         let key = self.hasher.hash_one(who);
         let mut counts = self.stripe(key);
         let count = counts.entry(key).or_default();
-        if *count >= self.max {
+        if *count >= max {
             return Err(Full);
         }
         *count += 1;
@@ -110,9 +120,10 @@ impl Shares {
         }
     }
 
-    /// Takes a share for the connection's user, who is known only now.
-    pub fn take_user(&mut self, slot: Slot, user_id: &str) -> Result<(), Full> {
-        if let Some(share) = self.of_user.take(user_id)? {
+    /// Takes a share for the connection's user, who is known only now. `in_place`: of another connection, which goes.
+    pub fn take_user(&mut self, slot: Slot, user_id: &str, in_place: bool) -> Result<(), Full> {
+        let share = if in_place { self.of_user.take_in_place(user_id) } else { self.of_user.take(user_id) };
+        if let Some(share) = share? {
             self.of_slot(slot).user = Some(share);
         }
         Ok(())
@@ -160,11 +171,23 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_the_place_of_another_makes_them_no_more() {
+        let quota = Quota::new(1);
+        let older = quota.take("ann").expect("there is room");
+        let newer = quota.take_in_place("ann").expect("one goes");
+        assert!(quota.take("ann").is_err());
+        drop(older);
+        assert!(quota.take("ann").is_err(), "the newer one has the only place");
+        drop(newer);
+        assert!(quota.take("ann").is_ok() && entries(&quota) == 0);
+    }
+
+    #[test]
     fn nothing_is_remembered_of_those_that_have_gone() {
         let quotas = Quotas::new(2, 2);
         let mut shares = quotas.shares();
         shares.put(7, Held { address: quotas.of_address.take(1).expect("room"), user: None });
-        shares.take_user(7, "ann").expect("room");
+        shares.take_user(7, "ann", false).expect("room");
         assert_eq!((entries(&quotas.of_address), entries(&quotas.of_user)), (1, 1));
         shares.leave_user(7);
         assert_eq!((entries(&quotas.of_address), entries(&quotas.of_user)), (1, 0));
@@ -178,7 +201,7 @@ mod tests {
         let mut shares = quotas.shares();
         for slot in 0..100 {
             shares.put(slot, Held { address: quotas.of_address.take(1).expect("no limit"), user: None });
-            shares.take_user(slot, "ann").expect("no limit");
+            shares.take_user(slot, "ann", false).expect("no limit");
         }
         assert!(shares.held.capacity() == 0 && entries(&quotas.of_address) + entries(&quotas.of_user) == 0);
     }

@@ -7,6 +7,7 @@ use crate::auth::{Grants, Identity, Origins, Verifier};
 use crate::lane::ConnectionId;
 use crate::route::Routes;
 use crate::shard::id::{SessionId, SessionKey};
+use crate::shard::seats::Sessions;
 use crate::ws::handshake::proxies::Proxies;
 
 pub struct Rules {
@@ -28,6 +29,8 @@ pub struct Rules {
     /// New at every start.
     pub session_key: SessionKey,
 
+    /// Which connections of a user stay.
+    pub sessions: Sessions,
     /// Connections of the whole process. Shards count for themselves, so that all of them together may be
     /// one each above it for a moment.
     pub connections_max: usize,

@@ -98,6 +98,7 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         sessions: 0,
         shares: shared.quotas.shares(),
         bus: shared.bus.clone(),
+        seats: shared.seats.clone(),
         echoes: 0,
         scratch: Vec::new(),
     };

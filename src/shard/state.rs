@@ -12,6 +12,7 @@ use crate::metrics::{Counters, Latency};
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::Shares;
 use crate::shard::rules::Rules;
+use crate::shard::seats::Seats;
 
 pub struct ShardState {
     /// The shard's index.
@@ -30,6 +31,7 @@ pub struct ShardState {
     pub shares: Shares,
     /// By which sessions speak to others.
     pub bus: Bus,
+    pub seats: Arc<Seats>,
     /// Open connections of the echo endpoint.
     pub echoes: usize,
     /// Kept to be filled anew by whoever writes a message.

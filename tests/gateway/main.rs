@@ -41,6 +41,7 @@ mod restarts;
 mod revocation;
 mod routes;
 mod seccomp;
+mod sessions;
 mod shutdown;
 mod silent_crowds;
 mod slow_consumers;

@@ -6,6 +6,7 @@ use super::auth::SECRET_BYTES_MIN;
 use super::{Config, DEVELOPMENT_SECRET};
 use crate::config::check::Checks;
 use crate::config::value::address::is_loopback;
+use crate::shard::seats::Sessions;
 
 pub fn check(config: &Config, checks: &mut Checks<'_>) {
     ports(config, checks);
@@ -13,6 +14,7 @@ pub fn check(config: &Config, checks: &mut Checks<'_>) {
     secrets(config, checks);
     times(config, checks);
     echo(config, checks);
+    sessions(config, checks);
 }
 
 fn ports(config: &Config, checks: &mut Checks<'_>) {
@@ -67,6 +69,14 @@ fn times(config: &Config, checks: &mut Checks<'_>) {
     if !kernel.is_zero() && kernel < ours {
         let message = "is shorter than heartbeat.idle_timeout: the kernel ends connections that may still be alive";
         checks.of("server").warning("tcp_user_timeout", message);
+    }
+}
+
+fn sessions(config: &Config, checks: &mut Checks<'_>) {
+    if config.server.sessions == Sessions::Single && config.limits.connections_per_user > 0 {
+        let message =
+            "has no effect: with server.sessions = \"single\" the newest connection of a user is the only one";
+        checks.of("limits").note("connections_per_user", message);
     }
 }
 

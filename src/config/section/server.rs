@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::interest::SHARDS_MAX;
 use crate::config::check::Check;
 use crate::config::value::{Pin, address, duration, list};
+use crate::shard::seats::Sessions;
 use crate::ws::handshake::ForwardedHeader;
 use crate::ws::handshake::proxies::Network;
 
@@ -32,6 +33,9 @@ pub struct Server {
     pub pin: Pin,
     /// Connections of the whole process; 0: as many as the limits of the host allow. Beyond it: 503.
     pub max_connections: usize,
+    /// Which connections of a user stay: `multi`: all; `per_device`: the newest of each `deviceId`; `single`: the newest.
+    /// The one before it gets close 4000. All by default: a web page that is open twice is no mistake.
+    pub sessions: Sessions,
     /// Over how long a shutdown spreads the closing of connections, so that they do not all come back at once.
     #[serde(with = "duration")]
     pub drain: Duration,
@@ -74,6 +78,7 @@ impl Default for Server {
             shards: 0,
             pin: Pin::Auto,
             max_connections: 0,
+            sessions: Sessions::Multi,
             drain: Duration::from_secs(30),
             backlog: 4096,
             lane_patience: Duration::from_secs(1),

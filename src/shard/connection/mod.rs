@@ -90,6 +90,10 @@ impl Connection {
         }
     }
 
+    pub fn device_id(&self) -> Option<&str> {
+        self.details.as_ref()?.device_id.as_deref()
+    }
+
     /// True while messages are read and delivered.
     pub fn is_alive(&self) -> bool {
         self.phase.is_alive()

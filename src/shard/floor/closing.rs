@@ -13,17 +13,21 @@
 
 use std::time::Duration;
 
+use crate::channel::name;
 use crate::clock::ticks;
 use crate::metrics::counters::{ABNORMAL, BY_PEER};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{encode_close, encode_close_without_code};
 use crate::ws::violation::Violation;
 
+use crate::lane::ConnectionId;
 use crate::lane::frame::Frame;
 use crate::shard::floor::Floor;
+use crate::shard::floor::sweeps::CLOSINGS_PER_TURN;
 use crate::shard::floor::wire::TooSlow;
 use crate::shard::io::{Io, Slot};
 use crate::shard::profiles;
+use crate::shard::seats::Sitter;
 
 /// How long a peer that broke the protocol may take to end its side of the stream when ours has ended.
 const LINGER: Duration = Duration::from_millis(500);
@@ -152,7 +156,12 @@ impl<I: Io> Floor<I> {
 
     /// Closes some of those that are to be closed together.
     pub(in crate::shard) fn go_on_closing(&mut self) -> bool {
-        let worked = self.sweeps.is_closing();
+        let worked = self.is_to_close();
+        for id in self.state.seats.next_replaced(self.state.shard, CLOSINGS_PER_TURN) {
+            if self.is_current(id) {
+                self.close(id.slot, CloseCode::REPLACED);
+            }
+        }
         if let Some((slots, code)) = self.sweeps.next_disconnected(&self.state.table) {
             slots.iter().for_each(|&slot| self.close(slot, code));
             self.sweeps.note_disconnected(slots.len());
@@ -165,6 +174,11 @@ impl<I: Io> Floor<I> {
             }
         }
         worked
+    }
+
+    /// Whether somebody waits for [`Floor::go_on_closing`].
+    pub(in crate::shard) fn is_to_close(&self) -> bool {
+        self.sweeps.is_closing() || self.state.seats.has_replaced(self.state.shard)
     }
 
     fn say_goodbye(&mut self, slot: Slot, goodbye: Goodbye, label: &str) {
@@ -192,7 +206,11 @@ impl<I: Io> Floor<I> {
     fn leave(&mut self, slot: Slot) {
         let connection = &mut self.wire.connections[slot as usize];
         debug_assert!(connection.is_alive());
+        let id = ConnectionId { shard: self.state.shard as u16, slot, generation: connection.generation };
         if connection.phase.is_open() {
+            let user_id = name::user_of(self.state.table.name(connection.user_channel));
+            let sitter = Sitter { user_id, device_id: connection.device_id() };
+            self.state.seats.leave(sitter, id);
             self.state.sessions -= 1;
             self.state.profiles.leave(connection.profile);
             connection.profile = profiles::NONE;

@@ -11,7 +11,7 @@ use crate::shard::io::Slot;
 use crate::ws::close::CloseCode;
 
 /// Connections closed for one purpose in one turn; a closing costs about a microsecond.
-const CLOSINGS_PER_TURN: usize = 128;
+pub const CLOSINGS_PER_TURN: usize = 128;
 
 #[derive(Default)]
 pub struct Sweeps {

@@ -84,7 +84,7 @@ impl<I: Io> Floor<I> {
     /// Whether the next turn has something to do, without a look at the lane.
     fn has_work(&mut self) -> bool {
         let waiting = !self.wire.cork.is_empty() || !self.fan_outs.is_idle() || !self.expired.is_empty();
-        waiting || !self.inspections.is_empty() || self.sweeps.is_closing() || self.wire.io.has_queued()
+        waiting || !self.inspections.is_empty() || self.is_to_close() || self.wire.io.has_queued()
     }
 
     /// Before sleeping: false when something waits that would not ring the bell.

@@ -13,8 +13,9 @@ use crate::shard::connection::Details;
 use crate::shard::floor::Arrival;
 use crate::shard::lobby::FULL_RETRY_AFTER_S;
 use crate::shard::lobby::addresses::customer;
-use crate::shard::quotas::{Held, Quotas};
+use crate::shard::quotas::{Full, Held, Quotas, Share};
 use crate::shard::rules::Rules;
+use crate::shard::seats::{Seats, Sitter};
 
 /// The subprotocol that a client names when it passes its token as another one.
 const SUBPROTOCOL: &str = "ringway.v1";
@@ -57,6 +58,7 @@ pub struct Caller {
 pub struct House<'a> {
     pub rules: &'a Rules,
     pub quotas: &'a Quotas,
+    pub seats: &'a Seats,
     pub is_full: bool,
     /// No room for those who bring no token.
     pub is_full_of_strangers: bool,
@@ -117,17 +119,25 @@ fn arrival(
     let echo = rules.is_echo(request.path);
     // The echo asks for no token and is nobody's.
     let identity = if echo { None } else { identity(request, house, latency)? };
-    let share = identity.as_ref().map_or(Ok(None), |identity| quotas.of_user.take(&identity.user_id));
+    let details = if echo { None } else { details(request, rules) };
+    let share = identity.as_ref().map_or(Ok(None), |identity| user_share(identity, details.as_deref(), house));
     let user = share.map_err(|_| Refusal::UserFull { retry_after_s })?;
     let subprotocol = request.subprotocols().find(|offer| *offer == SUBPROTOCOL && !echo);
     Ok(Arrival {
         response: accept_response(&upgrade, subprotocol),
         rest: Vec::new(),
         identity,
-        details: if echo { None } else { details(request, rules) },
+        details,
         held: Held { address, user },
         echo,
     })
+}
+
+/// Of the connections that a user may have. Whoever comes in the place of another is not kept out by it.
+fn user_share(identity: &Identity, details: Option<&Details>, house: &House<'_>) -> Result<Option<Share>, Full> {
+    let (user_id, quota) = (&identity.user_id, &house.quotas.of_user);
+    let sitter = Sitter { user_id, device_id: details.and_then(|details| details.device_id.as_deref()) };
+    if house.seats.is_taken(sitter) { quota.take_in_place(user_id) } else { quota.take(user_id) }
 }
 
 /// Who the token says it is. None where there is no token, and room for one more who has yet to send it.

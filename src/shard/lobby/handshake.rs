@@ -154,6 +154,7 @@ impl<B: Backend> Lobby<B> {
         let house = House {
             rules,
             quotas: &shared.quotas,
+            seats: &shared.seats,
             is_full: floor.is_full() && (is_echo || shared.roomiest_beside(self.shard).is_none())
                 || shared.is_full()
                 || is_echo && floor.echo_is_full(),

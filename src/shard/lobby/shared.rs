@@ -10,6 +10,7 @@ use crate::shard::lobby::addresses::Addresses;
 use crate::shard::lobby::transfer::Transfers;
 use crate::shard::quotas::Quotas;
 use crate::shard::rules::Rules;
+use crate::shard::seats::Seats;
 
 pub struct Shared {
     pub rules: Arc<Rules>,
@@ -17,6 +18,7 @@ pub struct Shared {
     pub bus: Bus,
     pub addresses: Addresses,
     pub quotas: Quotas,
+    pub seats: Arc<Seats>,
     pub transfers: Transfers,
     /// Of each shard.
     pub capacity: Capacity,

@@ -10,6 +10,7 @@ use crate::route::template::Template;
 
 use crate::shard::connection::Connection;
 use crate::shard::profiles::Claims;
+use crate::shard::seats::Sitter;
 use crate::shard::session::Session;
 use crate::shard::session::error::SessionError;
 use crate::shard::session::filling::Given;
@@ -28,8 +29,11 @@ impl Session<'_> {
         if connection.phase.is_open() && *self.user_id(connection) != *identity.user_id {
             return Err(SessionError::OtherUser);
         }
-        if connection.phase.is_arrived() && self.state.shares.take_user(self.slot, &identity.user_id).is_err() {
-            return Err(SessionError::TooManyOfUser);
+        if connection.phase.is_arrived() {
+            let sitter = Sitter { user_id: &identity.user_id, device_id: connection.device_id() };
+            let in_place = self.state.seats.is_taken(sitter);
+            let share = self.state.shares.take_user(self.slot, &identity.user_id, in_place);
+            share.map_err(|_| SessionError::TooManyOfUser)?;
         }
         if !self.admit(connection, identity) {
             return Err(SessionError::RoleNotAllowed);
@@ -64,6 +68,8 @@ impl Session<'_> {
             if let Some(user_type) = user_type {
                 self.state.table.join(self.slot, &format!("{}{user_type}", name::TYPE_PREFIX));
             }
+            let sitter = Sitter { user_id: &identity.user_id, device_id: connection.device_id() };
+            self.state.seats.take(sitter, self.id(connection));
             self.state.sessions += 1;
             self.state.counters.unauthenticated.add(-1);
         } else {

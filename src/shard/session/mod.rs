@@ -115,7 +115,7 @@ impl Session<'_> {
     }
 
     fn user_id<'a>(&'a self, connection: &Connection) -> &'a str {
-        self.state.table.name(connection.user_channel).strip_prefix(name::USER_PREFIX).unwrap_or_default()
+        name::user_of(self.state.table.name(connection.user_channel))
     }
 
     fn session_id(&self, connection: &Connection) -> SessionId {

@@ -10,6 +10,7 @@ use crate::channel::policy::Policy;
 use crate::channel::{Overflow, Policies};
 use crate::lane::Command;
 use crate::shard::io::memory::Chance;
+use crate::shard::seats::Sessions;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment};
 
@@ -134,8 +135,9 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, sessions: Sessions) -> Self {
         let mut shard = Shard::with(seed, |rules| {
+            rules.sessions = sessions;
             (rules.messages_max, rules.message_window_ticks, rules.outbox_bytes_max) = (30, 100, OUTBOX_BYTES_MAX);
         });
         let policy = |pattern: &str, overflow| (pattern.parse().unwrap(), Policy { overflow, ..Policy::default() });
@@ -220,6 +222,9 @@ impl Scene {
         assert_eq!(wire.outbox_bytes, in_outboxes);
         let bounded = wire.connections.iter().filter(|(_, c)| c.is_alive()).filter_map(|(_, c)| c.outbox.as_ref());
         bounded.for_each(|outbox| assert!(outbox.bytes() <= OUTBOX_BYTES_MAX));
+        let state = &self.shard.floor.state;
+        let is_single = state.rules.sessions == Sessions::Single;
+        assert!(!is_single || state.sessions as i64 == state.table.user_share(), "one session per user");
         let alive = wire.connections.iter().filter(|(_, c)| c.is_alive()).count();
         assert_eq!(
             self.shard.counters().upgraded.get() as usize,
@@ -236,6 +241,10 @@ impl Scene {
             assert!(heard.iter().skip(1).all(|said| *said != Said::Head));
         }
     }
+}
+
+fn sessions(single: bool) -> Sessions {
+    if single { Sessions::Single } else { Sessions::Multi }
 }
 
 /// What a client has heard, but for its session id, which is made of its slot: which of two closed slots
@@ -255,10 +264,11 @@ proptest! {
     #[test]
     fn everything_is_freed_whatever_happened(
         seed in any::<u64>(),
+        single in any::<bool>(),
         acts in prop::collection::vec((act(), any::<bool>()), 1..60),
         drain_ms in 0u16..5000,
     ) {
-        let mut scene = Scene::new(seed);
+        let mut scene = Scene::new(seed, sessions(single));
         for (act, settle) in &acts {
             scene.play(act);
             if *settle {
@@ -281,10 +291,11 @@ proptest! {
     #[test]
     fn the_same_script_gives_every_peer_the_same_transcript(
         seeds in any::<[u64; 2]>(),
+        single in any::<bool>(),
         acts in prop::collection::vec(act(), 1..40),
     ) {
         let transcripts = seeds.map(|seed| {
-            let mut scene = Scene::new(seed);
+            let mut scene = Scene::new(seed, sessions(single));
             for act in &acts {
                 scene.play(act);
                 scene.shard.settle();
@@ -301,7 +312,7 @@ proptest! {
 fn a_storm_of_connects_and_goodbyes_at_once_is_served() {
     for seed in 0..20 {
         let mut chance = Chance(seed);
-        let mut scene = Scene::new(seed);
+        let mut scene = Scene::new(seed, sessions(seed % 2 == 0));
         for _ in 0..10 {
             (0..CAPACITY).for_each(|_| scene.connect(chance.below(256) as u8));
             for client in &scene.clients {

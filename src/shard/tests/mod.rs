@@ -17,6 +17,7 @@ mod inspecting;
 mod kernel;
 mod overflow;
 mod publishing;
+mod replacing;
 mod slow;
 mod subscribing;
 mod timing;
@@ -48,6 +49,7 @@ use crate::lane::frame::Frame;
 use crate::route::Routes;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::{Held, Shares};
+use crate::shard::seats::{Seats, Sessions};
 use client::{Client, HEAD};
 
 const SECRET: &str = "a secret for tests, long enough for its purpose";
@@ -96,6 +98,8 @@ impl Shard {
         let lanes = Bus::open(SHARD + 1, interest.clone(), Policies::default(), Duration::ZERO);
         let (bus, mut others) = lanes.expect("lanes");
         let commands = others.pop().expect("its own");
+        let bells = bus.lanes().iter().map(|lane| lane.bell.clone());
+        let seats = Arc::new(Seats::new(rules.sessions, bells));
         let state = ShardState {
             shard: SHARD,
             now: clock.now(),
@@ -107,6 +111,7 @@ impl Shard {
             profiles: Profiles::default(),
             sessions: 0,
             shares: Shares::default(),
+            seats,
             echoes: 0,
             scratch: Vec::new(),
             bus: bus.clone(),
@@ -267,6 +272,7 @@ impl Shard {
         assert_eq!((state.table.membership_count(), state.table.channel_count()), (0, 0), "subscriptions and channels");
         assert_eq!((state.table.user_share(), state.sessions), (0, 0), "users and sessions");
         assert_eq!((state.profiles.is_empty(), state.echoes), (true, 0), "profiles and echoes");
+        assert!(state.seats.is_empty(), "seats and those who lost one");
         assert!(self.floor.wheel.is_empty(), "deadlines");
         let counters = self.counters();
         let levels = [
@@ -293,6 +299,7 @@ fn rules() -> Rules {
         echo: Some(Echo { path: "/echo".into(), message_bytes_max: ECHO_MESSAGE_BYTES_MAX }),
         server_id: "node-1".into(),
         session_key: SESSION_KEY.clone(),
+        sessions: Sessions::Multi,
         connections_max: usize::MAX,
         message_bytes_max: 8192,
         outbox_bytes_max: OUTBOX_BYTES_MAX,
