@@ -124,7 +124,7 @@ impl Entry<'_> {
     }
 
     fn forward(&mut self) -> Result<Forward, Problem> {
-        let places = &[OF_SESSION, &[Place::MessageId, Place::Payload]];
+        let places = &[OF_SESSION, &[Place::MessageId]];
         let audience = if self.keys.channel.is_some() { Some(self.audience(true)?) } else { None };
         let message = self.keys.message.take();
         let message = message.map(|text| self.template("message", &text, places)).transpose()?;

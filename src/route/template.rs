@@ -29,8 +29,6 @@ pub enum Place {
     TimestampMs,
     /// A new id for this message.
     MessageId,
-    /// The `payload` of the message as it came, `{}` when it has none.
-    Payload,
     /// Those items of the list that hold now.
     List,
     /// Who is present, and how many are.
@@ -41,14 +39,13 @@ pub enum Place {
 }
 
 /// The names of places that are no fields.
-const NAMES: [(&str, Place); 10] = [
+const NAMES: [(&str, Place); 9] = [
     ("user_id", Place::UserId),
     ("session_id", Place::SessionId),
     ("user_type", Place::UserType),
     ("timestamp", Place::Timestamp),
     ("timestamp_ms", Place::TimestampMs),
     ("message_id", Place::MessageId),
-    ("payload", Place::Payload),
     ("list", Place::List),
     ("users", Place::Users),
     ("count", Place::Count),

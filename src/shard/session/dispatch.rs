@@ -33,7 +33,7 @@ impl Session<'_> {
     fn act(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), SessionError> {
         let route = self.route(connection, request)?;
         let values = route.read(request)?;
-        let given = Given::of(request, &values);
+        let given = Given { values: &values, ..Given::default() };
         match &route.action {
             Action::Authenticate { field, reply } => self.authenticate(connection, request, field, reply),
             Action::Ping { reply } => {

@@ -25,7 +25,6 @@ pub(super) type ChannelName = ArrayString<255>;
 pub(super) struct Given<'a> {
     /// Of the route's fields.
     pub values: &'a [Option<&'a RawValue>],
-    pub payload: Option<&'a RawValue>,
     pub list: &'a [&'a str],
     /// JSON.
     pub users: &'a str,
@@ -39,12 +38,6 @@ pub(super) struct Once {
     message_id: OnceCell<Uuid>,
     session_id: OnceCell<SessionId>,
     timestamp: OnceCell<Timestamp>,
-}
-
-impl<'a> Given<'a> {
-    pub fn of<'r: 'a>(request: &Request<'r>, values: &'a [Option<&'r RawValue>]) -> Self {
-        Self { values, payload: request.field("payload"), ..Self::default() }
-    }
 }
 
 impl Session<'_> {
@@ -117,7 +110,6 @@ impl Session<'_> {
             Place::Timestamp => Value::Shown(given.once.timestamp.get_or_init(|| Timestamp(self.state.now.unix_ms))),
             Place::TimestampMs => Value::Number(self.state.now.unix_ms),
             Place::MessageId => Value::Shown(given.once.message_id.get_or_init(|| self.new_message_id())),
-            Place::Payload => Value::Json(given.payload.map_or("{}", RawValue::get)),
             Place::List => Value::List(given.list),
             Place::Users => Value::Json(given.users),
             Place::Count => Value::Number(given.count),
