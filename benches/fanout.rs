@@ -15,10 +15,11 @@ use ringway::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
 use ringway::channel::{Interest, Overflow, Policies, Table};
 use ringway::clock::Now;
 use ringway::lane::frame::{Frame, LocalFrame};
-use ringway::lane::{Bus, Channel, Command, Except, Posted, Publication};
+use ringway::lane::{Bus, Channel, Command, Except, Posted, Publication, Services};
 use ringway::metrics::Counters;
 use ringway::metrics::latency::{Deliveries, Latency};
 use ringway::route::Routes;
+use ringway::shard::calls::Calls;
 use ringway::shard::floor::{Arrival, Floor};
 use ringway::shard::id::SessionKey;
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Slot};
@@ -80,6 +81,7 @@ impl Shard {
             sessions: 0,
             shares: Shares::default(),
             seats: Arc::new(Seats::new(Sessions::Multi, [bus.lanes()[0].bell.clone()])),
+            calls: Calls::new(0, Services::default(), 0),
             echoes: 0,
             scratch: Vec::new(),
             bus: bus.clone(),
@@ -208,6 +210,7 @@ fn rules() -> Rules {
     let secrets = vec!["a secret of thirty-two bytes or more".to_owned()];
     Rules {
         routes: Routes::shipped(),
+        services: Services::default(),
         verifier: Verifier::new(&VerifierSettings { secrets, ..VerifierSettings::default() }),
         origins: Origins::default(),
         roles: Vec::new(),

@@ -67,6 +67,7 @@ impl Gateway {
             sources,
             tasks: control.tasks().clone(),
             revocations: rules.verifier.revocations().clone(),
+            services: rules.services.clone(),
             session_key: rules.session_key.clone(),
             draining: draining.clone(),
         };

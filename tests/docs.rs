@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ringway::auth::TokenError;
 use ringway::config::Key;
+use ringway::lane::Failure;
 use ringway::metrics::Timed;
 use ringway::protocol::reply::{Expiry, Message, Part, Problem, Time, Timestamp, Welcome};
 use ringway::protocol::request::{Request, RequestError};
@@ -220,16 +221,21 @@ fn session_errors() -> Vec<SessionError> {
     use SessionError::*;
     let of_requests = [BadJson, NotAnObject, NoType, UnknownType, MissingField("x"), BadField("x")];
     let mut all = vec![NotAuthenticated, Token(TokenError::NoExpiry), OtherUser, TooManyOfUser, RoleNotAllowed];
-    all.extend([Forbidden, Channel(ChannelError::NotSubscribed), Busy]);
+    all.extend([Forbidden, Channel(ChannelError::NotSubscribed), Busy, TooManyRequests]);
     for error in of_requests {
         match error {
             BadJson | NotAnObject | NoType | UnknownType | MissingField(_) | BadField(_) => all.push(Request(error)),
         }
     }
+    for failure in [Failure::Away, Failure::Full, Failure::Late, Failure::Refused] {
+        match failure {
+            Failure::Away | Failure::Full | Failure::Late | Failure::Refused => all.push(Service(failure)),
+        }
+    }
     for error in &all {
         match error {
             Request(_) | NotAuthenticated | Token(_) | OtherUser | TooManyOfUser | RoleNotAllowed => {}
-            Forbidden | Channel(_) | Busy => {}
+            Forbidden | Channel(_) | Busy | TooManyRequests | Service(_) => {}
         }
     }
     all

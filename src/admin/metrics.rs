@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use crate::control::Failures;
 use crate::ingress::export::Sources;
-use crate::lane::Lanes;
+use crate::lane::{Lanes, ServicesPage};
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
 
@@ -41,6 +41,7 @@ pub fn registry(context: &Context) -> Registry {
     ours.register_collector(Box::new(Draining(context.draining.clone())));
     ours.register_collector(Box::new(Shards(context.counters.clone())));
     ours.register_collector(Box::new(Lanes(context.bus.clone())));
+    ours.register_collector(Box::new(ServicesPage(context.services.clone())));
     ours.register_collector(Box::new(Sources(context.sources.clone())));
     ours.register_collector(Box::new(Failures(context.tasks.clone())));
     registry.register_collector(Box::new(Process { started_unix_s: context.started.unix_s() }));

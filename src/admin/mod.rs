@@ -49,7 +49,7 @@ use crate::clock::Now;
 use crate::config::{self, Secret};
 use crate::control::{Control, Tasks};
 use crate::ingress::SourceStatus;
-use crate::lane::Bus;
+use crate::lane::{Bus, Services};
 use crate::metrics::{Counters, counters};
 use crate::shard::id::SessionKey;
 
@@ -76,6 +76,8 @@ pub struct Context {
     /// Of the control side: what has failed makes the node not ready.
     pub tasks: Tasks,
     pub revocations: Revocations,
+    /// Where messages of clients go, with what is counted of that.
+    pub services: Services,
     /// Finds the connection that a session id names.
     pub session_key: SessionKey,
     /// Set when the process begins to drain; from then on it is not ready.

@@ -5,6 +5,7 @@ use crate::channel::Policies;
 use crate::channel::policy::Policy;
 use crate::clock::ticks;
 use crate::config::{ChannelRule, Config, Debug, UserTypeFrom};
+use crate::lane::Services;
 use crate::route::Routes;
 use crate::shard::id::SessionKey;
 use crate::shard::rules::{Echo, LobbyRules, Rules};
@@ -15,6 +16,7 @@ pub fn rules(config: &Config, routes: &'static Routes, handshakes_max: usize, ba
     let server = &config.server;
     Rules {
         routes,
+        services: Services::default(),
         verifier: auth.verifier(Wanted::new(routes.claims())),
         origins: Origins::new(auth.origins.clone()),
         roles: auth.roles.clone(),

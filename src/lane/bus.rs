@@ -20,6 +20,7 @@ use crate::clock;
 use crate::ws::frame::encode_text;
 
 use super::bell::Bell;
+use super::call::Response;
 use super::command::{Addressed, Command, Draft, Filter, Posted, Publication};
 use super::frame::{Channel, Frame};
 use super::id::ConnectionId;
@@ -182,12 +183,19 @@ impl Bus {
 
     /// A message of `text`, as it is, for one connection, from any thread.
     pub fn addressed(&self, to: ConnectionId, text: &str, answer: Option<Answer<usize>>) -> Posting {
+        let frame = Frame { bytes: encode_text(text), arrived_us: clock::now_us() };
+        self.to_shard_of(to, Command::Send(Addressed { to, frame, answer }))
+    }
+
+    /// What a service says to a call. The parts of one answer are put one after the other.
+    pub fn respond(&self, response: Response) -> Posting {
+        self.to_shard_of(response.to, Command::Respond(response))
+    }
+
+    /// A command for the shard of a connection; for nobody, when there is no such shard.
+    fn to_shard_of(&self, to: ConnectionId, command: Command) -> Posting {
         let shard = usize::from(to.shard);
-        let mut waiting = Vec::new();
-        if shard < self.shards() {
-            let frame = Frame { bytes: encode_text(text), arrived_us: clock::now_us() };
-            waiting.push((shard, Posted::now(Command::Send(Addressed { to, frame, answer }))));
-        }
+        let waiting = if shard < self.shards() { vec![(shard, Posted::now(command))] } else { Vec::new() };
         Posting { bus: self.clone(), waiting, outcome: Outcome::default() }
     }
 

@@ -1,4 +1,4 @@
-//! What travels in a lane: messages, orders and questions.
+//! What travels in a lane: messages, answers of services, orders and questions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use crate::channel::Overflow;
 use crate::clock;
 use crate::ws::close::CloseCode;
 
+use super::call::Response;
 use super::frame::{Channel, Frame};
 use super::id::ConnectionId;
 use super::query::{Answer, Query};
@@ -17,6 +18,8 @@ use super::query::{Answer, Query};
 pub enum Command {
     Publish(Publication),
     Send(Addressed),
+    /// What a service says to a message of a client.
+    Respond(Response),
     /// Closes all connections of a user.
     Disconnect {
         user: Box<str>,
@@ -32,11 +35,13 @@ pub enum Command {
 }
 
 impl Command {
-    /// What is sent on to clients, if it is a message.
-    pub fn frame(&self) -> Option<&Frame> {
+    /// The bytes that it has sent on to clients, if it is a message. An answer without any counts as one: it travels
+    /// with the messages, so that nothing overtakes within an answer.
+    pub fn message_bytes(&self) -> Option<usize> {
         match self {
-            Self::Publish(publication) => Some(&publication.frame),
-            Self::Send(addressed) => Some(&addressed.frame),
+            Self::Publish(publication) => Some(publication.frame.bytes.len()),
+            Self::Send(addressed) => Some(addressed.frame.bytes.len()),
+            Self::Respond(response) => Some(response.part.frame().map_or(1, |frame| frame.bytes.len())),
             Self::Disconnect { .. } | Self::Ask(_) | Self::Drain { .. } => None,
         }
     }

@@ -1,4 +1,4 @@
-//! The lanes' part of the Prometheus page.
+//! The lanes' and the services' parts of the Prometheus page.
 
 use std::fmt;
 
@@ -8,6 +8,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use super::services::{ServiceCounters, Services};
 use super::{Bus, Lane};
 
 /// The lanes of all shards, each with its number as label.
@@ -44,5 +45,46 @@ impl Collector for Lanes {
 impl fmt::Debug for Lanes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lanes of {} shards", self.0.shards())
+    }
+}
+
+/// What all shards together have counted of the services, each with its name as label.
+#[derive(Debug)]
+pub struct ServicesPage(pub Services);
+
+type Count = (&'static str, &'static str, fn(&ServiceCounters) -> u64);
+
+const COUNTS: [Count; 4] = [
+    ("service_calls", "Messages of clients that were for the service.", |counters| counters.calls.get()),
+    ("service_refused", "Of them, those that it refused at once: full, or its backend away.", |counters| {
+        counters.refused.get()
+    }),
+    (
+        "service_failed",
+        "Of them, those that it answered with a failure, or with more than there was room for.",
+        |counters| counters.failed.get(),
+    ),
+    ("service_late", "Of them, those that it did not answer in time.", |counters| counters.late.get()),
+];
+
+impl Collector for ServicesPage {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        if self.0.iter().next().is_none() {
+            return Ok(());
+        }
+        for (name, help, count) in COUNTS {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (service, counters) in self.0.iter() {
+                let sum: u64 = counters.iter().map(count).sum();
+                ConstCounter::new(sum).encode(metric.encode_family(&[("service", service)])?)?;
+            }
+        }
+        let help = "Messages of clients that wait for an answer of the service.";
+        let mut metric = encoder.encode_descriptor("service_outstanding", help, None, MetricType::Gauge)?;
+        for (service, counters) in self.0.iter() {
+            let sum: i64 = counters.iter().map(|counters| counters.outstanding.get()).sum();
+            ConstGauge::new(sum).encode(metric.encode_family(&[("service", service)])?)?;
+        }
+        Ok(())
     }
 }

@@ -1,10 +1,11 @@
 //! The way into the shards: one lane per shard, the bell that wakes it, what travels in lanes, and the bus that fills
-//! them.
+//! them. And the way out of them, to the services that messages of clients are for.
 //!
 //! Knows no shard: shards take from here, everybody else puts in.
 
 pub mod bell;
 pub mod bus;
+pub mod call;
 pub mod command;
 mod export;
 pub mod frame;
@@ -12,14 +13,17 @@ mod id;
 mod query;
 pub mod queue;
 pub mod report;
+pub mod services;
 
 pub use bus::{Bus, Outcome, Posting};
+pub use call::{Call, Failure, Fate, Part, Response, Service, Ticket};
 pub use command::{Addressed, Command, Draft, Except, Filter, Posted, Publication};
-pub use export::Lanes;
+pub use export::{Lanes, ServicesPage};
 pub use frame::Channel;
 pub use id::ConnectionId;
 pub use query::{Answer, Query};
 pub use queue::{Lane, LaneEnd};
+pub use services::{Remote, ServiceId, Services};
 
 #[cfg(test)]
 mod tests;

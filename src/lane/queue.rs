@@ -1,7 +1,7 @@
 //! One shard's lane: two bounded queues, one for messages and one for commands, and what is known of its state.
 //!
 //! ```text
-//!  sources, admin port ──► messages: at most 4,096, and 64 MiB ──────┐
+//!  sources, services, admin port ──► messages: at most 4,096, 64 MiB ─┐
 //!                                                                    ├──► take(), on the shard, commands first
 //!  admin port, drain ────► commands: at most 256, 64 kept for drains ┘
 //! ```
@@ -106,7 +106,7 @@ impl Lane {
     /// Puts it in if there is room. Rings nobody.
     #[expect(clippy::result_large_err, reason = "given back as it was; a box would cost every message")]
     pub fn offer(&self, posted: Posted) -> Result<(), Refused> {
-        let tried = match posted.command.frame().map(|frame| frame.bytes.len()) {
+        let tried = match posted.command.message_bytes() {
             Some(bytes) => self.offer_message(posted, bytes),
             None => self.offer_command(posted),
         };
@@ -151,7 +151,7 @@ impl Lane {
 
     /// Counts what is given up, if it is a message: whoever posts a command is told.
     pub(super) fn lose(&self, command: &Command) {
-        if command.frame().is_some() {
+        if command.message_bytes().is_some() {
             self.state.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -217,7 +217,7 @@ impl LaneEnd {
 
     fn has_taken(&self, posted: &Posted) {
         let state = &*self.state;
-        let bytes = posted.command.frame().map_or(0, |frame| frame.bytes.len());
+        let bytes = posted.command.message_bytes().unwrap_or(0);
         // For a command too: see `Lane::await_room`.
         let counted = state.bytes.fetch_sub(bytes, Ordering::SeqCst);
         debug_assert!(counted >= bytes, "what is taken was counted before it was put in");

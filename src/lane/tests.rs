@@ -288,3 +288,32 @@ fn a_shard_that_has_ended_takes_nothing_and_loses_nothing() {
     assert!(posting.try_put());
     assert_eq!((posting.put(), message(&bus).put()), (outcome(2, 0), outcome(2, 0)));
 }
+
+#[test]
+fn an_answer_of_a_service_reaches_its_shard_in_its_order_with_and_without_a_message() {
+    let (bus, ends) = bus(2, SHORT);
+    let to = ConnectionId { shard: 1, slot: 3, generation: 5 };
+    let parts = [Part::more("a"), Part::more("b"), Part::Failed(Failure::Away), Part::message("c"), Part::Taken];
+    for (ticket, part) in parts.into_iter().enumerate() {
+        let response = Response { to, ticket: Ticket(ticket as u64), part, fate: None };
+        assert_eq!(bus.respond(response).put(), outcome(1, 0));
+    }
+    assert!(bus.lanes()[1].bytes() > 0 && ends[0].is_empty());
+    let tickets = std::iter::from_fn(|| ends[1].take()).map(|posted| match posted.command {
+        Command::Respond(Response { ticket, .. }) => ticket.0,
+        _ => panic!("an answer"),
+    });
+    assert_eq!(tickets.collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(bus.lanes()[1].bytes(), 0);
+    let nowhere = Response { to: ConnectionId { shard: 2, ..to }, ticket: Ticket(1), part: Part::Taken, fate: None };
+    assert_eq!(bus.respond(nowhere).put(), outcome(0, 0));
+}
+
+#[test]
+fn an_answer_that_finds_no_room_is_counted_as_lost() {
+    let (bus, _ends) = bus(1, SHORT);
+    fill(&bus);
+    let to = ConnectionId { shard: 0, slot: 0, generation: 1 };
+    let response = Response { to, ticket: Ticket(1), part: Part::Taken, fate: None };
+    assert_eq!((bus.respond(response).put(), bus.lanes()[0].lost()), (outcome(0, 1), 1));
+}

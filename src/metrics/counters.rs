@@ -178,6 +178,8 @@ counters! {
     publications: counter,
     /// Messages for one connection that was gone or not open.
     addressed_stale: counter,
+    /// Answers of services that nobody waited for any more.
+    answers_stale: counter,
     /// Frames handed to connections by publications and addressed messages.
     deliveries: counter,
     /// Frames that had to wait in an outbox because the connection was still sending.

@@ -7,6 +7,7 @@
 //! change where: bytes and sockets in [`io`], what is remembered of a connection in [`connection`], how frames leave
 //! and connections end in [`floor`], what a client may ask for in [`session`], who is let in and when in [`lobby`].
 
+pub mod calls;
 pub mod connection;
 pub mod floor;
 pub mod id;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::auth::{Grants, Identity, Origins, Verifier};
 
-use crate::lane::ConnectionId;
+use crate::lane::{ConnectionId, Services};
 use crate::route::Routes;
 use crate::shard::id::{SessionId, SessionKey};
 use crate::shard::seats::Sessions;
@@ -13,6 +13,8 @@ use crate::ws::handshake::proxies::Proxies;
 pub struct Rules {
     /// What is done with the messages of clients.
     pub routes: &'static Routes,
+    /// Where messages of clients go.
+    pub services: Services,
     pub verifier: Verifier,
     pub origins: Origins,
     /// User types of tokens that may connect; empty: all.

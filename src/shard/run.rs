@@ -20,6 +20,7 @@ use crate::clock::{Now, now_us};
 use crate::lane::LaneEnd;
 use crate::lane::bell::Bell;
 use crate::metrics::{Latency, Timed};
+use crate::shard::calls::Calls;
 use crate::shard::floor::Floor;
 use crate::shard::io::Backend;
 use crate::shard::lobby::Lobby;
@@ -86,9 +87,10 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
     let Shard { index, listener, lane, arriving, shared, .. } = shard;
     let (bell, capacity) = (lane.bell.clone(), shared.capacity);
     let io = B::new(capacity, &bell)?;
+    let now = Now::read();
     let state = ShardState {
         shard: index,
-        now: Now::read(),
+        now,
         judge_from: 0,
         rules: shared.rules.clone(),
         counters: shared.counters[index].clone(),
@@ -99,6 +101,7 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         shares: shared.quotas.shares(),
         bus: shared.bus.clone(),
         seats: shared.seats.clone(),
+        calls: Calls::new(index, shared.rules.services.clone(), now.tick()),
         echoes: 0,
         scratch: Vec::new(),
     };

@@ -9,6 +9,7 @@ use crate::clock::Now;
 use crate::lane::Bus;
 use crate::metrics::{Counters, Latency};
 
+use crate::shard::calls::Calls;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::Shares;
 use crate::shard::rules::Rules;
@@ -32,6 +33,8 @@ pub struct ShardState {
     /// By which sessions speak to others.
     pub bus: Bus,
     pub seats: Arc<Seats>,
+    /// Messages of clients that wait for services.
+    pub calls: Calls,
     /// Open connections of the echo endpoint.
     pub echoes: usize,
     /// Kept to be filled anew by whoever writes a message.

@@ -16,7 +16,7 @@ use super::*;
 use crate::channel::{Interest, Policies};
 use crate::clock::now_us;
 use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
-use crate::lane::{Addressed, Command, ConnectionId, LaneEnd, Posted, Query};
+use crate::lane::{Addressed, Command, ConnectionId, LaneEnd, Posted, Query, Services};
 use crate::metrics::{Latency, Timed};
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
@@ -88,6 +88,7 @@ impl Node {
             sources: vec![Arc::new(SourceStatus::new("redis"))],
             tasks: control.tasks().clone(),
             revocations: Revocations::default(),
+            services: Services::new(1, [("chat".into(), None)]),
             session_key: SessionKey::default(),
             draining: Arc::default(),
         };
@@ -209,6 +210,7 @@ fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc
                 TypeCount { user_type: "driver".into(), sessions: 2 },
                 TypeCount { user_type: "driver".into(), sessions: 1 },
             ]),
+            Command::Respond(_) => unreachable!("the admin port is no service"),
             Command::Drain { .. } => return,
         }
     }

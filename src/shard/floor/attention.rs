@@ -36,6 +36,7 @@ impl<I: Io> Floor<I> {
         // Neighbours share cache lines and rings: what goes to them then leaves with few entries into the kernel.
         self.expired.make_contiguous()[before..].sort_unstable();
         self.sweeps.tick(self.state.now.tick(), self.slots_used);
+        self.state.calls.tick(self.state.now.tick());
     }
 
     /// After a tick that came late nobody is judged before a ping has had its time: the shard has read nothing
@@ -43,6 +44,7 @@ impl<I: Io> Floor<I> {
     fn forgive_if_late(&mut self) {
         let (now, rules) = (self.state.now.tick(), &self.state.rules);
         if now > self.tick_due + STALL_TICKS {
+            self.state.calls.be_patient(now + STALL_TICKS);
             self.state.judge_from = now + rules.idle_ticks.saturating_sub(rules.heartbeat_ticks).max(STALL_TICKS);
         }
     }
@@ -65,7 +67,8 @@ impl<I: Io> Floor<I> {
 
     /// Ticks come only while somebody has a deadline: an empty shard sleeps.
     pub(in crate::shard) fn keep_ticking(&mut self) {
-        let has_deadlines = !self.wheel.is_empty() || !self.expired.is_empty() || self.is_draining();
+        let of_connections = !self.wheel.is_empty() || !self.expired.is_empty();
+        let has_deadlines = of_connections || self.state.calls.is_waiting() || self.is_draining();
         if has_deadlines && !self.ticking {
             self.ticking = true;
             self.tick_due = self.state.now.tick() + 1;

@@ -220,6 +220,7 @@ impl<I: Io> Floor<I> {
             self.state.counters.unauthenticated.add(-1);
         }
         self.state.table.leave_all(slot);
+        self.state.calls.forget(slot);
         self.state.shares.leave_user(slot);
     }
 }

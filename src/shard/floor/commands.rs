@@ -10,6 +10,7 @@ impl<I: Io> Floor<I> {
         match command {
             Command::Publish(publication) => self.publish(publication),
             Command::Send(addressed) => self.send_addressed(addressed),
+            Command::Respond(response) => self.respond(response),
             Command::Disconnect { user, code, answer } => self.sweeps.disconnect(&user, code, answer),
             Command::Ask(query) => self.inspections.ask(query),
             Command::Drain { over } => self.start_draining(over),

@@ -60,5 +60,6 @@ impl<I: Io> Floor<I> {
             self.wire.io.await_sent(slot);
         }
         self.resume_reading(slot);
+        self.state.calls.look_again(slot);
     }
 }

@@ -31,6 +31,7 @@ impl<I: Io> Floor<I> {
         let mut worked = self.take_commands(start_us + COMMANDS_UNTIL_US);
         worked |= self.go_on_closing();
         worked |= self.attend_to_expired(start_us + DEADLINES_UNTIL_US);
+        worked |= self.go_on_with_calls(start_us + DEADLINES_UNTIL_US);
         worked |= self.take_events(start_us + EVENTS_UNTIL_US);
         worked |= self.fan_out();
         worked |= self.inspect();
@@ -84,7 +85,8 @@ impl<I: Io> Floor<I> {
     /// Whether the next turn has something to do, without a look at the lane.
     fn has_work(&mut self) -> bool {
         let waiting = !self.wire.cork.is_empty() || !self.fan_outs.is_idle() || !self.expired.is_empty();
-        waiting || !self.inspections.is_empty() || self.is_to_close() || self.wire.io.has_queued()
+        let answering = self.state.calls.has_work() || !self.inspections.is_empty();
+        waiting || answering || self.is_to_close() || self.wire.io.has_queued()
     }
 
     /// Before sleeping: false when something waits that would not ring the bell.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::auth::TokenError;
+use crate::lane::Failure;
 use crate::protocol::request::RequestError;
 use crate::ws::close::CloseCode;
 
@@ -23,6 +24,10 @@ pub enum SessionError {
     Channel(ChannelError),
     /// A shard has no room for the message.
     Busy,
+    /// As many messages of the connection wait for answers as may.
+    TooManyRequests,
+    /// Why its service does not do what it asks.
+    Service(Failure),
 }
 
 /// Why a channel of a list is not joined or left, while the others are.
@@ -47,13 +52,18 @@ impl SessionError {
             Self::Forbidden => "forbidden",
             Self::Channel(error) => error.code(),
             Self::Busy => "busy",
+            Self::TooManyRequests => "too_many_requests",
+            Self::Service(Failure::Away | Failure::Late) => "service_unavailable",
+            Self::Service(Failure::Full) => "busy",
+            Self::Service(Failure::Refused) => "service_refused",
         }
     }
 
     /// How the connection is closed behind the `error`; `None`: it stays.
     pub fn close_code(self) -> Option<CloseCode> {
         match self {
-            Self::Request(_) | Self::NotAuthenticated | Self::Forbidden | Self::Channel(_) | Self::Busy => None,
+            Self::Request(_) | Self::NotAuthenticated | Self::Forbidden | Self::Channel(_) => None,
+            Self::Busy | Self::TooManyRequests | Self::Service(_) => None,
             Self::Token(TokenError::UserSentAway) => Some(CloseCode::OPERATOR),
             Self::Token(_) | Self::OtherUser => Some(CloseCode::TOKEN_INVALID),
             Self::TooManyOfUser => Some(CloseCode::TRY_AGAIN_LATER),
@@ -75,6 +85,11 @@ impl fmt::Display for SessionError {
             Self::Forbidden => f.write_str("this user type may not send this"),
             Self::Channel(error) => f.write_str(error.sentence()),
             Self::Busy => f.write_str("the gateway cannot take this now: try again in a moment"),
+            Self::TooManyRequests => f.write_str("too many messages of this connection wait for their answers"),
+            Self::Service(Failure::Away) => f.write_str("the service for this message is not reached"),
+            Self::Service(Failure::Late) => f.write_str("the service has not answered in time"),
+            Self::Service(Failure::Full) => f.write_str("the service cannot take this now: try again in a moment"),
+            Self::Service(Failure::Refused) => f.write_str("the service refuses this message"),
         }
     }
 }

@@ -10,6 +10,7 @@
 //!                                            └──► …               └──► the bus: messages for others
 //! ```
 
+pub mod calling;
 pub mod error;
 
 mod authentication;

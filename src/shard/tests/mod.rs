@@ -7,6 +7,7 @@ mod arriving;
 mod authenticating;
 mod batching;
 mod beating;
+mod calling;
 mod chaos;
 mod client;
 mod closing;
@@ -34,7 +35,7 @@ use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
 use crate::channel::{Interest, Policies, Table};
 use crate::lane::{Addressed, Answer, Bus, Channel, Command, ConnectionId, Except, Filter};
-use crate::lane::{LaneEnd, Posted, Publication, Query};
+use crate::lane::{LaneEnd, Posted, Publication, Query, Services};
 use crate::metrics::{Counters, Latency, Timed};
 use crate::ws::frame::encode_text;
 
@@ -47,6 +48,7 @@ use super::rules::{Echo, LobbyRules, Rules};
 use super::state::ShardState;
 use crate::lane::frame::Frame;
 use crate::route::Routes;
+use crate::shard::calls::Calls;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::{Held, Shares};
 use crate::shard::seats::{Seats, Sessions};
@@ -100,6 +102,7 @@ impl Shard {
         let commands = others.pop().expect("its own");
         let bells = bus.lanes().iter().map(|lane| lane.bell.clone());
         let seats = Arc::new(Seats::new(rules.sessions, bells));
+        let calls = Calls::new(SHARD, rules.services.clone(), clock.now().tick());
         let state = ShardState {
             shard: SHARD,
             now: clock.now(),
@@ -112,6 +115,7 @@ impl Shard {
             sessions: 0,
             shares: Shares::default(),
             seats,
+            calls,
             echoes: 0,
             scratch: Vec::new(),
             bus: bus.clone(),
@@ -271,6 +275,7 @@ impl Shard {
         assert_eq!(wire.outbox_bytes, 0, "bytes in outboxes");
         assert_eq!((state.table.membership_count(), state.table.channel_count()), (0, 0), "subscriptions and channels");
         assert_eq!((state.table.user_share(), state.sessions), (0, 0), "users and sessions");
+        assert!(state.calls.is_empty() && !state.calls.is_waiting(), "calls");
         assert_eq!((state.profiles.is_empty(), state.echoes), (true, 0), "profiles and echoes");
         assert!(state.seats.is_empty(), "seats and those who lost one");
         assert!(self.floor.wheel.is_empty(), "deadlines");
@@ -290,6 +295,7 @@ impl Shard {
 fn rules() -> Rules {
     Rules {
         routes: Routes::shipped(),
+        services: Services::default(),
         verifier: Verifier::new(&VERIFIER_SETTINGS),
         origins: Origins::default(),
         roles: Vec::new(),

@@ -1,0 +1,104 @@
+//! The services by name, known at start and the same as long as the process lives, and what each shard counts of them.
+//!
+//! Called by the shards for every message that a route forwards, and read by `/metrics`. A service is *local* when what
+//! a route says is all that is done with its messages; otherwise somebody takes them ([`Service`]) and has a deadline.
+//! A shard counts for itself, so counting is a plain load and store.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::ticks;
+use crate::metrics::Counter;
+use crate::metrics::counters::Gauge;
+
+use super::call::Service;
+
+/// Everybody's list of services. Empty by default.
+#[derive(Clone, Default)]
+pub struct Services(Arc<[Entry]>);
+
+/// A service's place in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceId(u16);
+
+struct Entry {
+    name: Box<str>,
+    remote: Option<Remote>,
+    /// By shard.
+    counters: Box<[ServiceCounters]>,
+}
+
+/// A service that is not local.
+#[derive(Clone)]
+pub struct Remote {
+    pub service: Arc<dyn Service>,
+    /// How long a client waits for an answer, and for each further part of one.
+    pub timeout_ticks: u32,
+}
+
+/// What one shard counts of one service. In a cache line of its own, as another shard writes the next one.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct ServiceCounters {
+    /// Messages of clients that were for the service.
+    pub calls: Counter,
+    /// Of them, those that wait for an answer.
+    pub outstanding: Gauge,
+    /// Of them, those that it refused at once: full, or its backend away.
+    pub refused: Counter,
+    /// Of them, those that it answered with a failure, or answered with more than there was room for.
+    pub failed: Counter,
+    /// Of them, those that it did not answer in time.
+    pub late: Counter,
+}
+
+impl Remote {
+    pub fn new(service: Arc<dyn Service>, timeout: Duration) -> Self {
+        Self { service, timeout_ticks: ticks(timeout) }
+    }
+}
+
+impl Services {
+    /// The services of a process with so many shards; `None` for a local one.
+    ///
+    /// # Panics
+    ///
+    /// With more services than 65,536.
+    pub fn new(shards: usize, services: impl IntoIterator<Item = (Box<str>, Option<Remote>)>) -> Self {
+        let counters = || (0..shards).map(|_| ServiceCounters::default()).collect();
+        let entries = services.into_iter().map(|(name, remote)| Entry { name, remote, counters: counters() });
+        let entries: Arc<[Entry]> = entries.collect();
+        assert!(entries.len() <= 1 << 16, "{} services", entries.len());
+        Self(entries)
+    }
+
+    pub fn find(&self, name: &str) -> Option<ServiceId> {
+        self.0.iter().position(|entry| *entry.name == *name).map(|at| ServiceId(at as u16))
+    }
+
+    /// Who takes the messages of a service; `None` when it is local.
+    pub fn remote(&self, id: ServiceId) -> Option<&Remote> {
+        self.entry(id).remote.as_ref()
+    }
+
+    /// What a shard counts of a service. Written by that shard alone.
+    pub fn counters(&self, id: ServiceId, shard: usize) -> &ServiceCounters {
+        &self.entry(id).counters[shard]
+    }
+
+    /// Each service's name with the counters of all shards.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[ServiceCounters])> {
+        self.0.iter().map(|entry| (&*entry.name, &*entry.counters))
+    }
+
+    fn entry(&self, id: ServiceId) -> &Entry {
+        &self.0[usize::from(id.0)]
+    }
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|entry| &entry.name)).finish()
+    }
+}
