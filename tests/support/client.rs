@@ -143,6 +143,17 @@ impl Client {
         message
     }
 
+    /// The next message of this type, passing over whatever comes before it.
+    #[track_caller]
+    pub fn await_type(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.next_json();
+            if wire::kind(&message) == kind {
+                return message;
+            }
+        }
+    }
+
     /// The code of the close frame, passing over whatever comes before it.
     #[track_caller]
     pub fn expect_close(&mut self) -> u16 {

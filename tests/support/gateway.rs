@@ -72,6 +72,23 @@ impl Gateway {
         })
     }
 
+    /// Starts a gateway without a configuration file, as the deployment of another system would: by its variables. The
+    /// one named `port` says where the public port is.
+    #[track_caller]
+    pub fn start_by_variables(port: &str, variables: &[(&str, &str)]) -> Gateway {
+        let program = command().get_program().to_string_lossy().into_owned();
+        Gateway::attempt(
+            "/readyz",
+            || Command::new("env"),
+            |_, public, admin| {
+                let mut arguments = vec![format!("{port}={}", public.port())];
+                arguments.extend(variables.iter().map(|(name, value)| format!("{name}={value}")));
+                arguments.extend([program.clone(), "--admin".into(), admin.to_string()]);
+                arguments
+            },
+        )
+    }
+
     #[track_caller]
     fn start_until(answer: &'static str, config: Config, flags: &[&str]) -> Gateway {
         Gateway::start_by(answer, config, flags, command)

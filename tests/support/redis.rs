@@ -27,6 +27,22 @@ impl Redis {
         Redis { process, folder, address, connection }
     }
 
+    /// Where it listens, as `host:port`.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// From here on who connects must know this password.
+    pub fn require_password(&mut self, password: &str) {
+        let mut command = redis::cmd("CONFIG");
+        command
+            .arg("SET")
+            .arg("requirepass")
+            .arg(password)
+            .exec(&mut self.connection)
+            .expect("Redis does as it is told");
+    }
+
     /// For the key `redis.url`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)

@@ -1,0 +1,124 @@
+//! Community: clans that chat, notifications that are acknowledged, one connection per user.
+//!
+//! Beyond the gateway, and not tested here:
+//! - RabbitMQ: the services behind the routes are the gateway itself (a chat goes to the clan at once), and backends
+//!   publish by the admin port or through Redis.
+//! - Sessions in Redis, and one connection per user over several nodes: each node knows its own.
+//! - A page to try it with: it has tests of its own.
+
+use sonic_rs::{Value, json};
+
+use super::{assert_nothing_came, expect};
+use crate::support::client::Client;
+use crate::support::config::Config;
+use crate::support::gateway::Gateway;
+use crate::support::http::{exchange, request};
+use crate::support::tokens::token;
+use crate::support::wait::eventually;
+use crate::support::wire::{self, CLOSE_REPLACED};
+
+/// A client with its token in the request, which is told that it is connected.
+#[track_caller]
+fn connect(gateway: &Gateway, user: &str) -> Client {
+    let (mut client, _) = Client::upgrade(gateway, &format!("/ws?token={}", token(user)), &[]).expect("an upgrade");
+    let connected = client.expect_type("connected");
+    assert_eq!(wire::string(&connected, &["userId"]), user);
+    assert_eq!(wire::string(&connected, &["message"]), "Connected to WebSocket Gateway");
+    client
+}
+
+/// The gateway confirms that a subscription begins or ends.
+#[track_caller]
+fn subscribe(client: &mut Client, request: Value, service: &str, status: &str) {
+    client.send(&request.to_string());
+    let mut confirmed = json!({"type": "subscription_confirmed", "service": service, "status": status});
+    if let Some(clan) = wire::at(&request, &["clanId"]) {
+        confirmed = json!({"type": "subscription_confirmed", "service": service, "status": status, "clanId": clan});
+    }
+    expect(client, &confirmed);
+}
+
+#[track_caller]
+fn join_clan(client: &mut Client, clan: &str) {
+    subscribe(client, json!({"type": "subscribe_clan_chat", "clanId": clan}), "clan_chat", "subscribed");
+}
+
+fn chat(clan: &str, content: &str) -> String {
+    json!({"type": "chat", "content": content, "clanId": clan, "messageType": "TEXT"}).to_string()
+}
+
+#[test]
+fn a_clan_chats() {
+    let gateway = Gateway::start(Config::new());
+    let [mut ana, mut ben, mut eve] = ["ana", "ben", "eve"].map(|user| connect(&gateway, user));
+    join_clan(&mut ana, "k1");
+    join_clan(&mut ben, "k1");
+    join_clan(&mut eve, "k2");
+    ana.send(&chat("k1", "Who \"is\" in {user_id}?"));
+    let sent = ana.await_type("message_sent");
+    let id = wire::string(&sent, &["messageId"]);
+    assert_eq!(sent, json!({"type": "message_sent", "messageId": id}));
+    for client in [&mut ana, &mut ben] {
+        let said = client.expect_type("chat");
+        let timestamp = wire::string(&said, &["timestamp"]);
+        assert!(timestamp.ends_with('Z'), "{said:?}");
+        assert_eq!(
+            said,
+            json!({"type": "chat", "messageId": id, "userId": "ana", "content": "Who \"is\" in {user_id}?",
+                "clanId": "k1", "messageType": "TEXT", "timestamp": timestamp})
+        );
+    }
+    assert_nothing_came(&gateway, "eve", &mut eve);
+    subscribe(&mut ben, json!({"type": "unsubscribe_clan_chat", "clanId": "k1"}), "clan_chat", "unsubscribed");
+    ana.send(&chat("k1", "Still there?"));
+    ana.await_type("chat");
+    assert_nothing_came(&gateway, "ben", &mut ben);
+}
+
+#[test]
+fn a_ping_is_answered_with_the_time_and_what_cannot_be_used_with_an_error() {
+    let gateway = Gateway::start(Config::new());
+    let mut ana = connect(&gateway, "ana");
+    ana.send(r#"{"type":"ping"}"#);
+    let pong = ana.expect_type("pong");
+    assert!(wire::string(&pong, &["timestamp"]).starts_with("20"), "{pong:?}");
+    for bad in ["{", r#"{"type":"chat"}"#, r#"{"type":"future_service"}"#] {
+        ana.send(bad);
+        assert!(!wire::string(&ana.expect_type("error"), &["message"]).is_empty(), "{bad}");
+    }
+}
+
+#[test]
+fn the_health_endpoints_count_connections_users_and_subscriptions() {
+    let gateway = Gateway::start(Config::new());
+    let mut clients = ["ana", "ben", "ben"].map(|user| connect(&gateway, user));
+    clients[..2].iter_mut().for_each(|client| join_clan(client, "k1"));
+    subscribe(&mut clients[2], json!({"type": "subscribe_notifications"}), "notifications", "subscribed");
+    eventually("the subscriptions are counted", || {
+        let health = gateway.admin().get("/health/websocket").json();
+        let counted = |service| wire::number(&health, &["subscriptions", service]);
+        (counted("clans"), counted("notifications")) == (Some(2), Some(1))
+    });
+    let health = gateway.admin().get("/health/websocket").json();
+    for (name, count) in [("totalConnections", 3), ("activeConnections", 3), ("connectedUsers", 2)] {
+        assert_eq!(wire::number(&health, &[name]), Some(count), "{name} in {health:?}");
+    }
+    let answer = exchange(gateway.public, &request("GET", "/health", &[("Host", "x"), ("Connection", "close")]));
+    assert_eq!(wire::json(&answer.body), json!({"status": "ok", "connections": 3}));
+}
+
+#[test]
+fn the_newest_connection_of_a_user_takes_the_place_of_the_older() {
+    let gateway = Gateway::start(Config::new().set("server.sessions", "single"));
+    let mut other = connect(&gateway, "ben");
+    let mut older = connect(&gateway, "ana");
+    for _ in 0..3 {
+        let newer = connect(&gateway, "ana");
+        assert_eq!(older.expect_close(), CLOSE_REPLACED);
+        older = newer;
+    }
+    gateway.admin().eventually_active(2);
+    assert_eq!(gateway.admin().broadcast("/broadcast/user/ana", "for the newest"), 1);
+    assert_eq!(older.next_text(), "for the newest");
+    other.ping();
+}

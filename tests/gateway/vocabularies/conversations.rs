@@ -1,0 +1,130 @@
+//! Conversations: a message API publishes through Redis to those who take part, who see each other write.
+//!
+//! Beyond the gateway, and not tested here:
+//! - PostgreSQL and its outbox: the API and its projection worker have them. The gateway reads no database, so
+//!   `POSTGRES_DSN` has no effect; whom a conversation lets in is in the token's claim `channels`.
+//! - Typing and presence between nodes: Redis carries what backends publish; what the gateway itself says stays on its
+//!   node.
+
+use sonic_rs::json;
+
+use crate::support::client::{Client, Event};
+use crate::support::config::Config;
+use crate::support::gateway::Gateway;
+use crate::support::http::{exchange, request};
+use crate::support::raw::Raw;
+use crate::support::redis::Redis;
+use crate::support::tokens::{Claims, SECRET, token};
+use crate::support::wire::{self, CLOSE_IDLE, CLOSE_TOKEN_INVALID, CLOSE_TOO_BIG};
+
+const PASSWORD: &str = "the password of this Redis";
+
+/// A client that authenticates by its first message.
+#[track_caller]
+fn join(gateway: &Gateway, user: &str) -> Client {
+    let (mut client, _) = Client::upgrade(gateway, "/ws", &[]).expect("an upgrade without a token");
+    client.send(&json!({"type": "auth", "payload": {"token": token(user)}}).to_string());
+    let success = client.expect_type("auth.success");
+    assert_eq!(wire::string(&success, &["payload", "user_id"]), user);
+    assert!(!wire::string(&success, &["payload", "session_id"]).is_empty(), "{success:?}");
+    client
+}
+
+#[track_caller]
+fn subscribe(client: &mut Client, conversations: &[&str]) {
+    client.send(&json!({"type": "subscribe", "payload": {"conversation_ids": conversations}}).to_string());
+    let answer = client.await_type("subscribed");
+    assert_eq!(answer, json!({"type": "subscribed", "payload": {"conversation_ids": conversations}}));
+}
+
+/// What a browser or a load balancer gets from the public port.
+#[track_caller]
+fn get(gateway: &Gateway, path: &str) -> sonic_rs::Value {
+    let answer = exchange(gateway.public, &request("GET", path, &[("Host", "gateway.test"), ("Connection", "close")]));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    wire::json(&answer.body)
+}
+
+#[test]
+fn a_deployment_keeps_its_variables_its_channels_and_its_messages() {
+    let mut redis = Redis::start();
+    redis.require_password(PASSWORD);
+    let host = redis.host();
+    let gateway = Gateway::start_by_variables(
+        "WSGATEWAY_PORT",
+        &[
+            ("REDIS_HOST", &host),
+            ("REDIS_PASSWORD", PASSWORD),
+            ("REDIS_DATABASE", "0"),
+            ("POSTGRES_DSN", "postgres://api@127.0.0.1:1/chat?sslmode=disable"),
+            ("JWT_SECRET", SECRET),
+            ("LOGGER_LEVEL", "debug"),
+            ("LOGGER_ENCODING", "console"),
+            ("MODE", "development"),
+        ],
+    );
+    assert_eq!(get(&gateway, "/"), json!({"service": "WebSocket Gateway", "status": "ok"}));
+    assert_eq!(get(&gateway, "/health"), json!({"status": "ok", "connections": 0}));
+    let mut ana = join(&gateway, "ana");
+    let mut ben = join(&gateway, "ben");
+    assert_eq!(get(&gateway, "/health"), json!({"status": "ok", "connections": 2}));
+    subscribe(&mut ana, &["c1", "c2"]);
+    subscribe(&mut ben, &["c2"]);
+
+    let message = |conversation: &str| {
+        let message =
+            json!({"id": "m1", "sender_id": "ana", "content": "Hi there", "created_at": "2026-01-05T08:00:00Z"});
+        json!({"type": "message.new", "payload": {"conversation_id": conversation, "message": message}})
+    };
+    for conversation in ["c1", "c2", "c3"] {
+        redis.publish(&format!("ws:conv:{conversation}"), message(conversation).to_string());
+    }
+    assert_eq!(ana.await_type("message.new"), message("c1"));
+    assert_eq!(ana.await_type("message.new"), message("c2"));
+    assert_eq!(ben.await_type("message.new"), message("c2"));
+    redis.publish("ws:user:ben", r#"{"type":"for.ben"}"#);
+    ben.await_type("for.ben");
+
+    ana.send(r#"{"type":"ping"}"#);
+    ana.await_type("pong");
+}
+
+#[test]
+fn a_token_of_another_secret_or_of_yesterday_is_refused() {
+    let gateway = Gateway::start(Config::new());
+    let another = Claims::of("ana").sign_with(jsonwebtoken::Algorithm::HS256, "a secret that only the API server has");
+    for (token, code) in [(another, "bad_signature"), (Claims::of("ana").expires_in(-60).sign(), "expired")] {
+        let (mut client, _) = Client::upgrade(&gateway, "/ws", &[]).expect("an upgrade without a token");
+        client.send(&wire::auth(&token));
+        let error = client.expect_type("error");
+        assert_eq!(wire::string(&error, &["payload", "code"]), code);
+        assert_eq!(client.expect_close(), CLOSE_TOKEN_INVALID);
+    }
+}
+
+#[test]
+fn a_message_has_up_to_8_kib() {
+    let gateway = Gateway::start(Config::new());
+    let mut ana = join(&gateway, "ana");
+    let ping = |bytes: usize| {
+        let ping = r#"{"type":"ping","fill":""}"#;
+        ping.replace(r#""""#, &format!(r#""{}""#, "x".repeat(bytes - ping.len())))
+    };
+    ana.send(&ping(8192));
+    ana.expect_type("pong");
+    ana.send(&ping(8193));
+    assert_eq!(ana.expect_close(), CLOSE_TOO_BIG);
+}
+
+#[test]
+fn who_is_silent_is_pinged_and_closed_and_who_answers_stays() {
+    let gateway =
+        Gateway::start(Config::new().set("heartbeat.interval", "300ms").set("heartbeat.idle_timeout", "900ms"));
+    let mut silent = Raw::connect(&gateway, "/ws", &token("silent"));
+    let mut alive = join(&gateway, "ana");
+    for _ in 0..6 {
+        assert!(matches!(alive.next(), Event::Ping));
+    }
+    assert_eq!(silent.expect_close(), CLOSE_IDLE);
+    alive.ping();
+}

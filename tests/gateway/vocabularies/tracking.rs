@@ -1,0 +1,100 @@
+//! Tracking: vendors who move, users who follow them or look around, notifications that are confirmed.
+//!
+//! Beyond the gateway, and not tested here:
+//! - NATS, and the location service over gRPC: events come by the admin port or through Redis, and a position goes to
+//!   those who follow; `NATS_URL` and `LOCATION_SERVICE_ADDRESS` have no effect.
+//! - Clerk: its tokens are signed with RS256, and `CLERK_SECRET_KEY` has no effect. The tokens here are signed with the
+//!   secret that both sides know.
+//! - Connection state in Redis, and balancing: each node knows its own connections, and any load balancer will do.
+
+use crate::support::client::Client;
+use crate::support::config::Config;
+use crate::support::gateway::Gateway;
+use crate::support::raw::Raw;
+use crate::support::redis::Redis;
+use crate::support::tokens::{Claims, SECRET, token};
+use crate::support::wait::eventually;
+use crate::support::wire::{self, CLOSE_IDLE, CLOSE_TOO_MANY_MESSAGES};
+
+const ORIGIN: &str = "http://localhost:3000";
+
+fn connect_vendor(gateway: &Gateway, user: &str) -> Client {
+    Client::connect(gateway, &Claims::of(user).role("vendor").sign())
+}
+
+#[test]
+fn a_deployment_keeps_its_variables() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let variables = [
+        ("WEBSOCKET_GATEWAY_CORS_ORIGIN", ORIGIN),
+        ("WEBSOCKET_MAX_CONNECTIONS", "3"),
+        ("WEBSOCKET_HEARTBEAT_INTERVAL", "500"),
+        ("WEBSOCKET_CONNECTION_TIMEOUT", "1500"),
+        ("WEBSOCKET_RATE_LIMIT_MESSAGES", "100"),
+        ("WEBSOCKET_RATE_LIMIT_WINDOW", "60000"),
+        ("REDIS_URL", &url),
+        ("NATS_URL", "nats://127.0.0.1:1"),
+        ("LOCATION_SERVICE_ADDRESS", "127.0.0.1:1"),
+        ("CLERK_SECRET_KEY", "a key that nobody asks for"),
+        ("JWT_SECRET", SECRET),
+    ];
+    let gateway = Gateway::start_by_variables("WEBSOCKET_GATEWAY_SERVICE_PORT", &variables);
+    assert!(!gateway.log().contains("a key that nobody asks for"), "secrets are not logged");
+
+    let bearer = format!("Bearer {}", token("u1"));
+    let open = |origin: &str| {
+        let target = format!("/ws?token={}", token("u1"));
+        Client::upgrade(&gateway, &target, &[("Authorization", &bearer), ("Origin", origin)]).map(|(client, _)| client)
+    };
+    let Err(refusal) = open("https://elsewhere.example") else { panic!("a page of another site is let in") };
+    refusal.assert_refusal("a page of another site", 403);
+    let mut page = open(ORIGIN).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    let connected = page.expect_type("connected");
+    assert_eq!(wire::number(&connected, &["payload", "heartbeat_interval"]), Some(500));
+
+    let mut silent = Raw::connect(&gateway, "/ws", &token("silent"));
+    let third = Client::connect(&gateway, &token("u3"));
+    let Err(refusal) = open(ORIGIN) else { panic!("there is room for three") };
+    refusal.assert_refusal("a fourth connection", 503);
+    drop(third);
+    assert_eq!(silent.expect_close(), CLOSE_IDLE);
+    eventually("there is room again", || open(ORIGIN).is_ok());
+}
+
+#[test]
+fn a_client_may_send_a_hundred_messages_a_minute() {
+    let gateway = Gateway::start_by_variables("WEBSOCKET_GATEWAY_SERVICE_PORT", &[("JWT_SECRET", SECRET)]);
+    let mut client = Client::connect(&gateway, &token("u1"));
+    (0..100).for_each(|_| client.ping());
+    client.send(r#"{"type":"ping"}"#);
+    assert_eq!(client.expect_close(), CLOSE_TOO_MANY_MESSAGES);
+}
+
+#[test]
+fn events_are_broadcast_with_filters() {
+    let mut redis = Redis::start();
+    let gateway = Gateway::start(Config::new().set("redis.url", redis.url()));
+    let mut vendor = connect_vendor(&gateway, "v1");
+    let mut user = Client::connect_at(&gateway, "/ws?userType=user&platform=web", &token("u1"));
+    assert_eq!(gateway.admin().broadcast("/broadcast/all?userType=vendor", r#"{"type":"vendor_status"}"#), 1);
+    vendor.expect_type("vendor_status");
+    redis.publish("ws:type:user", r#"{"type":"offer"}"#);
+    user.expect_type("offer");
+    redis.publish("ws:all", r#"{"type":"maintenance"}"#);
+    for client in [&mut vendor, &mut user] {
+        client.expect_type("maintenance");
+    }
+}
+
+#[test]
+fn connections_latency_and_throughput_are_measured() {
+    let gateway = Gateway::start(Config::new());
+    let mut user = Client::connect(&gateway, &token("u1"));
+    user.ping();
+    let metrics = gateway.admin().metrics();
+    assert!(metrics.sum("ringway_connections") >= 1.0);
+    assert!(metrics.sum("ringway_messages_received_total") >= 1.0);
+    let latency = gateway.admin().get("/latency").json();
+    assert!(wire::number(&latency, &["latency_us", "message", "count"]).is_some_and(|count| count >= 1), "{latency:?}");
+}
