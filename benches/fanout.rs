@@ -84,6 +84,7 @@ impl Shard {
             calls: Calls::new(0, Services::default(), 0),
             echoes: 0,
             scratch: Vec::new(),
+            presence: Arc::default(),
             bus: bus.clone(),
         };
         let mut floor = Floor::new(Void::default(), count as usize, state, lane_ends.remove(0));

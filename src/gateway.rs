@@ -1,7 +1,7 @@
 //! The running gateway: listeners, shards, sources and the admin port, put together, and taken apart in order.
 //!
 //! ```text
-//!  bind ──► shards ──► sources ──► admin port ──► … ──► drain the shards ──► stop the control side ──► close
+//!  bind ──► shards ──► services ──► sources ──► admin port ──► … ──► drain the shards ──► stop the control side ──► close
 //! ```
 
 mod rules;
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::channel::Presence;
 use crate::clock::{Now, ticks};
 use crate::config::{Config, Limits, Server};
 use crate::control::Control;
@@ -30,7 +31,7 @@ use crate::shard::quotas::Quotas;
 use crate::shard::rules::Rules;
 use crate::shard::run::{self, Shard};
 use crate::shard::seats::{Seats, Sessions};
-use crate::{admin, ingress};
+use crate::{admin, ingress, service};
 
 pub struct Gateway {
     /// Where clients connect.
@@ -56,7 +57,10 @@ impl Gateway {
         let counters: Arc<[Arc<Counters>]> = (0..size.shards).map(|_| Arc::default()).collect();
         let (bus, lane_ends) = Bus::open(size.shards, Arc::default(), policies, config.server.lane_patience)?;
         let shares = listeners.share()?;
-        let shards = start_shards(config, size.capacity, shares, lane_ends, &rules, &counters, &bus)?;
+        let presence = Arc::new(Presence::new(rules::presence(&config.presence)));
+        let common = Common { rules: &rules, counters: &counters, bus: &bus, presence: &presence };
+        let shards = start_shards(config, size.capacity, shares, lane_ends, &common)?;
+        let presence_updates = service::presence::start(&presence, &bus, control)?;
         let sources = ingress::start(config, &bus, control)?;
         let draining = Arc::<AtomicBool>::default();
         let context = admin::Context {
@@ -65,6 +69,8 @@ impl Gateway {
             server_id: config.server.id.clone(),
             started: Now::read(),
             sources,
+            presence,
+            presence_updates,
             tasks: control.tasks().clone(),
             revocations: rules.verifier.revocations().clone(),
             services: rules.services.clone(),
@@ -97,14 +103,20 @@ fn inherited(server: &Server) -> Inherited {
     Inherited { backlog, unsent_bytes, user_timeout: tcp_user_timeout }
 }
 
+/// What all shards have in common.
+struct Common<'a> {
+    rules: &'a Arc<Rules>,
+    counters: &'a Arc<[Arc<Counters>]>,
+    bus: &'a Bus,
+    presence: &'a Arc<Presence>,
+}
+
 fn start_shards(
     config: &Config,
     capacity: Capacity,
     listeners: Vec<TcpListener>,
     lane_ends: Vec<LaneEnd>,
-    rules: &Arc<Rules>,
-    counters: &Arc<[Arc<Counters>]>,
-    bus: &Bus,
+    common: &Common<'_>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let draw = fastrand::usize(..);
     let pinning = Pinning::decide(&config.server.pin, &Cores::here(), listeners.len(), draw);
@@ -113,12 +125,13 @@ fn start_shards(
     let (transfers, arriving) = Transfers::new(lane_ends.iter().map(|end| end.bell.clone()));
     let limits = &config.limits;
     let shared = Arc::new(Shared {
-        rules: rules.clone(),
-        counters: counters.clone(),
-        bus: bus.clone(),
+        rules: common.rules.clone(),
+        counters: common.counters.clone(),
+        bus: common.bus.clone(),
+        presence: common.presence.clone(),
         addresses: Addresses::new(limits.connects_per_address, ticks(limits.connects_window)),
-        quotas: quotas(limits, rules.sessions),
-        seats: Arc::new(Seats::new(rules.sessions, lane_ends.iter().map(|end| end.bell.clone()))),
+        quotas: quotas(limits, common.rules.sessions),
+        seats: Arc::new(Seats::new(common.rules.sessions, lane_ends.iter().map(|end| end.bell.clone()))),
         transfers,
         capacity,
     });

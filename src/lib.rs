@@ -22,5 +22,6 @@ pub mod notification;
 pub mod proc;
 pub mod protocol;
 pub mod route;
+pub mod service;
 pub mod shard;
 pub mod ws;

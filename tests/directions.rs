@@ -12,7 +12,7 @@ const SRC: &[&[&str]] = &[
     &["command"],
     &["cli", "gateway"],
     &["admin"],
-    &["ingress"],
+    &["ingress", "service"],
     &["control"],
     &["host", "logging"],
     &["config"],

@@ -14,6 +14,7 @@ pub enum AdminError {
     BadPath,
     BadQuery,
     BadName,
+    NoPresence,
     BodyUnreadable,
     BodyEmpty,
     BodyNotUtf8,
@@ -56,6 +57,7 @@ impl AdminError {
             MethodNotAllowed => (Status::METHOD_NOT_ALLOWED, "method_not_allowed", "this path wants another method: see Allow"),
             Busy             => (Status::SERVICE_UNAVAILABLE, "busy", "too many requests wait for the shards; nothing was done"),
             NotTaken         => (Status::SERVICE_UNAVAILABLE, "not_taken", "every shard that it was for is too far behind to take it; nothing was done"),
+            NoPresence       => (Status::NOT_FOUND, "no_presence", "who is online in this channel is not kept: see presence.channels"),
             NoAnswer         => (Status::SERVICE_UNAVAILABLE, "no_answer", "no shard answered in time; what was asked may still happen"),
             RevocationsFull  => (Status::INSUFFICIENT_STORAGE, "revocations_full", "as many users and tokens as there is room for are revoked; nothing was done"),
         }

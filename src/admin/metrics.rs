@@ -16,6 +16,7 @@ use crate::ingress::export::Sources;
 use crate::lane::{Lanes, ServicesPage};
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
+use crate::service::presence::Online;
 
 use super::error::AdminError;
 use super::{Context, State, aside, latency};
@@ -43,6 +44,8 @@ pub fn registry(context: &Context) -> Registry {
     ours.register_collector(Box::new(Lanes(context.bus.clone())));
     ours.register_collector(Box::new(ServicesPage(context.services.clone())));
     ours.register_collector(Box::new(Sources(context.sources.clone())));
+    let (presence, updates) = (context.presence.clone(), context.presence_updates.clone());
+    ours.register_collector(Box::new(Online { presence, updates }));
     ours.register_collector(Box::new(Failures(context.tasks.clone())));
     registry.register_collector(Box::new(Process { started_unix_s: context.started.unix_s() }));
     registry

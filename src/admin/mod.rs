@@ -24,6 +24,7 @@ mod latency;
 mod listing;
 mod metrics;
 mod port;
+mod presence;
 mod publish;
 mod revoke;
 mod routes;
@@ -36,7 +37,7 @@ mod write_deadline;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -45,6 +46,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::auth::Revocations;
+use crate::channel::Presence;
 use crate::clock::Now;
 use crate::config::{self, Secret};
 use crate::control::{Control, Tasks};
@@ -73,6 +75,9 @@ pub struct Context {
     pub server_id: String,
     pub started: Now,
     pub sources: Vec<Arc<SourceStatus>>,
+    pub presence: Arc<Presence>,
+    /// Told about it so far.
+    pub presence_updates: Arc<AtomicU64>,
     /// Of the control side: what has failed makes the node not ready.
     pub tasks: Tasks,
     pub revocations: Revocations,

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::error::AdminError;
-use super::{State, bodies, dashboard, guard, health, latency, listing, metrics, publish, revoke};
+use super::{State, bodies, dashboard, guard, health, latency, listing, metrics, presence, publish, revoke};
 
 pub fn router(state: Arc<State>) -> Router {
     Router::new()
@@ -26,6 +26,7 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/latency.hlog", get(latency::hlog))
         .route("/connections", get(listing::connections))
         .route("/channels", get(listing::channels))
+        .route("/presence", get(presence::presence))
         .merge(with_bodies(state.clone()))
         .fallback(async || AdminError::PathNotFound)
         .method_not_allowed_fallback(async || AdminError::MethodNotAllowed)

@@ -65,7 +65,7 @@ pub struct Settings {
     pub list_max: usize,
 }
 
-/// The users of all channels that match one of the patterns.
+/// The users of all channels that match one of the patterns. The default knows nobody's.
 pub struct Presence {
     settings: Settings,
     hasher: RandomState,
@@ -105,6 +105,12 @@ pub struct Totals {
     pub changes: u64,
 }
 
+impl Default for Presence {
+    fn default() -> Self {
+        Self::new(Settings::default())
+    }
+}
+
 impl Presence {
     pub fn new(settings: Settings) -> Self {
         let stripes = if settings.channels.is_empty() { 0 } else { STRIPES };
@@ -114,6 +120,11 @@ impl Presence {
             stripes: (0..stripes).map(|_| Mutex::default()).collect(),
             leaving: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether the users of any channel are known.
+    pub fn is_on(&self) -> bool {
+        !self.stripes.is_empty()
     }
 
     /// Whether the users of this channel are known.

@@ -1,10 +1,10 @@
 //! What the configuration says about connections and channels, as the shards use it.
 
 use crate::auth::{Origins, Wanted};
-use crate::channel::Policies;
 use crate::channel::policy::Policy;
+use crate::channel::{Policies, presence};
 use crate::clock::ticks;
-use crate::config::{ChannelRule, Config, Debug, UserTypeFrom};
+use crate::config::{self, ChannelRule, Config, Debug, UserTypeFrom};
 use crate::lane::Services;
 use crate::route::Routes;
 use crate::shard::id::SessionKey;
@@ -52,6 +52,12 @@ pub fn rules(config: &Config, routes: &'static Routes, handshakes_max: usize, ba
             proxies: Proxies::new(server.trusted_proxies.clone(), server.forwarded_header, server.proxy_protocol),
         },
     }
+}
+
+pub fn presence(section: &config::Presence) -> presence::Settings {
+    let config::Presence { channels, grace, announce_max, list_max } = section.clone();
+    let grace_ticks = if grace.is_zero() { 0 } else { ticks(grace) };
+    presence::Settings { channels, grace_ticks, announce_max, list_max }
 }
 
 pub fn policies(rules: &[ChannelRule]) -> Policies {

@@ -113,6 +113,13 @@ impl Bus {
         self.put_or_lose(shards, || Posted::now(Command::Publish(publication.clone())))
     }
 
+    /// The same for who may wait, to be put by him.
+    pub fn post(&self, draft: Draft<'_>) -> Posting {
+        let (hash, shards) = self.listening(draft.channel);
+        let publication = self.written_out(draft, hash);
+        self.posting(shards, || Command::Publish(publication.clone()))
+    }
+
     /// Which shards have subscribers of what.
     pub fn interest(&self) -> &Arc<Interest> {
         &self.0.interest

@@ -97,7 +97,10 @@ impl Entry<'_> {
             ActionName::Unsubscribe => Action::Unsubscribe(self.list()?),
             ActionName::Join => Action::Join(self.one_channel(&[OF_SESSION])?),
             ActionName::Leave => Action::Leave(self.one_channel(&[OF_SESSION])?),
-            ActionName::Presence => Action::Presence(self.one_channel(&[OF_SESSION, &[Place::Users, Place::Count]])?),
+            ActionName::Presence => {
+                let places = &[OF_SESSION, &[Place::Channel, Place::Users, Place::Count]];
+                Action::Presence(self.one_channel(places)?)
+            }
             ActionName::Forward => Action::Forward(self.forward()?),
             ActionName::Typing => Action::Typing(self.typing()?),
             ActionName::Locate => Action::Locate(self.locate()?),

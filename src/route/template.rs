@@ -31,6 +31,8 @@ pub enum Place {
     MessageId,
     /// Those items of the list that hold now.
     List,
+    /// The channel that the message is about.
+    Channel,
     /// Who is present, and how many are.
     Users,
     Count,
@@ -39,7 +41,7 @@ pub enum Place {
 }
 
 /// The names of places that are no fields.
-const NAMES: [(&str, Place); 9] = [
+const NAMES: [(&str, Place); 10] = [
     ("user_id", Place::UserId),
     ("session_id", Place::SessionId),
     ("user_type", Place::UserType),
@@ -47,6 +49,7 @@ const NAMES: [(&str, Place); 9] = [
     ("timestamp_ms", Place::TimestampMs),
     ("message_id", Place::MessageId),
     ("list", Place::List),
+    ("channel", Place::Channel),
     ("users", Place::Users),
     ("count", Place::Count),
 ];

@@ -99,6 +99,7 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         profiles: Profiles::default(),
         sessions: 0,
         shares: shared.quotas.shares(),
+        presence: shared.presence.clone(),
         bus: shared.bus.clone(),
         seats: shared.seats.clone(),
         calls: Calls::new(index, shared.rules.services.clone(), now.tick()),

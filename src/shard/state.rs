@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
-use crate::channel::Table;
+use crate::channel::table::ChannelId;
+use crate::channel::{Presence, Table, name};
 use crate::clock::Now;
 use crate::lane::Bus;
 use crate::metrics::{Counters, Latency};
 
 use crate::shard::calls::Calls;
+use crate::shard::io::Slot;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::Shares;
 use crate::shard::rules::Rules;
@@ -30,6 +32,8 @@ pub struct ShardState {
     /// Connections with a verified token.
     pub sessions: usize,
     pub shares: Shares,
+    /// Of all shards.
+    pub presence: Arc<Presence>,
     /// By which sessions speak to others.
     pub bus: Bus,
     pub seats: Arc<Seats>,
@@ -39,4 +43,14 @@ pub struct ShardState {
     pub echoes: usize,
     /// Kept to be filled anew by whoever writes a message.
     pub scratch: Vec<u8>,
+}
+
+impl ShardState {
+    /// The connection of a session ends: before it leaves its channels, presence hears of each.
+    pub fn vanish(&self, slot: Slot, user_channel: ChannelId) {
+        if self.presence.is_on() {
+            let user = name::user_of(self.table.name(user_channel));
+            self.table.channels_of(slot).for_each(|channel| self.presence.vanish(channel, user, self.now.tick()));
+        }
+    }
 }

@@ -31,6 +31,7 @@ mod order;
 mod overflow;
 mod overload;
 mod ports;
+mod presence;
 mod protocol_conformance;
 mod proxied;
 mod proxies;

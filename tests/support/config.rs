@@ -1,7 +1,8 @@
 //! The configuration a test gives its gateway, as `section.key` and value. Called by `gateway` and the tests.
 //!
-//! Starts from what suits tests: two shards, the secret of `tokens`, a short drain, and no bounds that only real
-//! clients from many addresses would keep. A test that is about a bound sets it.
+//! Starts from what suits tests: two shards, the secret of `tokens`, a short drain, nothing told that nobody published
+//! (presence), and no bounds that only real clients from many addresses would keep. A test that is about one of these sets
+//! it.
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ impl Config {
             .set("auth.secret", SECRET)
             .set("limits.connects_per_address", 1_000_000)
             .set("limits.messages", 1_000_000)
+            .list("presence.channels", &[])
     }
 
     /// Nothing set: every default of the gateway itself.

@@ -176,3 +176,18 @@ async fn a_large_answer_is_put_together_while_others_are_served() {
     finish.send(()).expect("it is at work");
     assert_eq!(large.await.expect("no panic"), Ok(Ok(())));
 }
+
+#[test]
+fn who_is_online_in_a_channel_is_listed_and_counted() {
+    let node = Node::start(1, None);
+    for user in ["u1", "u\"2", "u3"] {
+        node.context.presence.enter("conv:1", user);
+    }
+    let json = node.get("/presence?channel=conv:1").json();
+    let users = json["users"].as_array().expect("a list").len();
+    assert_eq!((users, json["count"].as_u64(), json["channel"].as_str()), (2, Some(3), Some("conv:1")), "{json:?}");
+    assert_eq!(node.get("/presence?channel=conv:nobody").json()["count"].as_u64(), Some(0));
+    let code = |path: &str| node.get(path).error();
+    assert_eq!(code("/presence"), (400, "bad_query".into()));
+    assert_eq!(code("/presence?channel=clan:1"), (404, "no_presence".into()));
+}

@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 
 use super::*;
+use crate::channel::presence::Settings;
 use crate::channel::{Interest, Policies};
 use crate::clock::now_us;
 use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
@@ -80,11 +81,15 @@ impl Node {
         // These shards are loops that nobody looks at: as if each had just turned, for ever.
         counters.iter().for_each(|counters| counters.turned_at_us.set(i64::MAX));
         let control = Control::start().expect("a thread");
+        let channels = vec!["conv:*".parse().expect("a pattern")];
+        let settings = Settings { channels, list_max: 2, ..Settings::default() };
         let context = Context {
             bus,
             counters,
             server_id: "node-1".into(),
             started: Now::read(),
+            presence: Arc::new(Presence::new(settings)),
+            presence_updates: Arc::default(),
             sources: vec![Arc::new(SourceStatus::new("redis"))],
             tasks: control.tasks().clone(),
             revocations: Revocations::default(),

@@ -12,6 +12,7 @@ mod debug;
 mod heartbeat;
 mod limits;
 mod log;
+mod presence;
 mod redis;
 pub mod routes;
 mod server;
@@ -26,6 +27,7 @@ pub use debug::Debug;
 pub use heartbeat::Heartbeat;
 pub use limits::Limits;
 pub use log::{Level, Log, LogFormat};
+pub use presence::Presence;
 pub use redis::Redis;
 pub use server::Server;
 pub use vocabularies::Vocabularies;
@@ -41,6 +43,7 @@ pub struct Config {
     pub auth: Auth,
     pub limits: Limits,
     pub heartbeat: Heartbeat,
+    pub presence: Presence,
     pub redis: Redis,
     pub vocabularies: Vocabularies,
     pub log: Log,
@@ -65,6 +68,7 @@ impl Config {
         self.auth.check(&mut checks.of("auth"));
         self.limits.check(&mut checks.of("limits"));
         self.heartbeat.check(&mut checks.of("heartbeat"));
+        self.presence.check(&mut checks.of("presence"));
         self.redis.check(&mut checks.of("redis"));
         self.debug.check(&mut checks.of("debug"));
         crossing::check(self, checks);

@@ -1,8 +1,10 @@
 //! What the shards of a process have in common: the immutable rules, what clients are counted by before they are let
-//! in, the ways from lobby to lobby and into the lanes, and everybody's counters, of which each shard writes its own.
+//! in, the ways from lobby to lobby and into the lanes, who is online where, and everybody's counters, of which each shard
+//! writes its own.
 
 use std::sync::Arc;
 
+use crate::channel::Presence;
 use crate::lane::Bus;
 use crate::metrics::Counters;
 use crate::shard::io::Capacity;
@@ -16,6 +18,7 @@ pub struct Shared {
     pub rules: Arc<Rules>,
     pub counters: Arc<[Arc<Counters>]>,
     pub bus: Bus,
+    pub presence: Arc<Presence>,
     pub addresses: Addresses,
     pub quotas: Quotas,
     pub seats: Arc<Seats>,

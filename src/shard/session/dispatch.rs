@@ -49,9 +49,9 @@ impl Session<'_> {
             Action::Unsubscribe(list) => Ok(self.unsubscribe(connection, request, list)?),
             Action::Join(one) => self.join_one(connection, request, one, &given),
             Action::Leave(one) => self.leave_one(connection, request, one, &given),
+            Action::Presence(one) => self.list_present(connection, request, one, &given),
             Action::Forward(forward) => self.forward(connection, request, forward, &given),
             Action::Typing(_)
-            | Action::Presence(_)
             | Action::Locate(_)
             | Action::Nearby(_)
             | Action::LeaveNearby { .. }

@@ -22,6 +22,8 @@ pub enum SessionError {
     Forbidden,
     /// About the one channel of the message.
     Channel(ChannelError),
+    /// Nobody knows who is in the channel.
+    NoPresence,
     /// A shard has no room for the message.
     Busy,
     /// As many messages of the connection wait for answers as may.
@@ -51,6 +53,7 @@ impl SessionError {
             Self::RoleNotAllowed => "role_not_allowed",
             Self::Forbidden => "forbidden",
             Self::Channel(error) => error.code(),
+            Self::NoPresence => "no_presence",
             Self::Busy => "busy",
             Self::TooManyRequests => "too_many_requests",
             Self::Service(Failure::Away | Failure::Late) => "service_unavailable",
@@ -63,7 +66,7 @@ impl SessionError {
     pub fn close_code(self) -> Option<CloseCode> {
         match self {
             Self::Request(_) | Self::NotAuthenticated | Self::Forbidden | Self::Channel(_) => None,
-            Self::Busy | Self::TooManyRequests | Self::Service(_) => None,
+            Self::NoPresence | Self::Busy | Self::TooManyRequests | Self::Service(_) => None,
             Self::Token(TokenError::UserSentAway) => Some(CloseCode::OPERATOR),
             Self::Token(_) | Self::OtherUser => Some(CloseCode::TOKEN_INVALID),
             Self::TooManyOfUser => Some(CloseCode::TRY_AGAIN_LATER),
@@ -84,6 +87,7 @@ impl fmt::Display for SessionError {
             Self::RoleNotAllowed => f.write_str("this user type may not connect"),
             Self::Forbidden => f.write_str("this user type may not send this"),
             Self::Channel(error) => f.write_str(error.sentence()),
+            Self::NoPresence => f.write_str("who is in this channel is not kept"),
             Self::Busy => f.write_str("the gateway cannot take this now: try again in a moment"),
             Self::TooManyRequests => f.write_str("too many messages of this connection wait for their answers"),
             Self::Service(Failure::Away) => f.write_str("the service for this message is not reached"),

@@ -26,6 +26,8 @@ pub(super) struct Given<'a> {
     /// Of the route's fields.
     pub values: &'a [Option<&'a RawValue>],
     pub list: &'a [&'a str],
+    /// The one that the message is about, where its action says so.
+    pub channel: &'a str,
     /// JSON.
     pub users: &'a str,
     pub count: u64,
@@ -111,6 +113,7 @@ impl Session<'_> {
             Place::TimestampMs => Value::Number(self.state.now.unix_ms),
             Place::MessageId => Value::Shown(given.once.message_id.get_or_init(|| self.new_message_id())),
             Place::List => Value::List(given.list),
+            Place::Channel => Value::Text(given.channel),
             Place::Users => Value::Json(given.users),
             Place::Count => Value::Number(given.count),
             Place::Field(at) => given.values[at].map_or(Value::Missing, |value| Value::Json(value.get())),

@@ -17,6 +17,7 @@ mod authentication;
 mod dispatch;
 mod filling;
 mod forwarding;
+mod presence;
 mod subscriptions;
 
 use bytes::Bytes;

@@ -1,6 +1,7 @@
 //! The channels a session joins and leaves.
 
 use crate::channel::name;
+use crate::channel::table::Joined;
 use crate::protocol::reply::Part;
 use crate::protocol::request::{Request, RequestError};
 use crate::route::action::{ChannelList, OneChannel};
@@ -36,7 +37,7 @@ impl Session<'_> {
         request: &Request<'_>,
         list: &'static ChannelList,
     ) -> Result<(), RequestError> {
-        self.settle(connection, request, list, |session, channel| session.leave(channel))
+        self.settle(connection, request, list, |session, channel| session.leave(connection, channel))
     }
 
     /// Joins the one channel that a message is about.
@@ -61,7 +62,7 @@ impl Session<'_> {
         given: &Given<'_>,
     ) -> Result<(), SessionError> {
         let channel = self.named(connection, &one.channel, given)?;
-        self.leave(&channel).map_err(SessionError::Channel)?;
+        self.leave(connection, &channel).map_err(SessionError::Channel)?;
         self.reply_if_any(connection, request, one.reply.as_ref(), given);
         Ok(())
     }
@@ -121,11 +122,18 @@ impl Session<'_> {
         // The session's own channel and that of its type are not counted.
         let implicit = 1 + usize::from(self.state.profiles.user_type(connection.profile).is_some());
         let channels_max = rules.channels_per_connection_max + implicit;
-        self.state.table.join_within(self.slot, channel, channels_max).map(drop).ok_or(ChannelError::TooMany)
+        let joined = self.state.table.join_within(self.slot, channel, channels_max).ok_or(ChannelError::TooMany)?;
+        if matches!(joined, Joined::New(_)) {
+            self.state.presence.enter(channel, self.user_id(connection));
+        }
+        Ok(())
     }
 
-    fn leave(&mut self, channel: &str) -> Result<(), ChannelError> {
+    fn leave(&mut self, connection: &Connection, channel: &str) -> Result<(), ChannelError> {
         let left = !name::is_implicit(channel) && self.state.table.leave(self.slot, channel);
+        if left {
+            self.state.presence.leave(channel, self.user_id(connection));
+        }
         left.then_some(()).ok_or(ChannelError::NotSubscribed)
     }
 }

@@ -17,6 +17,7 @@ mod echoing;
 mod inspecting;
 mod kernel;
 mod overflow;
+mod presence;
 mod publishing;
 mod replacing;
 mod slow;
@@ -33,7 +34,7 @@ use bytes::Bytes;
 
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use crate::channel::{Interest, Policies, Table};
+use crate::channel::{Interest, Policies, Presence, Table, presence::Settings};
 use crate::lane::{Addressed, Answer, Bus, Channel, Command, ConnectionId, Except, Filter};
 use crate::lane::{LaneEnd, Posted, Publication, Query, Services};
 use crate::metrics::{Counters, Latency, Timed};
@@ -70,6 +71,7 @@ static SESSION_KEY: LazyLock<SessionKey> = LazyLock::new(SessionKey::default);
 struct Shard {
     floor: Floor<Memory>,
     bus: Bus,
+    presence: Arc<Presence>,
     /// The lanes of the shards before it, which nobody empties.
     others: Vec<LaneEnd>,
     interest: Arc<Interest>,
@@ -103,6 +105,7 @@ impl Shard {
         let bells = bus.lanes().iter().map(|lane| lane.bell.clone());
         let seats = Arc::new(Seats::new(rules.sessions, bells));
         let calls = Calls::new(SHARD, rules.services.clone(), clock.now().tick());
+        let presence = Arc::new(Presence::new(presence_settings()));
         let state = ShardState {
             shard: SHARD,
             now: clock.now(),
@@ -118,10 +121,11 @@ impl Shard {
             calls,
             echoes: 0,
             scratch: Vec::new(),
+            presence: presence.clone(),
             bus: bus.clone(),
         };
         let floor = Floor::new(Memory::new(seed, clock.clone()), capacity, state, commands);
-        Self { floor, bus, others, interest, policies: Policies::default(), clock }
+        Self { floor, bus, presence, others, interest, policies: Policies::default(), clock }
     }
 
     /// Lets the floor work until nothing more happens at this moment.
@@ -290,6 +294,12 @@ impl Shard {
         assert_eq!(levels.map(|gauge| gauge.get()), [0; 5], "what the admin port shows");
         assert_eq!(counters.upgraded.get(), counters.closed.total(), "every connection is counted once as closed");
     }
+}
+
+/// In conversations it is known who is online.
+fn presence_settings() -> Settings {
+    let channels = vec!["conv:*".parse().unwrap()];
+    Settings { channels, grace_ticks: 900, announce_max: 4, list_max: 5 }
 }
 
 fn rules() -> Rules {

@@ -63,8 +63,9 @@ fn baseline_run(name: &'static str, mode: Mode, common: &Common, clients: Client
     Run::start(name, &common, Server::baseline(mode, &common)?, clients)
 }
 
-/// The channel that group `n` subscribes to is this with the number behind it.
-const GROUP_CHANNEL: &str = "conv:flood-";
+/// The channel that group `n` subscribes to is this with the number behind it. No conversation: there presence would be
+/// told, which is not what is measured.
+const GROUP_CHANNEL: &str = "group:flood-";
 
 /// The same where groups follow a driver.
 const DRIVER_CHANNEL: &str = "vendor:flood-";
