@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringway::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use ringway::channel::{Interest, Overflow, Policies, Table};
+use ringway::channel::{Interest, Overflow, Policies, Table, Typing};
 use ringway::clock::Now;
 use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::lane::{Bus, Channel, Command, Except, Posted, Publication, Services};
@@ -77,6 +77,7 @@ impl Shard {
             counters: Arc::<Counters>::default(),
             latency: Latency::default(),
             table: Table::new(0, interest.clone(), count as usize),
+            typing: Typing::new(100, 10),
             profiles: Profiles::default(),
             sessions: 0,
             shares: Shares::default(),
@@ -234,6 +235,8 @@ fn rules() -> Rules {
         heartbeat_ms: 30_000,
         heartbeat_ticks: 300,
         idle_ticks: 600,
+        typing_timeout_ticks: 100,
+        typing_interval_ticks: 10,
         auth_deadline_ticks: 100,
         close_deadline_ticks: 50,
         expiry_warning_s: 30,

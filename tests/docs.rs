@@ -221,7 +221,8 @@ fn session_errors() -> Vec<SessionError> {
     use SessionError::*;
     let of_requests = [BadJson, NotAnObject, NoType, UnknownType, MissingField("x"), BadField("x")];
     let mut all = vec![NotAuthenticated, Token(TokenError::NoExpiry), OtherUser, TooManyOfUser, RoleNotAllowed];
-    all.extend([Forbidden, Channel(ChannelError::NotSubscribed), NoPresence, Busy, TooManyRequests]);
+    all.extend([Forbidden, Channel(ChannelError::NotSubscribed), NoPresence]);
+    all.extend([Busy, TypingTooMuch, TooManyRequests]);
     for error in of_requests {
         match error {
             BadJson | NotAnObject | NoType | UnknownType | MissingField(_) | BadField(_) => all.push(Request(error)),
@@ -235,7 +236,7 @@ fn session_errors() -> Vec<SessionError> {
     for error in &all {
         match error {
             Request(_) | NotAuthenticated | Token(_) | OtherUser | TooManyOfUser | RoleNotAllowed => {}
-            Forbidden | Channel(_) | NoPresence | Busy | TooManyRequests | Service(_) => {}
+            Forbidden | Channel(_) | NoPresence | Busy | TypingTooMuch | TooManyRequests | Service(_) => {}
         }
     }
     all

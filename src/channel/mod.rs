@@ -11,6 +11,7 @@ pub mod pattern;
 pub mod policy;
 pub mod presence;
 pub mod table;
+pub mod typing;
 
 pub use interest::{Interest, ShardSet};
 pub use overflow::Overflow;
@@ -18,3 +19,4 @@ pub use pattern::Pattern;
 pub use policy::Policies;
 pub use presence::Presence;
 pub use table::Table;
+pub use typing::Typing;

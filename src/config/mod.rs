@@ -32,7 +32,7 @@ pub use key::Key;
 pub use print::print;
 pub use section::{
     Admin, Auth, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log, LogFormat, Presence,
-    Redis, Server, UserTypeFrom, Vocabularies,
+    Redis, Server, Typing, UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
 pub use value::{Pin, RedisUrl, Secret};

@@ -40,6 +40,8 @@ pub fn rules(config: &Config, routes: &'static Routes, handshakes_max: usize, ba
         heartbeat_ticks: ticks(heartbeat.interval),
         idle_ticks: ticks(heartbeat.idle_timeout),
         auth_deadline_ticks: ticks(auth.deadline),
+        typing_timeout_ticks: ticks(config.typing.timeout),
+        typing_interval_ticks: ticks(config.typing.interval),
         close_deadline_ticks: ticks(limits.close_deadline),
         expiry_warning_s: auth.expiry_warning.as_secs(),
         batch_delay_min_us,

@@ -52,6 +52,10 @@ pub struct Rules {
     pub heartbeat_ticks: u32,
     pub idle_ticks: u32,
     pub auth_deadline_ticks: u32,
+    /// For how long somebody is believed to write.
+    pub typing_timeout_ticks: u32,
+    /// Between two times that the others are told so.
+    pub typing_interval_ticks: u32,
     /// How long a peer may take to answer a close frame.
     pub close_deadline_ticks: u32,
     pub expiry_warning_s: u64,

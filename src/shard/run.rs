@@ -15,7 +15,7 @@ use core_affinity::CoreId;
 use crossbeam_channel::Receiver;
 use monoio::net::TcpStream;
 
-use crate::channel::Table;
+use crate::channel::{Table, Typing};
 use crate::clock::{Now, now_us};
 use crate::lane::LaneEnd;
 use crate::lane::bell::Bell;
@@ -87,15 +87,16 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
     let Shard { index, listener, lane, arriving, shared, .. } = shard;
     let (bell, capacity) = (lane.bell.clone(), shared.capacity);
     let io = B::new(capacity, &bell)?;
-    let now = Now::read();
+    let (now, rules) = (Now::read(), &shared.rules);
     let state = ShardState {
         shard: index,
         now,
         judge_from: 0,
-        rules: shared.rules.clone(),
+        rules: rules.clone(),
         counters: shared.counters[index].clone(),
         latency: Latency::default(),
         table: Table::new(index, shared.bus.interest().clone(), capacity.slots),
+        typing: Typing::new(rules.typing_timeout_ticks, rules.typing_interval_ticks),
         profiles: Profiles::default(),
         sessions: 0,
         shares: shared.quotas.shares(),

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use crate::channel::table::ChannelId;
-use crate::channel::{Presence, Table, name};
+use crate::channel::typing::Stop;
+use crate::channel::{Presence, Table, Typing, name};
 use crate::clock::Now;
-use crate::lane::Bus;
+use crate::lane::{Bus, Draft, Except};
 use crate::metrics::{Counters, Latency};
 
 use crate::shard::calls::Calls;
@@ -28,6 +29,7 @@ pub struct ShardState {
     /// What this shard has timed, but for the deliveries, which the backend times.
     pub latency: Latency,
     pub table: Table,
+    pub typing: Typing,
     pub profiles: Profiles,
     /// Connections with a verified token.
     pub sessions: usize,
@@ -52,5 +54,12 @@ impl ShardState {
             let user = name::user_of(self.table.name(user_channel));
             self.table.channels_of(slot).for_each(|channel| self.presence.vanish(channel, user, self.now.tick()));
         }
+    }
+
+    /// Tells the others of a channel that somebody does not write there any more.
+    pub fn tell(&self, stop: &Stop) {
+        let except = stop.except_user.map_or(Except::Nobody, Except::User);
+        // What a full lane loses it counts: nobody is left who could be told.
+        self.bus.try_publish(Draft { except, ..Draft::new(&stop.channel, stop.frame.clone()) });
     }
 }

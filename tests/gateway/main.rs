@@ -51,5 +51,6 @@ mod slow_handshakes;
 mod stuck_shard;
 mod token_expiry;
 mod tokens;
+mod typing;
 mod user_types;
 mod vocabularies;

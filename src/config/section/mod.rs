@@ -16,6 +16,7 @@ mod presence;
 mod redis;
 pub mod routes;
 mod server;
+mod typing;
 mod vocabularies;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,7 @@ pub use log::{Level, Log, LogFormat};
 pub use presence::Presence;
 pub use redis::Redis;
 pub use server::Server;
+pub use typing::Typing;
 pub use vocabularies::Vocabularies;
 
 use super::check::Checks;
@@ -44,6 +46,7 @@ pub struct Config {
     pub limits: Limits,
     pub heartbeat: Heartbeat,
     pub presence: Presence,
+    pub typing: Typing,
     pub redis: Redis,
     pub vocabularies: Vocabularies,
     pub log: Log,
@@ -69,6 +72,7 @@ impl Config {
         self.limits.check(&mut checks.of("limits"));
         self.heartbeat.check(&mut checks.of("heartbeat"));
         self.presence.check(&mut checks.of("presence"));
+        self.typing.check(&mut checks.of("typing"));
         self.redis.check(&mut checks.of("redis"));
         self.debug.check(&mut checks.of("debug"));
         crossing::check(self, checks);

@@ -16,6 +16,9 @@ use crate::ws::close::CloseCode;
 use crate::ws::frame::{encode_ping, encode_text};
 use crate::ws::violation::Violation;
 
+/// Those who end to write and are told of in one turn: a microsecond or two each.
+const ENDINGS_PER_TURN: usize = 64;
+
 /// A tick that is this late means that the shard stood still: it was stopped, or had no processor.
 const STALL_TICKS: u32 = 10;
 
@@ -65,11 +68,21 @@ impl<I: Io> Floor<I> {
         true
     }
 
+    /// Tells of some of those who do not write any more. False when nobody's time is over.
+    pub(super) fn end_typing(&mut self) -> bool {
+        let now = self.state.now.tick();
+        for ended in 0..ENDINGS_PER_TURN {
+            let Some(stop) = self.state.typing.next_over(now) else { return ended > 0 };
+            stop.iter().for_each(|stop| self.state.tell(stop));
+        }
+        true
+    }
+
     /// Ticks come only while somebody has a deadline: an empty shard sleeps.
     pub(in crate::shard) fn keep_ticking(&mut self) {
         let of_connections = !self.wheel.is_empty() || !self.expired.is_empty();
-        let has_deadlines = of_connections || self.state.calls.is_waiting() || self.is_draining();
-        if has_deadlines && !self.ticking {
+        let of_others = self.state.calls.is_waiting() || !self.state.typing.is_empty() || self.is_draining();
+        if (of_connections || of_others) && !self.ticking {
             self.ticking = true;
             self.tick_due = self.state.now.tick() + 1;
             self.wire.io.tick(TICK_MS);

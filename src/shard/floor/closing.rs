@@ -220,6 +220,9 @@ impl<I: Io> Floor<I> {
         } else {
             self.state.counters.unauthenticated.add(-1);
         }
+        for stop in self.state.typing.end_all(slot) {
+            self.state.tell(&stop);
+        }
         self.state.table.leave_all(slot);
         self.state.calls.forget(slot);
         self.state.shares.leave_user(slot);

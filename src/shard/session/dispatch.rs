@@ -51,11 +51,10 @@ impl Session<'_> {
             Action::Leave(one) => self.leave_one(connection, request, one, &given),
             Action::Presence(one) => self.list_present(connection, request, one, &given),
             Action::Forward(forward) => self.forward(connection, request, forward, &given),
-            Action::Typing(_)
-            | Action::Locate(_)
-            | Action::Nearby(_)
-            | Action::LeaveNearby { .. }
-            | Action::Confirm { .. } => Err(RequestError::UnknownType.into()),
+            Action::Typing(typing) => self.typing(connection, typing, &given),
+            Action::Locate(_) | Action::Nearby(_) | Action::LeaveNearby { .. } | Action::Confirm { .. } => {
+                Err(RequestError::UnknownType.into())
+            }
         }
     }
 

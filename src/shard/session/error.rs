@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::auth::TokenError;
+use crate::channel::typing::Full;
 use crate::lane::Failure;
 use crate::protocol::request::RequestError;
 use crate::ws::close::CloseCode;
@@ -30,6 +31,8 @@ pub enum SessionError {
     TooManyRequests,
     /// Why its service does not do what it asks.
     Service(Failure),
+    /// The connection writes in as many channels as it may.
+    TypingTooMuch,
 }
 
 /// Why a channel of a list is not joined or left, while the others are.
@@ -59,6 +62,7 @@ impl SessionError {
             Self::Service(Failure::Away | Failure::Late) => "service_unavailable",
             Self::Service(Failure::Full) => "busy",
             Self::Service(Failure::Refused) => "service_refused",
+            Self::TypingTooMuch => "too_many_channels",
         }
     }
 
@@ -66,7 +70,8 @@ impl SessionError {
     pub fn close_code(self) -> Option<CloseCode> {
         match self {
             Self::Request(_) | Self::NotAuthenticated | Self::Forbidden | Self::Channel(_) => None,
-            Self::NoPresence | Self::Busy | Self::TooManyRequests | Self::Service(_) => None,
+            Self::NoPresence | Self::TypingTooMuch => None,
+            Self::Busy | Self::TooManyRequests | Self::Service(_) => None,
             Self::Token(TokenError::UserSentAway) => Some(CloseCode::OPERATOR),
             Self::Token(_) | Self::OtherUser => Some(CloseCode::TOKEN_INVALID),
             Self::TooManyOfUser => Some(CloseCode::TRY_AGAIN_LATER),
@@ -88,6 +93,7 @@ impl fmt::Display for SessionError {
             Self::Forbidden => f.write_str("this user type may not send this"),
             Self::Channel(error) => f.write_str(error.sentence()),
             Self::NoPresence => f.write_str("who is in this channel is not kept"),
+            Self::TypingTooMuch => f.write_str("typing in as many channels as a connection may"),
             Self::Busy => f.write_str("the gateway cannot take this now: try again in a moment"),
             Self::TooManyRequests => f.write_str("too many messages of this connection wait for their answers"),
             Self::Service(Failure::Away) => f.write_str("the service for this message is not reached"),
@@ -101,6 +107,15 @@ impl fmt::Display for SessionError {
 impl From<RequestError> for SessionError {
     fn from(error: RequestError) -> Self {
         Self::Request(error)
+    }
+}
+
+impl From<Full> for SessionError {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Connection => Self::TypingTooMuch,
+            Full::Shard => Self::Busy,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod filling;
 mod forwarding;
 mod presence;
 mod subscriptions;
+mod typing;
 
 use bytes::Bytes;
 

@@ -134,6 +134,7 @@ impl Session<'_> {
         if left {
             self.state.presence.leave(channel, self.user_id(connection));
         }
+        self.end_typing(channel);
         left.then_some(()).ok_or(ChannelError::NotSubscribed)
     }
 }

@@ -24,6 +24,7 @@ mod slow;
 mod subscribing;
 mod timing;
 mod turning;
+mod typing;
 mod vanishing;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +35,7 @@ use bytes::Bytes;
 
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use crate::channel::{Interest, Policies, Presence, Table, presence::Settings};
+use crate::channel::{Interest, Policies, Presence, Table, Typing, presence::Settings};
 use crate::lane::{Addressed, Answer, Bus, Channel, Command, ConnectionId, Except, Filter};
 use crate::lane::{LaneEnd, Posted, Publication, Query, Services};
 use crate::metrics::{Counters, Latency, Timed};
@@ -106,14 +107,16 @@ impl Shard {
         let seats = Arc::new(Seats::new(rules.sessions, bells));
         let calls = Calls::new(SHARD, rules.services.clone(), clock.now().tick());
         let presence = Arc::new(Presence::new(presence_settings()));
+        let rules = Arc::new(rules);
         let state = ShardState {
             shard: SHARD,
             now: clock.now(),
             judge_from: 0,
-            rules: Arc::new(rules),
+            rules: rules.clone(),
             counters: Arc::default(),
             latency: Latency::default(),
             table: Table::new(SHARD, interest.clone(), 0),
+            typing: Typing::new(rules.typing_timeout_ticks, rules.typing_interval_ticks),
             profiles: Profiles::default(),
             sessions: 0,
             shares: Shares::default(),
@@ -281,6 +284,7 @@ impl Shard {
         assert_eq!((state.table.user_share(), state.sessions), (0, 0), "users and sessions");
         assert!(state.calls.is_empty() && !state.calls.is_waiting(), "calls");
         assert_eq!((state.profiles.is_empty(), state.echoes), (true, 0), "profiles and echoes");
+        assert!(state.typing.is_empty(), "who writes");
         assert!(state.seats.is_empty(), "seats and those who lost one");
         assert!(self.floor.wheel.is_empty(), "deadlines");
         let counters = self.counters();
@@ -328,6 +332,8 @@ fn rules() -> Rules {
         heartbeat_ms: 30_000,
         heartbeat_ticks: 300,
         idle_ticks: 600,
+        typing_timeout_ticks: 100,
+        typing_interval_ticks: 10,
         auth_deadline_ticks: 100,
         close_deadline_ticks: 50,
         expiry_warning_s: 30,
