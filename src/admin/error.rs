@@ -31,6 +31,10 @@ pub enum AdminError {
     NotTaken,
     NoAnswer,
     RevocationsFull,
+    BadBatch,
+    BadKey,
+    KeyReused,
+    UnderWay,
 }
 
 impl AdminError {
@@ -59,6 +63,10 @@ impl AdminError {
             NotTaken         => (Status::SERVICE_UNAVAILABLE, "not_taken", "every shard that it was for is too far behind to take it; nothing was done"),
             NoPresence       => (Status::NOT_FOUND, "no_presence", "who is online in this channel is not kept: see presence.channels"),
             NoAnswer         => (Status::SERVICE_UNAVAILABLE, "no_answer", "no shard answered in time; what was asked may still happen"),
+            BadBatch         => (Status::BAD_REQUEST, "bad_batch", "expected {\"messages\":[{\"channel\":…,\"message\":…}]}: at most 1,000 messages and 10,000 channels"),
+            BadKey           => (Status::BAD_REQUEST, "bad_key", "an Idempotency-Key has 1 to 255 visible characters"),
+            KeyReused        => (Status::UNPROCESSABLE_ENTITY, "key_reused", "another request had this Idempotency-Key; nothing was done"),
+            UnderWay         => (Status::CONFLICT, "under_way", "a request with this Idempotency-Key is being carried out: ask again for its answer"),
             RevocationsFull  => (Status::INSUFFICIENT_STORAGE, "revocations_full", "as many users and tokens as there is room for are revoked; nothing was done"),
         }
     }

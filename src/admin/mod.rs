@@ -12,6 +12,7 @@
 //! Invariant: a handler never blocks its thread. What finds no room in a lane waits for it on a blocking thread, and
 //! answers that may be large are put together on one ([`aside`]).
 
+mod batch;
 mod bodies;
 pub mod charts;
 mod clients;
@@ -20,6 +21,7 @@ mod dashboard;
 mod error;
 mod guard;
 mod health;
+mod idempotency;
 mod latency;
 mod listing;
 mod metrics;
@@ -58,6 +60,7 @@ use crate::shard::id::SessionKey;
 use bodies::Bodies;
 use curves::Curves;
 use error::AdminError;
+use idempotency::Idempotency;
 use latency::Intervals;
 use listing::LISTINGS_MAX;
 use port::Port;
@@ -104,6 +107,7 @@ struct State {
     curves: Curves,
     user_types: UserTypes,
     bodies: Bodies,
+    idempotency: Idempotency,
     /// Held by whoever lists connections or channels: one answer of a large node is some hundred megabytes.
     listings: Semaphore,
     registry: Registry,
@@ -150,6 +154,7 @@ impl State {
             curves: Curves::default(),
             user_types: UserTypes::default(),
             bodies: Bodies::new(settings.transfer_deadline),
+            idempotency: Idempotency::default(),
             listings: Semaphore::new(LISTINGS_MAX),
             context,
         }

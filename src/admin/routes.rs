@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::error::AdminError;
-use super::{State, bodies, dashboard, guard, health, latency, listing, metrics, presence, publish, revoke};
+use super::{State, batch, bodies, dashboard, guard, health, latency, listing, metrics, presence, publish, revoke};
 
 pub fn router(state: Arc<State>) -> Router {
     Router::new()
@@ -41,6 +41,7 @@ fn with_bodies(state: Arc<State>) -> Router<Arc<State>> {
         .route("/broadcast/user/{id}", post(publish::to_user))
         .route("/broadcast/channel/{*name}", post(publish::to_channel))
         .route("/broadcast/all", post(publish::to_all))
+        .route("/publish", post(batch::publish))
         .route("/send/session/{id}", post(publish::to_session))
         .route("/disconnect/user/{id}", post(revoke::disconnect_user))
         .route("/revoke/user/{id}", post(revoke::user))

@@ -52,9 +52,10 @@ impl Shards {
     }
 
     /// The same for a message that `post` publishes.
-    pub async fn deliver<P>(&self, post: P) -> Result<Answers<usize>, AdminError>
+    pub async fn deliver<T, P>(&self, post: P) -> Result<Answers<T>, AdminError>
     where
-        P: FnOnce(&Bus, Answer<usize>) -> Posting,
+        T: Send + 'static,
+        P: FnOnce(&Bus, Answer<T>) -> Posting,
     {
         self.gather(post, Instant::now() + DELIVERY_DEADLINE).await
     }
@@ -103,6 +104,11 @@ fn tray<T: Send + 'static>(values: Arc<Mutex<Vec<T>>>, open: oneshot::Sender<Inf
 }
 
 impl<T> Answers<T> {
+    /// Answers that were awaited in vain.
+    pub fn missing(&self) -> usize {
+        (self.posted.taken + self.posted.lost).saturating_sub(self.values.len())
+    }
+
     /// A sentence for the reader when a part is missing.
     pub fn note(&self) -> Option<String> {
         let (answered, Outcome { taken, lost }) = (self.values.len(), self.posted);

@@ -44,12 +44,12 @@ struct Inner {
     patience: Duration,
 }
 
-/// What became of a command for several shards. A shard that has ended counts nowhere.
+/// What became of commands, each for one shard. A shard that has ended counts nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Shards that have it in their lane.
+    /// Those that are in their lanes.
     pub taken: usize,
-    /// Shards that will never see it: their lanes stayed full.
+    /// Those that their shards will never see: the lanes stayed full.
     pub lost: usize,
 }
 
@@ -206,6 +206,11 @@ impl Bus {
         Posting { bus: self.clone(), waiting, outcome: Outcome::default() }
     }
 
+    /// A posting to which others are appended.
+    pub fn nothing(&self) -> Posting {
+        Posting { bus: self.clone(), waiting: Vec::new(), outcome: Outcome::default() }
+    }
+
     /// A question to every shard.
     pub fn ask_all(&self, query: impl Fn() -> Query) -> Posting {
         self.to_all(|| Command::Ask(query()))
@@ -236,27 +241,37 @@ impl Posting {
     /// rest waits for [`Posting::put`].
     pub fn try_put(&mut self) -> bool {
         let lanes = &self.bus.0.lanes;
-        let (mut taken, mut full) = (ShardSet::default(), Vec::new());
+        let (mut taken, mut full) = (ShardSet::default(), ShardSet::default());
+        let mut left = Vec::new();
         for (shard, posted) in self.waiting.drain(..) {
-            match lanes[shard].offer(posted) {
-                Ok(()) => taken.insert(shard),
+            // Nothing overtakes what has found its lane full.
+            let offered = if full.contains(shard) { Err(Refused::Full(posted)) } else { lanes[shard].offer(posted) };
+            match offered {
+                Ok(()) => {
+                    taken.insert(shard);
+                    self.outcome.taken += 1;
+                }
                 Err(Refused::Full(posted)) if lanes[shard].is_stuck() => {
                     lanes[shard].lose(&posted.command);
                     self.outcome.lost += 1;
                 }
-                Err(Refused::Full(posted)) => full.push((shard, posted)),
+                Err(Refused::Full(posted)) => {
+                    full.insert(shard);
+                    left.push((shard, posted));
+                }
                 Err(Refused::Ended) => {}
             }
         }
         // Only now: a shard that wakes may take this core away.
         Bell::wake_all(taken.iter().map(|shard| &lanes[shard].bell));
-        self.outcome.taken += taken.len();
-        self.waiting = full;
-        debug_assert!(
-            self.outcome.taken + self.outcome.lost + self.waiting.len() <= lanes.len(),
-            "a shard has a command, has lost it, or will see it later"
-        );
+        self.waiting = left;
         self.waiting.is_empty()
+    }
+
+    /// Has others go along, behind these.
+    pub fn append(&mut self, others: Posting) {
+        debug_assert!(others.outcome == Outcome::default(), "nothing of them is on its way");
+        self.waiting.extend(others.waiting);
     }
 
     /// Puts the rest, and waits for room where a lane is full, but not for longer than the bus has patience.

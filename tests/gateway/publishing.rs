@@ -4,6 +4,7 @@ use crate::support::admin::DISCONNECTED;
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
+use crate::support::http::{self, Response};
 use crate::support::redis::Redis;
 use crate::support::tokens::{Claims, token};
 use crate::support::wire::{self, CLOSE_DISCONNECTED};
@@ -165,4 +166,68 @@ fn a_payload_that_is_not_text_is_refused() {
     let refusal = ureq::post(url).send(&b"\xff\xfe"[..]).expect_err("not UTF-8");
     assert!(matches!(refusal, ureq::Error::StatusCode(400)), "{refusal:?}");
     client.ping();
+}
+
+fn publish(gateway: &Gateway, body: &str, headers: &[(&str, &str)]) -> Response {
+    let length = body.len().to_string();
+    let all = [&[("Host", "localhost"), ("Content-Length", length.as_str())], headers].concat();
+    http::exchange(gateway.admin().address, &format!("{}{body}", http::request("POST", "/publish", &all)))
+}
+
+#[test]
+fn a_list_is_published_in_order_with_an_answer_for_each_message() {
+    let gateway = Gateway::start(Config::new());
+    let (mut ana, mut bob) = Client::two_on_different_shards(&gateway);
+    ana.subscribe(&["conv:1", "conv:2"]);
+    bob.subscribe(&["conv:1"]);
+    let messages: Vec<String> =
+        (0..100).map(|n| format!(r#"{{"channel":"conv:1","message":{{"type":"n", "n":{n}}}}}"#)).collect();
+    let more = r#"{"channels":["conv:2","conv:1","nobody"],"message":"as it stands"},{"channel":"user:first","message":1e999}"#;
+    let body = format!(r#"{{"messages":[{},{more}]}}"#, messages.join(","));
+    let answer = publish(&gateway, &body, &[]);
+    let counts =
+        format!("{{\"results\":[{}{}]}}", r#"{"delivered":2},"#.repeat(100), r#"{"delivered":3},{"delivered":1}"#);
+    assert_eq!((answer.status, answer.body), (200, counts));
+    for n in 0..100 {
+        assert_eq!(ana.next_text(), format!(r#"{{"type":"n", "n":{n}}}"#));
+        assert_eq!(bob.next_text(), format!(r#"{{"type":"n", "n":{n}}}"#));
+    }
+    assert_eq!(bob.next_text(), r#""as it stands""#);
+    bob.ping();
+}
+
+#[test]
+fn a_list_with_a_key_is_published_once_however_often_it_is_sent() {
+    let gateway = Gateway::start(Config::new());
+    let mut client = Client::connect(&gateway, &token("u1"));
+    let body = r#"{"messages":[{"channel":"user:u1","message":{"type":"once"}}]}"#;
+    let key = [("Idempotency-Key", "k1")];
+    let first = publish(&gateway, body, &key);
+    for _ in 0..3 {
+        let again = publish(&gateway, body, &key);
+        assert_eq!((again.status, &again.body), (200, &first.body));
+    }
+    assert_eq!(client.next_text(), r#"{"type":"once"}"#);
+    client.ping();
+    assert_eq!(publish(&gateway, r#"{"messages":[]}"#, &key).status, 422);
+    let large = format!(
+        r#"{{"messages":[{{"channels":[{}"c"],"message":"{}"}}]}}"#,
+        r#""c","#.repeat(9_000),
+        "x".repeat(2_000)
+    );
+    assert_eq!(publish(&gateway, &large, &[]).status, 413);
+    assert_eq!(publish(&gateway, body, &[("Idempotency-Key", "")]).status, 400);
+    // What was not carried out may be tried again under its key.
+    assert_eq!(publish(&gateway, "{", &[("Idempotency-Key", "k2")]).status, 400);
+    assert_eq!(publish(&gateway, body, &[("Idempotency-Key", "k2")]).status, 200);
+    assert_eq!(client.next_text(), r#"{"type":"once"}"#);
+    for bad in [
+        "",
+        "[]",
+        r#"{"messages":[{"message":1}]}"#,
+        r#"{"messages":[{"channel":"a"}]}"#,
+        r#"{"messages":[{"channel":"a","message":1,"usertype":"x"}]}"#,
+    ] {
+        assert_eq!(publish(&gateway, bad, &[]).status, 400, "{bad}");
+    }
 }
