@@ -18,6 +18,7 @@ use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::lane::{Bus, Channel, Command, Except, Posted, Publication, Services};
 use ringway::metrics::Counters;
 use ringway::metrics::latency::{Deliveries, Latency};
+use ringway::notification::Notifications;
 use ringway::route::Routes;
 use ringway::shard::calls::Calls;
 use ringway::shard::floor::{Arrival, Floor};
@@ -87,6 +88,7 @@ impl Shard {
             scratch: Vec::new(),
             presence: Arc::default(),
             bus: bus.clone(),
+            notifications: Notifications::new(None),
         };
         let mut floor = Floor::new(Void::default(), count as usize, state, lane_ends.remove(0));
         let subscribe = format!(r#"{{"type":"subscribe","channels":["{CHANNEL}"]}}"#);

@@ -20,6 +20,7 @@ use crate::control::Control;
 use crate::host::limits::Size;
 use crate::host::listeners::{Inherited, Listeners};
 use crate::host::pinning::{Cores, Pinning};
+use crate::ingress::Inlet;
 use crate::lane::{Bus, Command, LaneEnd};
 use crate::metrics::Counters;
 use crate::route::Routes;
@@ -56,15 +57,21 @@ impl Gateway {
         let listeners = Listeners::bind(config.server.listen, inherited(&config.server), size.shards)?;
         let counters: Arc<[Arc<Counters>]> = (0..size.shards).map(|_| Arc::default()).collect();
         let (bus, lane_ends) = Bus::open(size.shards, Arc::default(), policies, config.server.lane_patience)?;
+        let notifications = rules::notifications(&config.notifications);
+        let inlet = Inlet { bus: bus.clone(), notifications: notifications.clone() };
         let shares = listeners.share()?;
         let presence = Arc::new(Presence::new(rules::presence(&config.presence)));
-        let common = Common { rules: &rules, counters: &counters, bus: &bus, presence: &presence };
+        let common = Common { rules: &rules, counters: &counters, inlet: &inlet, presence: &presence };
         let shards = start_shards(config, size.capacity, shares, lane_ends, &common)?;
         let presence_updates = service::presence::start(&presence, &bus, control)?;
-        let sources = ingress::start(config, &bus, control)?;
+        if config.notifications.keep {
+            service::notifications::start(bus.clone(), notifications.clone(), control)?;
+        }
+        let sources = ingress::start(config, &inlet, control)?;
         let draining = Arc::<AtomicBool>::default();
         let context = admin::Context {
             bus: bus.clone(),
+            notifications,
             counters,
             server_id: config.server.id.clone(),
             started: Now::read(),
@@ -107,7 +114,7 @@ fn inherited(server: &Server) -> Inherited {
 struct Common<'a> {
     rules: &'a Arc<Rules>,
     counters: &'a Arc<[Arc<Counters>]>,
-    bus: &'a Bus,
+    inlet: &'a Inlet,
     presence: &'a Arc<Presence>,
 }
 
@@ -127,8 +134,9 @@ fn start_shards(
     let shared = Arc::new(Shared {
         rules: common.rules.clone(),
         counters: common.counters.clone(),
-        bus: common.bus.clone(),
+        bus: common.inlet.bus.clone(),
         presence: common.presence.clone(),
+        notifications: common.inlet.notifications.clone(),
         addresses: Addresses::new(limits.connects_per_address, ticks(limits.connects_window)),
         quotas: quotas(limits, common.rules.sessions),
         seats: Arc::new(Seats::new(common.rules.sessions, lane_ends.iter().map(|end| end.bell.clone()))),

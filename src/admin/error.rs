@@ -35,6 +35,8 @@ pub enum AdminError {
     BadKey,
     KeyReused,
     UnderWay,
+    NotificationUnknown,
+    WaitsFull,
 }
 
 impl AdminError {
@@ -67,6 +69,8 @@ impl AdminError {
             BadKey           => (Status::BAD_REQUEST, "bad_key", "an Idempotency-Key has 1 to 255 visible characters"),
             KeyReused        => (Status::UNPROCESSABLE_ENTITY, "key_reused", "another request had this Idempotency-Key; nothing was done"),
             UnderWay         => (Status::CONFLICT, "under_way", "a request with this Idempotency-Key is being carried out: ask again for its answer"),
+            NotificationUnknown => (Status::NOT_FOUND, "notification_unknown", "no notification of this id is kept here for such a user, nor its end remembered"),
+            WaitsFull        => (Status::SERVICE_UNAVAILABLE, "waits_full", "too many requests wait for notifications; ask without `wait`"),
             RevocationsFull  => (Status::INSUFFICIENT_STORAGE, "revocations_full", "as many users and tokens as there is room for are revoked; nothing was done"),
         }
     }

@@ -17,6 +17,7 @@ use crate::lane::{Lanes, ServicesPage};
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
 use crate::service::presence::Online;
+use crate::notification;
 
 use super::error::AdminError;
 use super::{Context, State, aside, latency};
@@ -43,6 +44,7 @@ pub fn registry(context: &Context) -> Registry {
     ours.register_collector(Box::new(Shards(context.counters.clone())));
     ours.register_collector(Box::new(Lanes(context.bus.clone())));
     ours.register_collector(Box::new(ServicesPage(context.services.clone())));
+    ours.register_collector(Box::new(notification::Export(context.notifications.clone())));
     ours.register_collector(Box::new(Sources(context.sources.clone())));
     let (presence, updates) = (context.presence.clone(), context.presence_updates.clone());
     ours.register_collector(Box::new(Online { presence, updates }));

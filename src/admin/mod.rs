@@ -25,6 +25,7 @@ mod idempotency;
 mod latency;
 mod listing;
 mod metrics;
+mod notifications;
 mod port;
 mod presence;
 mod publish;
@@ -55,6 +56,7 @@ use crate::control::{Control, Tasks};
 use crate::ingress::SourceStatus;
 use crate::lane::{Bus, Services};
 use crate::metrics::{Counters, counters};
+use crate::notification::Notifications;
 use crate::shard::id::SessionKey;
 
 use bodies::Bodies;
@@ -63,6 +65,7 @@ use error::AdminError;
 use idempotency::Idempotency;
 use latency::Intervals;
 use listing::LISTINGS_MAX;
+use notifications::WAITS_MAX;
 use port::Port;
 use shards::Shards;
 use subscriptions::SubscriptionCache;
@@ -73,6 +76,7 @@ use watchdog::Watchdog;
 #[derive(Clone)]
 pub struct Context {
     pub bus: Bus,
+    pub notifications: Notifications,
     /// By shard.
     pub counters: Arc<[Arc<Counters>]>,
     pub server_id: String,
@@ -110,6 +114,8 @@ struct State {
     idempotency: Idempotency,
     /// Held by whoever lists connections or channels: one answer of a large node is some hundred megabytes.
     listings: Semaphore,
+    /// Held by whoever waits for what becomes of a notification.
+    waits: Semaphore,
     registry: Registry,
 }
 
@@ -156,6 +162,7 @@ impl State {
             bodies: Bodies::new(settings.transfer_deadline),
             idempotency: Idempotency::default(),
             listings: Semaphore::new(LISTINGS_MAX),
+            waits: Semaphore::new(WAITS_MAX),
             context,
         }
     }

@@ -1,6 +1,6 @@
 //! `POST /broadcast/…` and `POST /send/…`: what an operator or a backend without a broker sends.
 //!
-//! The body is the message, delivered byte for byte; it is not parsed.
+//! The body is the message, delivered byte for byte; it is not parsed, but for what a user is to confirm.
 
 use std::sync::Arc;
 
@@ -11,12 +11,17 @@ use axum::extract::{Path, Query, State as Shared};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::name;
+use crate::clock::Now;
 use crate::lane::Filter;
+use crate::notification::{Ticket, recognise};
 use crate::shard::id::SessionId;
 
 use super::State;
 use super::error::AdminError;
 use super::shards::Answers;
+
+/// Of what is kept although the shards did not take it, or not in time.
+const LATER: &str = "no shard took it in time; it is kept and sent again";
 
 /// Narrows the recipients. An unknown name is refused: a slip must not turn a message to few into one to all.
 #[derive(Deserialize)]
@@ -31,10 +36,13 @@ pub struct Recipients {
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub struct Delivered {
     /// Connections of this node.
     delivered: usize,
+    /// Of a notification with an `id` to a user: whether it is kept until it is confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
@@ -73,10 +81,10 @@ pub async fn to_session(
     let (Path(id), Query(Nothing {})) = (id?, query?);
     let message = message(body)?;
     let Some(to) = SessionId::parse(&id).and_then(|session| state.context.session_key.connection(session)) else {
-        return Ok(Json(Delivered { delivered: 0, note: None }));
+        return Ok(Json(Delivered::default()));
     };
     let ask = state.shards.deliver(move |bus, answer| bus.addressed(to, &message, Some(answer)));
-    Ok(delivered(&ask.await?))
+    Ok(Json(Delivered::to(&ask.await?)))
 }
 
 async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, AdminError> {
@@ -84,12 +92,32 @@ async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -
     let filter = Filter { user_type, platform };
     let filter = (filter != Filter::default()).then_some(filter);
     let message = message(body)?;
+    let kept = keep(state, &channel, &message, filter.as_ref());
     let ask = state.shards.deliver(move |bus, answer| bus.publication(&channel, &message, filter, Some(answer)));
-    Ok(delivered(&ask.await?))
+    let delivered = match (ask.await, kept) {
+        (Ok(answers), _) => Delivered::to(&answers),
+        // It was not taken, but it is kept: it goes out later.
+        (Err(_), Some(Some(_))) => Delivered { note: Some(LATER.into()), ..Delivered::default() },
+        (Err(error), _) => return Err(error),
+    };
+    if let Some(Some(ticket)) = kept.filter(|_| delivered.delivered > 0) {
+        state.context.notifications.sent(ticket);
+    }
+    Ok(Json(Delivered { kept: kept.map(|ticket| ticket.is_some()), ..delivered }))
 }
 
-fn delivered(answers: &Answers<usize>) -> Json<Delivered> {
-    Json(Delivered { delivered: answers.values.iter().sum(), note: answers.note() })
+/// Keeps what its user is to confirm; `Some(None)`: it is such a notification, and delivered once. To whom a filter
+/// applied is not remembered, so with one nothing is kept.
+fn keep(state: &State, channel: &str, message: &str, filter: Option<&Filter>) -> Option<Option<Ticket>> {
+    let found = recognise(channel, message)?;
+    let keep = || state.context.notifications.keep(&found, message, Now::read());
+    Some(if filter.is_some() { None } else { keep() })
+}
+
+impl Delivered {
+    fn to(answers: &Answers<usize>) -> Self {
+        Self { delivered: answers.values.iter().sum(), kept: None, note: answers.note() }
+    }
 }
 
 fn message(body: BodyOf) -> Result<String, AdminError> {

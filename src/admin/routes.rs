@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::error::AdminError;
-use super::{State, batch, bodies, dashboard, guard, health, latency, listing, metrics, presence, publish, revoke};
+use super::{batch, bodies, dashboard, guard, health, latency, listing, metrics, notifications, presence, publish, revoke, State};
 
 pub fn router(state: Arc<State>) -> Router {
     Router::new()
@@ -27,6 +27,7 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/connections", get(listing::connections))
         .route("/channels", get(listing::channels))
         .route("/presence", get(presence::presence))
+        .route("/notifications/{id}", get(notifications::told))
         .merge(with_bodies(state.clone()))
         .fallback(async || AdminError::PathNotFound)
         .method_not_allowed_fallback(async || AdminError::MethodNotAllowed)

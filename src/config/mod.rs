@@ -33,6 +33,8 @@ pub use print::print;
 pub use section::{
     Admin, Auth, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log, LogFormat, Presence,
     Redis, Server, Typing, UserTypeFrom, Vocabularies,
+    Admin, Auth, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log, LogFormat,
+    Notifications, Presence, Redis, Server, UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
 pub use value::{Pin, RedisUrl, Secret};

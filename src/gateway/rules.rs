@@ -6,6 +6,7 @@ use crate::channel::{Policies, presence};
 use crate::clock::ticks;
 use crate::config::{self, ChannelRule, Config, Debug, UserTypeFrom};
 use crate::lane::Services;
+use crate::notification::{Bounds, Notifications};
 use crate::route::Routes;
 use crate::shard::id::SessionKey;
 use crate::shard::rules::{Echo, LobbyRules, Rules};
@@ -66,6 +67,19 @@ pub fn policies(rules: &[ChannelRule]) -> Policies {
     let policy =
         |rule: &ChannelRule| Policy { batch_delay_us: rule.batch_delay.as_micros() as u32, overflow: rule.overflow };
     Policies::new(rules.iter().map(|rule| (rule.pattern.clone(), policy(rule))))
+}
+
+pub fn notifications(settings: &config::Notifications) -> Notifications {
+    let bounds = Bounds {
+        per_user: settings.per_user,
+        total: settings.total,
+        bytes: settings.bytes,
+        expiry_ticks: ticks(settings.expiry),
+        memory_ticks: ticks(settings.remember),
+        first_repeat_ticks: ticks(settings.first_repeat),
+        longest_repeat_ticks: ticks(settings.longest_repeat),
+    };
+    Notifications::new(settings.keep.then_some(bounds))
 }
 
 fn echo(config: &Config) -> Option<Echo> {

@@ -1,5 +1,5 @@
 //! Sources: brokers from which messages reach the shards. Each is a [task](crate::control) of the control side, decodes
-//! nothing but the broker's envelope, and posts through the [`Bus`].
+//! nothing but the broker's envelope, and posts through the [`Inlet`].
 //!
 //! [`start`] is called once, by [`crate::gateway`], when the shards run. A source that cannot reach its broker is no
 //! reason to stop: it tries again for ever, and its [`SourceStatus`] says so to `/readyz` and `/metrics`.
@@ -7,6 +7,7 @@
 //! What may not live here: anything that looks into a payload.
 
 pub mod export;
+pub mod inlet;
 pub mod redis;
 pub mod status;
 
@@ -15,8 +16,8 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::control::Control;
-use crate::lane::Bus;
 
+pub use inlet::Inlet;
 pub use status::{SourceState, SourceStatus};
 
 /// Starts every source that is configured.
@@ -24,7 +25,7 @@ pub use status::{SourceState, SourceStatus};
 /// # Errors
 ///
 /// When a thread cannot be had, or the settings name no broker that could exist.
-pub fn start(config: &Config, bus: &Bus, control: &Control) -> io::Result<Vec<Arc<SourceStatus>>> {
-    let redis = config.redis.url.as_ref().map(|url| redis::start(&config.redis, url, bus.clone(), control));
+pub fn start(config: &Config, inlet: &Inlet, control: &Control) -> io::Result<Vec<Arc<SourceStatus>>> {
+    let redis = config.redis.url.as_ref().map(|url| redis::start(&config.redis, url, inlet.clone(), control));
     redis.into_iter().collect()
 }

@@ -25,9 +25,9 @@ use tracing::{debug, info, warn};
 
 use crate::config::{Redis, RedisUrl};
 use crate::control::{Backoff, Control};
-use crate::lane::{Bus, Outcome};
+use crate::lane::Outcome;
 
-use super::SourceStatus;
+use super::{Inlet, SourceStatus};
 
 /// From the first packet to the confirmed subscription.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -41,10 +41,10 @@ const PULSE: Duration = Duration::from_secs(8);
 /// # Errors
 ///
 /// When its thread cannot be had.
-pub fn start(settings: &Redis, url: &RedisUrl, bus: Bus, control: &Control) -> io::Result<Arc<SourceStatus>> {
+pub fn start(settings: &Redis, url: &RedisUrl, inlet: Inlet, control: &Control) -> io::Result<Arc<SourceStatus>> {
     let status = Arc::new(SourceStatus::new("redis"));
     let client = client(settings, url).map_err(io::Error::other)?;
-    let intake = Intake { prefix: format!("{}:", settings.prefix), bus, status: status.clone() };
+    let intake = Intake { prefix: format!("{}:", settings.prefix), inlet, status: status.clone() };
     let address = url.to_string();
     control.run_apart(status.name(), async move |stop| {
         stop.run_until_cancelled(follow(client, address, intake)).await;
@@ -150,7 +150,7 @@ async fn watch(mut sink: PubSubSink, heard: &Cell<bool>) -> Lost {
 /// Where messages are taken in.
 struct Intake {
     prefix: String,
-    bus: Bus,
+    inlet: Inlet,
     status: Arc<SourceStatus>,
 }
 
@@ -172,7 +172,7 @@ impl Intake {
             self.status.invalid.add(1);
             return;
         };
-        if self.bus.publish(channel, text) == Outcome::default() {
+        if self.inlet.publish(channel, text) == Outcome::default() {
             self.status.unmatched.add(1);
         }
     }
@@ -195,14 +195,16 @@ mod tests {
     use super::*;
     use crate::channel::{Interest, Policies};
     use crate::config::Secret;
-    use crate::lane::{Command, LaneEnd, Posted};
+    use crate::lane::{Bus, Command, LaneEnd, Posted};
+    use crate::notification::{Bounds, Notifications};
 
     fn intake(interested_in: &str) -> (Intake, LaneEnd) {
         let interest = Arc::new(Interest::default());
         interest.add(interest.hash(interested_in), 0);
         let (bus, mut ends) = Bus::open(1, interest, Policies::default(), Duration::ZERO).expect("a lane");
+        let notifications = Notifications::new(Some(Bounds::new(1, 1, 1024)));
         let status = Arc::new(SourceStatus::new("redis"));
-        (Intake { prefix: "ws:".into(), bus, status }, ends.remove(0))
+        (Intake { prefix: "ws:".into(), inlet: Inlet { bus, notifications }, status }, ends.remove(0))
     }
 
     #[test]
@@ -245,7 +247,7 @@ mod tests {
         let url = RedisUrl::parse("redis://127.0.0.1:1").expect("a URL");
         let settings = Redis { url: Some(url.clone()), ..Redis::default() };
         let control = Control::start().expect("a thread");
-        let status = start(&settings, &url, intake.bus.clone(), &control).expect("a thread");
+        let status = start(&settings, &url, intake.inlet.clone(), &control).expect("a thread");
         assert!(!status.is_connected());
         assert!(control.stop());
     }

@@ -1,9 +1,5 @@
 //! How much is kept, for how long, and when it is sent again.
 
-use std::time::Duration;
-
-use crate::clock::ticks;
-
 /// Longest text that is kept, in bytes: half of the default outbox. A larger one is delivered once.
 pub const TEXT_BYTES_MAX: usize = 32 * 1024;
 
@@ -28,8 +24,13 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// With these numbers, and no bound on anything else than the settings say.
+    /// With these numbers, and the times of the default settings.
+    #[cfg(test)]
     pub fn new(per_user: usize, total: usize, bytes: usize) -> Self {
+        use std::time::Duration;
+
+        use crate::clock::ticks;
+
         Self {
             per_user,
             total,

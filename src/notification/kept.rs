@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::Now;
 
 use super::bounds::{BOOKKEEPING_BYTES, Bounds, TEXT_BYTES_MAX};
-use super::recognise::{Recognised, recognise};
+use super::recognise::Recognised;
 use super::stripe::{DueOne, Stripe, Told};
 use super::tally::Tally;
 
@@ -33,16 +33,6 @@ struct Inner {
     /// Where whoever repeats goes on.
     next_stripe: AtomicUsize,
     tally: Tally,
-}
-
-/// What becomes of a publication beside its delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// It is none that is to be confirmed.
-    Unconcerned,
-    /// It is delivered once: nothing is kept here, it is too large, or its id is none.
-    Unkept,
-    Kept(Ticket),
 }
 
 /// Which one: says that it was sent.
@@ -72,20 +62,20 @@ impl Notifications {
         }))
     }
 
-    /// Keeps a publication that is to be confirmed. Called before it is published, so that no confirmation comes before
-    /// there is something to confirm, and nobody who connects in between misses it.
-    pub fn keep(&self, channel: &str, text: &str, now: Now) -> Keep {
-        let Some(Recognised { user, id }) = recognise(channel, text) else { return Keep::Unconcerned };
+    /// Keeps a notification. Called before it is published, so that no confirmation comes before there is something to
+    /// confirm, and nobody who connects in between misses it. `None`: it is delivered once, as nothing is kept here, it
+    /// is too large, or its id is none.
+    pub fn keep(&self, Recognised { user, id }: &Recognised<'_>, text: &str, now: Now) -> Option<Ticket> {
         let fits = |bounds: &Bounds| text.len() <= TEXT_BYTES_MAX && text.len() + BOOKKEEPING_BYTES <= bounds.bytes;
         let (Some(id), Some(bounds)) = (id, self.0.bounds.as_ref().filter(|bounds| fits(bounds))) else {
             self.0.tally.unkept.fetch_add(1, Relaxed);
-            return Keep::Unkept;
+            return None;
         };
         let (stripe, tick) = (self.stripe_of(user), now.tick());
-        let number = self.lock(stripe).keep(user, &id, text, tick, bounds, &self.0.tally);
+        let number = self.lock(stripe).keep(user, id, text, tick, bounds, &self.0.tally);
         let ticket = Ticket { stripe, number };
         self.make_room(bounds, ticket, tick);
-        Keep::Kept(ticket)
+        Some(ticket)
     }
 
     /// It was handed to sessions of its user.

@@ -24,8 +24,8 @@ mod tally;
 
 pub use bounds::Bounds;
 pub use export::Export;
-pub use kept::{Due, Keep, Notifications, Ticket};
-pub use recognise::id_text;
+pub use kept::{Due, Notifications, Ticket};
+pub use recognise::{Recognised, recognise};
 pub use stripe::{Fate, Told};
 
 #[cfg(test)]

@@ -25,10 +25,12 @@ fn text(id: &str) -> String {
 }
 
 fn keep(kept: &Notifications, user: &str, id: &str, tick: u32) -> Ticket {
-    match kept.keep(&format!("user:{user}"), &text(id), at(tick)) {
-        Keep::Kept(ticket) => ticket,
-        other => panic!("{id} is {other:?}"),
-    }
+    keep_text(kept, user, &text(id), tick).expect("it is kept")
+}
+
+fn keep_text(kept: &Notifications, user: &str, text: &str, tick: u32) -> Option<Ticket> {
+    let channel = format!("user:{user}");
+    kept.keep(&recognise(&channel, text).expect("a notification"), text, at(tick))
 }
 
 /// What is due, as user and text; all of it counts as sent.
@@ -151,7 +153,7 @@ fn the_same_id_again_stands_for_the_older_one() {
     let kept = roomy();
     keep(&kept, "u1", "n1", 0);
     let newer = r#"{"type":"notification","payload":{"id":"n1","title":"newer"}}"#;
-    assert!(matches!(kept.keep("user:u1", newer, at(90)), Keep::Kept(_)));
+    assert!(keep_text(&kept, "u1", newer, 90).is_some());
     assert_eq!((levels(&kept)[0], levels(&kept)[1]), (1, newer.len() + BOOKKEEPING_BYTES));
     assert_eq!(due(&kept, 189), [], "its time begins anew");
     assert_eq!(arrived(&kept, "u1", 189, 9), [newer]);
@@ -204,31 +206,29 @@ fn bytes_are_bounded_too_and_one_user_may_use_them_all() {
     keep(&kept, "u2", "x", 0);
     assert_eq!((levels(&kept)[0], fate(&kept, "u1", "0")), (10, Some(Some(Fate::Dropped))));
     let too_large = format!(r#"{{"type":"notification","id":"y","text":"{}"}}"#, "y".repeat(room));
-    assert_eq!(kept.keep("user:u2", &too_large, at(0)), Keep::Unkept);
+    assert_eq!(keep_text(&kept, "u2", &too_large, 0), None);
     assert_eq!(levels(&kept)[0], 10, "nothing had to go for it");
 }
 
 #[test]
-fn what_cannot_be_kept_is_told_and_what_is_none_is_left_alone() {
+fn what_cannot_be_kept_is_told() {
     let kept = roomy();
     let large = format!(r#"{{"type":"notification","id":"y","text":"{}"}}"#, "y".repeat(TEXT_BYTES_MAX));
     for unkept in [&large, r#"{"type":"notification","id":""}"#, r#"{"type":"notification","id":[]}"#] {
-        assert_eq!(kept.keep("user:u1", unkept, at(0)), Keep::Unkept);
+        assert_eq!(keep_text(&kept, "u1", unkept, 0), None);
     }
-    assert_eq!(kept.keep("user:u1", r#"{"type":"notification"}"#, at(0)), Keep::Unconcerned);
-    assert_eq!(kept.keep("conv:u1", &text("n1"), at(0)), Keep::Unconcerned);
     let off = Notifications::new(None);
-    assert_eq!(off.keep("user:u1", &text("n1"), at(0)), Keep::Unkept);
+    assert_eq!(keep_text(&off, "u1", &text("n1"), 0), None);
     assert!(!off.acknowledge("u1", "n1", at(0)) && off.due(at(1000)).is_empty());
 }
 
 #[test]
 fn ids_are_told_apart_to_the_byte() {
     let kept = roomy();
-    let ids = [r#"a"b"#, r#"a\"b"#, "a", "A", "ä", "a\u{308}", "7.0", "\u{0}", &"x".repeat(126)];
+    let ids = [r#"a"b"#, r#"a\"b"#, "a", "A", "ä", "a\u{308}", "7.0", "7", &"x".repeat(128)];
     for id in ids {
         let text = serde_json::json!({"type": "notification", "id": id}).to_string();
-        assert!(matches!(kept.keep("user:u1", &text, at(0)), Keep::Kept(_)), "{text}");
+        assert!(keep_text(&kept, "u1", &text, 0).is_some(), "{text}");
     }
     for (confirmed, id) in ids.iter().enumerate() {
         assert_eq!(fate(&kept, "u1", id), Some(None), "{id}");

@@ -3,6 +3,7 @@
 //! Values stay the JSON they came as. Invariant: what has passed [`Field::accepts`] can be copied into another's
 //! message as it is: it is complete JSON of the described type, and its strings are text that every reader can decode.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -142,7 +143,7 @@ impl Field {
     fn accepts(&self, value: &RawValue) -> bool {
         let json = value.get();
         match &self.kind {
-            Kind::Id => is_id(value),
+            Kind::Id => id_text(value).is_some(),
             Kind::Text { bytes_max } => text_of(value).is_some_and(|text| text.len() <= *bytes_max),
             Kind::OneOf(texts) => text_of(value).is_some_and(|text| texts.iter().any(|known| **known == *text)),
             Kind::Boolean => matches!(json, "true" | "false"),
@@ -198,13 +199,14 @@ impl Details {
     }
 }
 
-fn is_id(value: &RawValue) -> bool {
+/// The text of an id, whether it came as a string or as an integer: `7` and `"7"` are the same. `None` for what is no id.
+pub fn id_text(value: &RawValue) -> Option<Cow<'_, str>> {
     let is_word = |text: &str| {
         (1..=ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace())
     };
     match text_of(value) {
-        Some(text) => is_word(&text),
-        None => is_integer(value.get()) && value.get().len() <= ID_BYTES_MAX,
+        Some(text) => Some(text).filter(|text| is_word(text)),
+        None => Some(value.get()).filter(|json| is_integer(json) && json.len() <= ID_BYTES_MAX).map(Cow::Borrowed),
     }
 }
 

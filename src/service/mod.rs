@@ -1,6 +1,7 @@
-//! What the gateway does by itself, beside shards: tasks of the control side that publish what nobody posted.
+//! What the gateway does for its users by itself, beside passing messages on: [tasks](crate::control) that look at what
+//! the shards share and publish what follows from it.
 //!
-//! A service finds what it has to say in a structure that the shards fill, and says it through the bus. Nothing here
-//! knows connections.
+//! Started once, by [`crate::gateway`]. What may not live here: brokers, which are sources (`ingress/`), and connections.
 
+pub mod notifications;
 pub mod presence;

@@ -104,6 +104,7 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         bus: shared.bus.clone(),
         seats: shared.seats.clone(),
         calls: Calls::new(index, shared.rules.services.clone(), now.tick()),
+        notifications: shared.notifications.clone(),
         echoes: 0,
         scratch: Vec::new(),
     };

@@ -10,6 +10,7 @@ use crate::channel::{Presence, Table, Typing, name};
 use crate::clock::Now;
 use crate::lane::{Bus, Draft, Except};
 use crate::metrics::{Counters, Latency};
+use crate::notification::Notifications;
 
 use crate::shard::calls::Calls;
 use crate::shard::io::Slot;
@@ -41,6 +42,8 @@ pub struct ShardState {
     pub seats: Arc<Seats>,
     /// Messages of clients that wait for services.
     pub calls: Calls,
+    /// What was sent to users and waits for their confirmation.
+    pub notifications: Notifications,
     /// Open connections of the echo endpoint.
     pub echoes: usize,
     /// Kept to be filled anew by whoever writes a message.

@@ -3,6 +3,7 @@
 mod access;
 mod figures;
 mod health;
+mod notifications;
 mod publishing;
 
 use std::io::{Read, Write};
@@ -19,6 +20,7 @@ use crate::clock::now_us;
 use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
 use crate::lane::{Addressed, Command, ConnectionId, LaneEnd, Posted, Query, Services};
 use crate::metrics::{Latency, Timed};
+use crate::notification::Bounds;
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 /// How long a message waits for room in a lane.
@@ -85,6 +87,7 @@ impl Node {
         let settings = Settings { channels, list_max: 2, ..Settings::default() };
         let context = Context {
             bus,
+            notifications: Notifications::new(Some(Bounds::new(2, 1000, 1 << 20))),
             counters,
             server_id: "node-1".into(),
             started: Now::read(),
@@ -115,21 +118,7 @@ impl Node {
     }
 
     fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).expect("the port is open");
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
-            self.address,
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).expect("writable");
-        // A body that is refused for its size is not read to its end.
-        let _ = stream.write_all(body);
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+        request(self.address, method, path, headers, body)
     }
 
     fn told(&self, count: usize) -> Vec<Told> {
@@ -148,6 +137,24 @@ impl Node {
             shard.join().expect("a shard that ends");
         }
     }
+}
+
+fn request(address: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("the port is open");
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+        address,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("writable");
+    // A body that is refused for its size is not read to its end.
+    let _ = stream.write_all(body);
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
 }
 
 impl Answer {

@@ -13,6 +13,7 @@ mod heartbeat;
 mod limits;
 mod log;
 mod presence;
+mod notifications;
 mod redis;
 pub mod routes;
 mod server;
@@ -29,6 +30,7 @@ pub use heartbeat::Heartbeat;
 pub use limits::Limits;
 pub use log::{Level, Log, LogFormat};
 pub use presence::Presence;
+pub use notifications::Notifications;
 pub use redis::Redis;
 pub use server::Server;
 pub use typing::Typing;
@@ -47,6 +49,7 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     pub presence: Presence,
     pub typing: Typing,
+    pub notifications: Notifications,
     pub redis: Redis,
     pub vocabularies: Vocabularies,
     pub log: Log,
@@ -73,6 +76,7 @@ impl Config {
         self.heartbeat.check(&mut checks.of("heartbeat"));
         self.presence.check(&mut checks.of("presence"));
         self.typing.check(&mut checks.of("typing"));
+        self.notifications.check(&mut checks.of("notifications"));
         self.redis.check(&mut checks.of("redis"));
         self.debug.check(&mut checks.of("debug"));
         crossing::check(self, checks);

@@ -60,6 +60,7 @@ impl<I: Io> Floor<I> {
             // The lobby has checked the role already.
             if session.admit(connection, identity) {
                 first.extend_from_slice(&encode_text(&session.greeting(connection)));
+                session.hand_out_kept(connection);
             }
         }
         self.wire.send(slot, Frame::local(first.into(), now.us));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::channel::Presence;
 use crate::lane::Bus;
 use crate::metrics::Counters;
+use crate::notification::Notifications;
 use crate::shard::io::Capacity;
 use crate::shard::lobby::addresses::Addresses;
 use crate::shard::lobby::transfer::Transfers;
@@ -19,6 +20,7 @@ pub struct Shared {
     pub counters: Arc<[Arc<Counters>]>,
     pub bus: Bus,
     pub presence: Arc<Presence>,
+    pub notifications: Notifications,
     pub addresses: Addresses,
     pub quotas: Quotas,
     pub seats: Arc<Seats>,

@@ -35,10 +35,14 @@ impl Session<'_> {
             let share = self.state.shares.take_user(self.slot, &identity.user_id, in_place);
             share.map_err(|_| SessionError::TooManyOfUser)?;
         }
+        let begins = connection.phase.is_arrived();
         if !self.admit(connection, identity) {
             return Err(SessionError::RoleNotAllowed);
         }
         self.reply(connection, request, reply, &Given::default());
+        if begins {
+            self.hand_out_kept(connection);
+        }
         Ok(())
     }
 

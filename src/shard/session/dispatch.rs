@@ -55,6 +55,11 @@ impl Session<'_> {
             Action::Locate(_) | Action::Nearby(_) | Action::LeaveNearby { .. } | Action::Confirm { .. } => {
                 Err(RequestError::UnknownType.into())
             }
+            Action::Confirm { field, forward } => self.confirm(connection, request, *field, forward, &given),
+            Action::Typing(_)
+            | Action::Locate(_)
+            | Action::Nearby(_)
+            | Action::LeaveNearby { .. } => Err(RequestError::UnknownType.into()),
         }
     }
 

@@ -11,6 +11,7 @@ mod calling;
 mod chaos;
 mod client;
 mod closing;
+mod confirming;
 mod deadlines;
 mod draining;
 mod echoing;
@@ -39,6 +40,7 @@ use crate::channel::{Interest, Policies, Presence, Table, Typing, presence::Sett
 use crate::lane::{Addressed, Answer, Bus, Channel, Command, ConnectionId, Except, Filter};
 use crate::lane::{LaneEnd, Posted, Publication, Query, Services};
 use crate::metrics::{Counters, Latency, Timed};
+use crate::notification::{Bounds, Notifications};
 use crate::ws::frame::encode_text;
 
 use super::connection::Details;
@@ -126,6 +128,7 @@ impl Shard {
             scratch: Vec::new(),
             presence: presence.clone(),
             bus: bus.clone(),
+            notifications: Notifications::new(Some(Bounds::new(100, 1000, 1 << 20))),
         };
         let floor = Floor::new(Memory::new(seed, clock.clone()), capacity, state, commands);
         Self { floor, bus, presence, others, interest, policies: Policies::default(), clock }
