@@ -62,7 +62,12 @@ mod tests {
     #[test]
     fn an_id_that_is_no_id_is_told_from_none() {
         let long = format!(r#"{{"type":"notification","id":"{}"}}"#, "x".repeat(129));
-        for text in [r#"{"type":"notification","id":"a b"}"#, r#"{"type":"notification","id":1.5}"#, r#"{"type":"notification","id":{"a":1}}"#, &long] {
+        for text in [
+            r#"{"type":"notification","id":"a b"}"#,
+            r#"{"type":"notification","id":1.5}"#,
+            r#"{"type":"notification","id":{"a":1}}"#,
+            &long,
+        ] {
             assert_eq!(id_of("user:u1", text), Some(None), "{text}");
         }
     }

@@ -27,6 +27,7 @@ mod latency;
 mod message_limits;
 mod messages;
 mod nothing_left_behind;
+mod notifications;
 mod order;
 mod overflow;
 mod overload;

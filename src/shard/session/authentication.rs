@@ -29,13 +29,13 @@ impl Session<'_> {
         if connection.phase.is_open() && *self.user_id(connection) != *identity.user_id {
             return Err(SessionError::OtherUser);
         }
-        if connection.phase.is_arrived() {
+        let begins = connection.phase.is_arrived();
+        if begins {
             let sitter = Sitter { user_id: &identity.user_id, device_id: connection.device_id() };
             let in_place = self.state.seats.is_taken(sitter);
             let share = self.state.shares.take_user(self.slot, &identity.user_id, in_place);
             share.map_err(|_| SessionError::TooManyOfUser)?;
         }
-        let begins = connection.phase.is_arrived();
         if !self.admit(connection, identity) {
             return Err(SessionError::RoleNotAllowed);
         }

@@ -66,3 +66,25 @@ fn what_a_session_is_handed_at_first_is_bounded_in_number_and_bytes() {
         assert_eq!(shard.closed("too_slow"), 0);
     });
 }
+
+#[test]
+fn any_device_confirms_for_its_user_and_nobody_else_does() {
+    under_faults(|mut shard| {
+        keep(&shard, &notification(7, 0));
+        let (mut phone, mut other) = (shard.client("ann"), shard.client("bob"));
+        let tablet = shard.client("ann");
+        let pending = |shard: &Shard| shard.floor.state.notifications.told("7", Some("ann"))[0].fate.is_none();
+        other.say(r#"{"type":"notification_ack","notificationId":7}"#);
+        phone.say(r#"{"type":"notification_ack","notificationId":8}"#);
+        phone.say(r#"{"type":"notification_ack","notificationId":""}"#);
+        phone.say(r#"{"type":"notification_ack"}"#);
+        shard.settle();
+        assert!(pending(&shard));
+        assert_eq!((other.errors(), phone.errors()), (vec![], vec!["bad_field".into(), "missing_field".into()]));
+        tablet.say(r#"{"type":"notification_ack","payload":{"notificationId":"7"}}"#);
+        phone.say(r#"{"type":"notification_ack","notificationId":7}"#);
+        shard.settle();
+        assert!(!pending(&shard));
+        assert_eq!(told_at_first(&mut shard), [""; 0]);
+    });
+}
