@@ -24,6 +24,7 @@ use ringway::shard::calls::Calls;
 use ringway::shard::floor::{Arrival, Floor};
 use ringway::shard::id::SessionKey;
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Slot};
+use ringway::shard::nearby::Nearby;
 use ringway::shard::profiles::Profiles;
 use ringway::shard::quotas::{Held, Shares};
 use ringway::shard::rules::{LobbyRules, Rules};
@@ -80,6 +81,7 @@ impl Shard {
             table: Table::new(0, interest.clone(), count as usize),
             typing: Typing::new(100, 10),
             profiles: Profiles::default(),
+            nearby: Nearby::new(Arc::default()),
             sessions: 0,
             shares: Shares::default(),
             seats: Arc::new(Seats::new(Sessions::Multi, [bus.lanes()[0].bell.clone()])),

@@ -137,6 +137,7 @@ fn start_shards(
         bus: common.inlet.bus.clone(),
         presence: common.presence.clone(),
         notifications: common.inlet.notifications.clone(),
+        grid_use: Arc::default(),
         addresses: Addresses::new(limits.connects_per_address, ticks(limits.connects_window)),
         quotas: quotas(limits, common.rules.sessions),
         seats: Arc::new(Seats::new(common.rules.sessions, lane_ends.iter().map(|end| end.bell.clone()))),

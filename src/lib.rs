@@ -13,6 +13,7 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod gateway;
+pub mod geo;
 pub mod host;
 pub mod ingress;
 pub mod lane;

@@ -20,7 +20,7 @@ const SRC: &[&[&str]] = &[
     &["lane", "notification"],
     &["metrics"],
     &["auth", "route"],
-    &["channel", "clock", "proc", "protocol", "ws"],
+    &["channel", "clock", "geo", "proc", "protocol", "ws"],
 ];
 
 /// The same for src/shard/.
@@ -34,7 +34,7 @@ const SHARD: &[&[&str]] = &[
     &["calls"],
     &["connection"],
     &["rules"],
-    &["id", "profiles", "quotas", "seats"],
+    &["id", "nearby", "profiles", "quotas", "seats"],
     &["io"],
 ];
 

@@ -117,7 +117,7 @@ fn entries(body: &[u8]) -> Result<Vec<Entry>, AdminError> {
 fn posting(bus: &Bus, entries: &[Entry], answer: &Answer<(usize, usize)>) -> Posting {
     let mut all = bus.nothing();
     for (at, entry) in entries.iter().enumerate() {
-        let filter = Filter { user_type: entry.user_type.clone(), platform: entry.platform.clone() };
+        let filter = Filter { user_type: entry.user_type.clone(), platform: entry.platform.clone(), near: None };
         let filter = (filter != Filter::default()).then_some(filter);
         for channel in entry.channel.iter().chain(&entry.channels) {
             let answer = answer.clone();

@@ -16,8 +16,8 @@ use crate::ingress::export::Sources;
 use crate::lane::{Lanes, ServicesPage};
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
-use crate::service::presence::Online;
 use crate::notification;
+use crate::service::presence::Online;
 
 use super::error::AdminError;
 use super::{Context, State, aside, latency};

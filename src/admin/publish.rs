@@ -89,7 +89,7 @@ pub async fn to_session(
 
 async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, AdminError> {
     let Query(Recipients { user_type, platform }) = query?;
-    let filter = Filter { user_type, platform };
+    let filter = Filter { user_type, platform, near: None };
     let filter = (filter != Filter::default()).then_some(filter);
     let message = message(body)?;
     let kept = keep(state, &channel, &message, filter.as_ref());

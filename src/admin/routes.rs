@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::error::AdminError;
-use super::{batch, bodies, dashboard, guard, health, latency, listing, metrics, notifications, presence, publish, revoke, State};
+use super::{
+    State, batch, bodies, dashboard, guard, health, latency, listing, metrics, notifications, presence, publish, revoke,
+};
 
 pub fn router(state: Arc<State>) -> Router {
     Router::new()

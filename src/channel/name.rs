@@ -2,7 +2,8 @@
 //!
 //! A name is `kind:rest` (`conv:c1`, `user:42`) or a single word (`notifications`), at most
 //! `limits.channel_name_bytes` long. The names of a user, of a user type and of everybody are implicit: a session is
-//! put there by who it is, never by `subscribe`, or anyone could read a stranger's messages.
+//! put there by who it is, never by `subscribe`, or anyone could read a stranger's messages. So are the cells of the
+//! globe: a session is in those of its circle.
 
 /// The channel that every authenticated session is in.
 pub const ALL: &str = "all";
@@ -18,6 +19,9 @@ pub fn user_of(channel: &str) -> &str {
 /// `type:{userType}`: every session of that type.
 pub const TYPE_PREFIX: &str = "type:";
 
+/// `cell:{cell}`: whose circle covers this part of the globe.
+pub const CELL_PREFIX: &str = "cell:";
+
 /// The words before the colon of which subscriptions are counted apart.
 pub const KINDS: [&str; 6] = ["conv", "clan", "vendor", "user", "type", "notifications"];
 
@@ -29,7 +33,7 @@ pub fn kind_of(name: &str) -> usize {
 
 /// True for the channels that follow from the session itself.
 pub fn is_implicit(name: &str) -> bool {
-    name == ALL || name.starts_with(USER_PREFIX) || name.starts_with(TYPE_PREFIX)
+    name == ALL || [USER_PREFIX, TYPE_PREFIX, CELL_PREFIX].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// A name that can be a channel: not empty, not longer than `bytes_max`, no blanks or control characters (they would
@@ -44,7 +48,7 @@ mod tests {
 
     #[test]
     fn the_channels_of_a_session_are_implicit() {
-        for name in ["all", "user:1", "type:driver"] {
+        for name in ["all", "user:1", "type:driver", "cell:8928308280fffff"] {
             assert!(is_implicit(name), "{name}");
         }
         for name in ["conv:1", "allies", "users", "typewriter", "vendor:user:1"] {

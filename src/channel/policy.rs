@@ -25,12 +25,7 @@ impl Policies {
     }
 
     pub fn of(&self, channel: &str) -> Policy {
-        self.find(channel).unwrap_or_default()
-    }
-
-    /// What is configured for the channel, if anything is.
-    pub fn find(&self, channel: &str) -> Option<Policy> {
-        self.0.iter().find(|(pattern, _)| pattern.matches(channel)).map(|(_, policy)| *policy)
+        self.0.iter().find(|(pattern, _)| pattern.matches(channel)).map(|(_, policy)| *policy).unwrap_or_default()
     }
 
     /// The shortest delay that any message may have.

@@ -31,10 +31,8 @@ pub use flags::Flags;
 pub use key::Key;
 pub use print::print;
 pub use section::{
-    Admin, Auth, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log, LogFormat, Presence,
-    Redis, Server, Typing, UserTypeFrom, Vocabularies,
     Admin, Auth, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log, LogFormat,
-    Notifications, Presence, Redis, Server, UserTypeFrom, Vocabularies,
+    Notifications, Presence, Redis, Server, Typing, UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
 pub use value::{Pin, RedisUrl, Secret};

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::channel::interest::SHARDS_MAX;
-use crate::channel::{Interest, Policies, ShardSet, name};
+use crate::channel::{Interest, Overflow, Policies, ShardSet, name};
 use crate::clock;
 use crate::ws::frame::encode_text;
 
@@ -159,14 +159,14 @@ impl Bus {
 
     fn written_out(&self, draft: Draft<'_>, hash: u64) -> Publication {
         let Draft { channel, bytes, filter, overflow, key, except } = draft;
-        let policy = self.0.policies.find(channel);
+        let policy = self.0.policies.of(channel);
         Publication {
             channel: Channel { name: channel.into(), hash },
             frame: Frame { bytes, arrived_us: clock::now_us() },
             filter,
             answer: None,
-            batch_delay_us: policy.map_or(0, |policy| policy.batch_delay_us),
-            overflow: policy.map_or(overflow, |policy| policy.overflow),
+            batch_delay_us: policy.batch_delay_us,
+            overflow: if policy.overflow == Overflow::default() { overflow } else { policy.overflow },
             key: key.unwrap_or(hash),
             except,
         }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::channel::Overflow;
 use crate::clock;
+use crate::geo::Place;
 use crate::ws::close::CloseCode;
 
 use super::call::Response;
@@ -84,7 +85,7 @@ pub struct Draft<'a> {
     pub channel: &'a str,
     pub bytes: Bytes,
     pub filter: Option<Arc<Filter>>,
-    /// What holds where no policy names the channel.
+    /// What holds where no policy says anything but [`Overflow::Disconnect`], which is the default.
     pub overflow: Overflow,
     /// See [`Publication::key`]; none: the channel's hash.
     pub key: Option<u64>,
@@ -107,11 +108,30 @@ pub struct Addressed {
     pub answer: Option<Answer<usize>>,
 }
 
-/// Narrows the recipients of a publication to sessions of a type or platform.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Narrows the recipients of a publication to sessions of a type or platform, or to those whose circle a place lies in.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     pub user_type: Option<String>,
     pub platform: Option<String>,
+    pub near: Option<Place>,
+}
+
+impl Filter {
+    /// Those whose circle this place lies in.
+    pub fn near(place: Place) -> Self {
+        Self { near: Some(place), ..Self::default() }
+    }
+
+    /// Whether it looks at what a session is.
+    pub fn names_sessions(&self) -> bool {
+        self.user_type.is_some() || self.platform.is_some()
+    }
+
+    /// The same but for the place: what tells of a later place concerns the same members.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let is_near_alike = self.near.is_some() == other.near.is_some();
+        is_near_alike && self.user_type == other.user_type && self.platform == other.platform
+    }
 }
 
 /// A command on its way.

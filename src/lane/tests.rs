@@ -205,10 +205,11 @@ fn a_shard_that_publishes_to_itself_does_not_ring_for_itself() {
 #[test]
 fn what_a_shard_says_visits_the_shards_that_listen_and_keeps_what_it_carries() {
     let interest = Arc::<Interest>::default();
+    let policies = [("ruled", Overflow::DropOldest), ("delayed", Overflow::Disconnect)];
     let policies =
-        Policies::new([("ruled".parse().expect("a pattern"), Policy { batch_delay_us: 9, ..Policy::default() })]);
-    let (bus, ends) = Bus::open(3, interest.clone(), policies, SHORT).expect("lanes");
-    for channel in ["free", "ruled"] {
+        policies.map(|(name, overflow)| (name.parse().expect("a pattern"), Policy { batch_delay_us: 9, overflow }));
+    let (bus, ends) = Bus::open(3, interest.clone(), Policies::new(policies), SHORT).expect("lanes");
+    for channel in ["free", "ruled", "delayed"] {
         interest.add(bus.hash(channel), 2);
     }
     let draft = |channel| Draft {
@@ -225,7 +226,8 @@ fn what_a_shard_says_visits_the_shards_that_listen_and_keeps_what_it_carries() {
         }
     };
     assert_eq!(told("free"), (0, Overflow::Latest, 7, Except::User(8)));
-    assert_eq!(told("ruled"), (9, Overflow::Disconnect, 7, Except::User(8)), "what is configured holds");
+    assert_eq!(told("ruled"), (9, Overflow::DropOldest, 7, Except::User(8)), "what is configured holds");
+    assert_eq!(told("delayed"), (9, Overflow::Latest, 7, Except::User(8)), "which the default is not");
     assert_eq!(bus.try_publish(draft("nobody's")), outcome(0, 0));
     assert!(ends[0].is_empty() && ends[1].is_empty());
 }

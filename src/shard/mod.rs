@@ -13,6 +13,7 @@ pub mod floor;
 pub mod id;
 pub mod io;
 pub mod lobby;
+pub mod nearby;
 pub mod profiles;
 pub mod quotas;
 pub mod rules;

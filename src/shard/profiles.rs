@@ -251,8 +251,11 @@ mod tests {
     fn a_filter_narrows_by_what_it_names() {
         let mut profiles = Profiles::default();
         let id = profiles.enter(claims(Some("driver"), Some("ios")));
-        let filter =
-            |t: Option<&str>, p: Option<&str>| Filter { user_type: t.map(Into::into), platform: p.map(Into::into) };
+        let filter = |t: Option<&str>, p: Option<&str>| Filter {
+            user_type: t.map(Into::into),
+            platform: p.map(Into::into),
+            near: None,
+        };
         assert!(profiles.matches(id, &filter(None, None)));
         assert!(profiles.matches(id, &filter(Some("driver"), None)));
         assert!(!profiles.matches(id, &filter(Some("rider"), Some("ios"))));

@@ -26,6 +26,7 @@ use crate::shard::io::Backend;
 use crate::shard::lobby::Lobby;
 use crate::shard::lobby::shared::Shared;
 use crate::shard::lobby::transfer::Transfer;
+use crate::shard::nearby::Nearby;
 use crate::shard::profiles::Profiles;
 use crate::shard::state::ShardState;
 
@@ -98,6 +99,7 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         table: Table::new(index, shared.bus.interest().clone(), capacity.slots),
         typing: Typing::new(rules.typing_timeout_ticks, rules.typing_interval_ticks),
         profiles: Profiles::default(),
+        nearby: Nearby::new(shared.grid_use.clone()),
         sessions: 0,
         shares: shared.quotas.shares(),
         presence: shared.presence.clone(),

@@ -14,6 +14,7 @@ use crate::notification::Notifications;
 
 use crate::shard::calls::Calls;
 use crate::shard::io::Slot;
+use crate::shard::nearby::Nearby;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::Shares;
 use crate::shard::rules::Rules;
@@ -32,6 +33,7 @@ pub struct ShardState {
     pub table: Table,
     pub typing: Typing,
     pub profiles: Profiles,
+    pub nearby: Nearby,
     /// Connections with a verified token.
     pub sessions: usize,
     pub shares: Shares,

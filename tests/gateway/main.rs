@@ -52,6 +52,7 @@ mod slow_handshakes;
 mod stuck_shard;
 mod token_expiry;
 mod tokens;
+mod tracking;
 mod typing;
 mod user_types;
 mod vocabularies;

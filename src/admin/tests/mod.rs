@@ -48,7 +48,7 @@ struct Node {
     told: mpsc::Receiver<Told>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum Told {
     Publish { shard: usize, channel: String, message: Vec<u8>, filter: Option<crate::lane::Filter> },
     Send { shard: usize, to: ConnectionId, message: Vec<u8> },

@@ -42,7 +42,7 @@ fn names_in_paths_are_percent_decoded_and_may_hold_slashes() {
 fn filters_narrow_the_recipients_and_an_unknown_one_is_refused() {
     let node = Node::start(1, None);
     assert_eq!(node.post("/broadcast/all?userType=driver&platform=ios", b"x").status, 200);
-    let filter = crate::lane::Filter { user_type: Some("driver".into()), platform: Some("ios".into()) };
+    let filter = crate::lane::Filter { user_type: Some("driver".into()), platform: Some("ios".into()), near: None };
     let told = Told::Publish { shard: 0, channel: "all".into(), message: b"x".into(), filter: Some(filter) };
     assert_eq!(node.told(1), [told]);
     assert_eq!(node.post("/broadcast/all?usertype=driver", b"x").error(), (400, "bad_query".into()));

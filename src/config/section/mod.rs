@@ -12,8 +12,8 @@ mod debug;
 mod heartbeat;
 mod limits;
 mod log;
-mod presence;
 mod notifications;
+mod presence;
 mod redis;
 pub mod routes;
 mod server;
@@ -29,8 +29,8 @@ pub use debug::Debug;
 pub use heartbeat::Heartbeat;
 pub use limits::Limits;
 pub use log::{Level, Log, LogFormat};
-pub use presence::Presence;
 pub use notifications::Notifications;
+pub use presence::Presence;
 pub use redis::Redis;
 pub use server::Server;
 pub use typing::Typing;
@@ -48,8 +48,8 @@ pub struct Config {
     pub limits: Limits,
     pub heartbeat: Heartbeat,
     pub presence: Presence,
-    pub typing: Typing,
     pub notifications: Notifications,
+    pub typing: Typing,
     pub redis: Redis,
     pub vocabularies: Vocabularies,
     pub log: Log,
@@ -75,8 +75,8 @@ impl Config {
         self.limits.check(&mut checks.of("limits"));
         self.heartbeat.check(&mut checks.of("heartbeat"));
         self.presence.check(&mut checks.of("presence"));
-        self.typing.check(&mut checks.of("typing"));
         self.notifications.check(&mut checks.of("notifications"));
+        self.typing.check(&mut checks.of("typing"));
         self.redis.check(&mut checks.of("redis"));
         self.debug.check(&mut checks.of("debug"));
         crossing::check(self, checks);

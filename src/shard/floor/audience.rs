@@ -11,6 +11,7 @@ use crate::channel::table::ChannelId;
 use crate::lane::{ConnectionId, Except, Filter};
 use crate::shard::connection::Connection;
 use crate::shard::io::Slot;
+use crate::shard::nearby::Nearby;
 use crate::shard::profiles::Profiles;
 use crate::shard::state::ShardState;
 
@@ -20,6 +21,7 @@ const SLOTS_MAX: usize = 4;
 pub struct Audience<'a> {
     filter: Option<&'a Filter>,
     profiles: &'a Profiles,
+    nearby: &'a Nearby,
     left_out: LeftOut,
 }
 
@@ -31,8 +33,8 @@ pub enum LeftOut {
 }
 
 impl<'a> Audience<'a> {
-    pub fn new(filter: Option<&'a Filter>, profiles: &'a Profiles, left_out: LeftOut) -> Self {
-        Self { filter, profiles, left_out }
+    pub fn new(filter: Option<&'a Filter>, profiles: &'a Profiles, nearby: &'a Nearby, left_out: LeftOut) -> Self {
+        Self { filter, profiles, nearby, left_out }
     }
 
     pub fn has(&self, slot: Slot, table: &Table, connections: &Slab<Connection>) -> bool {
@@ -41,8 +43,11 @@ impl<'a> Audience<'a> {
             LeftOut::Slots(slots) => slots.contains(&slot),
             LeftOut::In(channel) => table.is_in(slot, *channel),
         };
-        // Only a filter needs the connection: without one its cache line stays untouched.
-        let is_meant = |filter| self.profiles.matches(connections[slot as usize].profile, filter);
+        let is_meant = |filter: &Filter| {
+            filter.near.is_none_or(|place| self.nearby.sees(slot, &place))
+                // Only this needs the connection: without it its cache line stays untouched.
+                && (!filter.names_sessions() || self.profiles.matches(connections[slot as usize].profile, filter))
+        };
         !is_left_out && self.filter.is_none_or(is_meant)
     }
 }

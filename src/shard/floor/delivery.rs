@@ -75,7 +75,7 @@ impl<I: Io> Floor<I> {
         let frame = Run::join(&[frame], overflow, key);
         let Self { wire, state, .. } = self;
         let left_out = LeftOut::find(except, state, &wire.connections);
-        let audience = Audience::new(filter.as_deref(), &state.profiles, left_out);
+        let audience = Audience::new(filter.as_deref(), &state.profiles, &state.nearby, left_out);
         let mut recipients = 0;
         for slot in state.table.members(channel.hash, &channel.name) {
             if audience.has(slot, &state.table, &wire.connections) {
@@ -113,7 +113,7 @@ impl<I: Io> Floor<I> {
         let Self { wire, state, fan_outs, .. } = self;
         let Some(Batch { frame, reach, filter, except, recipients, .. }) = fan_outs.batch(id) else { return false };
         let left_out = LeftOut::find(*except, state, &wire.connections);
-        let audience = Audience::new(filter.as_deref(), &state.profiles, left_out);
+        let audience = Audience::new(filter.as_deref(), &state.profiles, &state.nearby, left_out);
         let before = *recipients;
         let mut recipient = |wire: &mut Wire<I>, table: &Table, slot: Slot| {
             if audience.has(slot, table, &wire.connections) {

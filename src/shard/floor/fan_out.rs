@@ -311,7 +311,11 @@ fn joins(first: &Publication, next: &Publication) -> bool {
 }
 
 fn is_for_the_same(one: &Publication, other: &Publication) -> bool {
-    one.filter == other.filter && one.except == other.except
+    let is_alike = match (&one.filter, &other.filter) {
+        (Some(one), Some(other)) => one.is_like(other),
+        (one, other) => one.is_none() && other.is_none(),
+    };
+    is_alike && one.except == other.except
 }
 
 #[cfg(test)]

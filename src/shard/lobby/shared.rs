@@ -1,10 +1,11 @@
 //! What the shards of a process have in common: the immutable rules, what clients are counted by before they are let
-//! in, the ways from lobby to lobby and into the lanes, who is online where, and everybody's counters, of which each shard
-//! writes its own.
+//! in, the ways from lobby to lobby and into the lanes, who is online where, where circles are, and everybody's counters,
+//! of which each shard writes its own.
 
 use std::sync::Arc;
 
 use crate::channel::Presence;
+use crate::geo::GridUse;
 use crate::lane::Bus;
 use crate::metrics::Counters;
 use crate::notification::Notifications;
@@ -21,6 +22,7 @@ pub struct Shared {
     pub bus: Bus,
     pub presence: Arc<Presence>,
     pub notifications: Notifications,
+    pub grid_use: Arc<GridUse>,
     pub addresses: Addresses,
     pub quotas: Quotas,
     pub seats: Arc<Seats>,

@@ -51,15 +51,11 @@ impl Session<'_> {
             Action::Leave(one) => self.leave_one(connection, request, one, &given),
             Action::Presence(one) => self.list_present(connection, request, one, &given),
             Action::Forward(forward) => self.forward(connection, request, forward, &given),
-            Action::Typing(typing) => self.typing(connection, typing, &given),
-            Action::Locate(_) | Action::Nearby(_) | Action::LeaveNearby { .. } | Action::Confirm { .. } => {
-                Err(RequestError::UnknownType.into())
-            }
             Action::Confirm { field, forward } => self.confirm(connection, request, *field, forward, &given),
-            Action::Typing(_)
-            | Action::Locate(_)
-            | Action::Nearby(_)
-            | Action::LeaveNearby { .. } => Err(RequestError::UnknownType.into()),
+            Action::Locate(locate) => self.locate(connection, route, locate, &given),
+            Action::Nearby(nearby) => self.follow_nearby(connection, request, route, nearby, &given),
+            Action::LeaveNearby { reply } => self.leave_nearby(connection, request, reply.as_ref(), &given),
+            Action::Typing(typing) => self.typing(connection, typing, &given),
         }
     }
 

@@ -20,6 +20,7 @@ mod filling;
 mod forwarding;
 mod presence;
 mod subscriptions;
+mod tracking;
 mod typing;
 
 use bytes::Bytes;

@@ -115,18 +115,23 @@ impl Session<'_> {
         if !name::is_valid(channel, rules.channel_name_bytes_max) {
             return Err(ChannelError::BadName);
         }
-        let granted = connection.details.as_ref().and_then(|d| d.grants.as_ref());
-        if name::is_implicit(channel) || !granted.unwrap_or(&rules.default_grants).allows(channel) {
+        if name::is_implicit(channel) || !self.is_granted(connection, channel) {
             return Err(ChannelError::NotAllowed);
         }
-        // The session's own channel and that of its type are not counted.
-        let implicit = 1 + usize::from(self.state.profiles.user_type(connection.profile).is_some());
-        let channels_max = rules.channels_per_connection_max + implicit;
+        // The session's own channel, that of its type and the cells of its circle are not counted.
+        let of_type = usize::from(self.state.profiles.user_type(connection.profile).is_some());
+        let channels_max = rules.channels_per_connection_max + 1 + of_type + self.state.nearby.cells_of(self.slot);
         let joined = self.state.table.join_within(self.slot, channel, channels_max).ok_or(ChannelError::TooMany)?;
         if matches!(joined, Joined::New(_)) {
             self.state.presence.enter(channel, self.user_id(connection));
         }
         Ok(())
+    }
+
+    /// Whether the token, or else the configuration, lets the session hear what is said there.
+    pub(super) fn is_granted(&self, connection: &Connection, channel: &str) -> bool {
+        let granted = connection.details.as_ref().and_then(|d| d.grants.as_ref());
+        granted.unwrap_or(&self.state.rules.default_grants).allows(channel)
     }
 
     fn leave(&mut self, connection: &Connection, channel: &str) -> Result<(), ChannelError> {

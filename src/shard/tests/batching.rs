@@ -150,7 +150,7 @@ fn filters_and_answers_hold_when_it_is_over() {
         [&mut driver, &mut rider].into_iter().for_each(|client| _ = client.heard());
         let (answer, reached) = counted();
         shard.post("conv:1", "to both");
-        let filter = Filter { user_type: Some("driver".into()), platform: None };
+        let filter = Filter { user_type: Some("driver".into()), ..Filter::default() };
         let mut publication = shard.publication("conv:1", encode_text("to drivers"));
         publication.filter = Some(filter.into());
         publication.answer = Some(answer);

@@ -24,6 +24,7 @@ mod replacing;
 mod slow;
 mod subscribing;
 mod timing;
+mod tracking;
 mod turning;
 mod typing;
 mod vanishing;
@@ -53,6 +54,7 @@ use super::state::ShardState;
 use crate::lane::frame::Frame;
 use crate::route::Routes;
 use crate::shard::calls::Calls;
+use crate::shard::nearby::Nearby;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::{Held, Shares};
 use crate::shard::seats::{Seats, Sessions};
@@ -120,6 +122,7 @@ impl Shard {
             table: Table::new(SHARD, interest.clone(), 0),
             typing: Typing::new(rules.typing_timeout_ticks, rules.typing_interval_ticks),
             profiles: Profiles::default(),
+            nearby: Nearby::new(Arc::default()),
             sessions: 0,
             shares: Shares::default(),
             seats,
@@ -289,6 +292,7 @@ impl Shard {
         assert_eq!((state.profiles.is_empty(), state.echoes), (true, 0), "profiles and echoes");
         assert!(state.typing.is_empty(), "who writes");
         assert!(state.seats.is_empty(), "seats and those who lost one");
+        assert_eq!((state.nearby.is_empty(), state.nearby.grids().count()), (true, 0), "circles");
         assert!(self.floor.wheel.is_empty(), "deadlines");
         let counters = self.counters();
         let levels = [

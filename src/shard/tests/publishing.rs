@@ -126,7 +126,8 @@ fn a_filter_narrows_the_recipients() {
             })
         });
         let mut publish = |channel: &str, user_type: Option<&str>, platform: Option<&str>| {
-            let filter = Filter { user_type: user_type.map(Into::into), platform: platform.map(Into::into) };
+            let filter =
+                Filter { user_type: user_type.map(Into::into), platform: platform.map(Into::into), near: None };
             shard.publish_to(channel, encode_text("x"), Some(filter))
         };
         assert_eq!(publish("user:ann", Some("driver"), None), 2);

@@ -79,7 +79,8 @@ fn of_latest_only_the_newest_gathers_and_nothing_is_joined() {
     let mut fan_outs = FanOuts::default();
     let reached = Arc::new(Mutex::new(Vec::new()));
     let latest = |bytes: usize, user_type: Option<&str>| {
-        let (filter, told) = (user_type.map(|t| Filter { user_type: Some(t.into()), platform: None }), reached.clone());
+        let (filter, told) =
+            (user_type.map(|t| Filter { user_type: Some(t.into()), ..Filter::default() }), reached.clone());
         let answer: Answer<usize> = Arc::new(move |count| told.lock().unwrap().push((bytes, count)));
         let (filter, answer) = (filter.map(Arc::new), Some(answer));
         Publication { overflow: Overflow::Latest, filter, answer, ..publication(1, bytes, DELAY_US) }

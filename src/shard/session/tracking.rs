@@ -1,0 +1,106 @@
+//! Who moves and who follows: a session tells where it is, or follows whatever comes into a circle.
+//!
+//! A position goes to the channel of whoever moves, and in each grid in which anybody has a circle to the cell where he
+//! is, for those whose circle holds the place and who do not follow him anyway: so everybody is told once, and nobody is
+//! lost when he comes into another cell. Of one who moves only the latest position waits for a slow client.
+
+use std::sync::Arc;
+
+use crate::channel::{Overflow, name};
+use crate::geo::Position;
+use crate::lane::{Draft, Except, Filter};
+use crate::protocol::request::{Request, RequestError};
+use crate::route::action::{Locate, Nearby};
+use crate::route::field::number_of;
+use crate::route::table::Route;
+use crate::route::template::Template;
+
+use crate::shard::connection::Connection;
+use crate::shard::session::Session;
+use crate::shard::session::error::{ChannelError, SessionError};
+use crate::shard::session::filling::Given;
+use crate::shard::state::ShardState;
+
+impl Session<'_> {
+    /// Tells where the session is to those who follow it.
+    pub(super) fn locate(
+        &mut self,
+        connection: &Connection,
+        route: &'static Route,
+        locate: &Locate,
+        given: &Given<'_>,
+    ) -> Result<(), SessionError> {
+        let position = position(route, locate.latitude, locate.longitude, given)?;
+        let channel = self.spoken_to(connection, &locate.channel, given)?;
+        let bytes = self.written(connection, &locate.message, given);
+        let mut lost = 0;
+        let mut tell = |draft: Draft<'_>| lost += self.state.bus.try_publish(draft).lost;
+        tell(Draft { overflow: Overflow::Latest, ..Draft::new(&channel, bytes.clone()) });
+        let (mut near, key) = (None, self.state.bus.hash(&channel));
+        for grid in self.state.nearby.grids() {
+            let near = near.get_or_insert_with(|| Arc::new(Filter::near(position.place())));
+            let cell = grid.cell(position).name(name::CELL_PREFIX);
+            let (filter, except) = (Some(near.clone()), Except::Members(key));
+            let (overflow, key) = (Overflow::Latest, Some(key));
+            tell(Draft { filter, overflow, key, except, ..Draft::new(&cell, bytes.clone()) });
+        }
+        if lost > 0 { Err(SessionError::Busy) } else { Ok(()) }
+    }
+
+    /// Follows whatever comes into a circle, which takes the place of the one before.
+    pub(super) fn follow_nearby(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        route: &'static Route,
+        nearby: &Nearby,
+        given: &Given<'_>,
+    ) -> Result<(), SessionError> {
+        let centre = position(route, nearby.latitude, nearby.longitude, given)?;
+        let radius_m = number(route, nearby.radius, given)?;
+        if !self.is_granted(connection, name::CELL_PREFIX) {
+            return Err(SessionError::Channel(ChannelError::NotAllowed));
+        }
+        let ShardState { nearby: circles, table, .. } = &mut *self.state;
+        if !circles.watch(self.slot, table, centre, radius_m) {
+            return Err(RequestError::BadField(&route.fields[nearby.radius].name).into());
+        }
+        self.reply_if_any(connection, request, nearby.reply.as_ref(), given);
+        Ok(())
+    }
+
+    pub(super) fn leave_nearby(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        reply: Option<&Template>,
+        given: &Given<'_>,
+    ) -> Result<(), SessionError> {
+        let ShardState { nearby, table, .. } = &mut *self.state;
+        if !nearby.unwatch(self.slot, table) {
+            return Err(SessionError::Channel(ChannelError::NotSubscribed));
+        }
+        self.reply_if_any(connection, request, reply, given);
+        Ok(())
+    }
+}
+
+/// Checked here too: a route may leave the range of its fields open.
+fn position(
+    route: &'static Route,
+    latitude: usize,
+    longitude: usize,
+    given: &Given<'_>,
+) -> Result<Position, RequestError> {
+    let degrees = (number(route, latitude, given)?, number(route, longitude, given)?);
+    Position::new(degrees.0, degrees.1).ok_or_else(|| {
+        let at = if Position::new(degrees.0, 0.0).is_none() { latitude } else { longitude };
+        RequestError::BadField(&route.fields[at].name)
+    })
+}
+
+fn number(route: &'static Route, field: usize, given: &Given<'_>) -> Result<f64, RequestError> {
+    let name = &*route.fields[field].name;
+    let value = given.values[field].ok_or(RequestError::MissingField(name))?;
+    number_of(value).ok_or(RequestError::BadField(name))
+}
