@@ -11,6 +11,8 @@
 //! connection and the ticket of the call; what comes twice, too late, or for a connection that has gone finds no call
 //! and is dropped and counted, so a service needs to know nothing of connections.
 
+use std::sync::Arc;
+
 use crate::ws::frame::encode_text;
 
 use super::frame::Frame;
@@ -34,7 +36,7 @@ pub struct Call {
     pub from: ConnectionId,
     pub ticket: Ticket,
     /// The message's `type`.
-    pub kind: &'static str,
+    pub kind: Arc<str>,
     /// The session's identity, as its token says it.
     pub user_id: Box<str>,
     pub session_id: Box<str>,

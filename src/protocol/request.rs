@@ -22,6 +22,8 @@ const DEPTH_MAX: usize = 64;
 
 /// One message of a client.
 pub struct Request<'a> {
+    /// All of it, as it came.
+    pub text: &'a str,
     /// The `type`. Not empty.
     pub kind: Cow<'a, str>,
     /// The `id`, when it is a string or a number of at most 128 bytes: to be returned as it came.
@@ -70,7 +72,7 @@ impl<'a> Request<'a> {
         }
         let kind = find(&outer, "type").and_then(text_of).filter(|kind| !kind.is_empty());
         let id = find(&outer, "id").filter(|id| is_id(id.get()));
-        Ok(Request { kind: kind.ok_or(RequestError::NoType)?, id, outer, inner })
+        Ok(Request { text: message, kind: kind.ok_or(RequestError::NoType)?, id, outer, inner })
     }
 
     /// The value of a field as JSON text: looked for in `payload`, when that is an object, then beside `type`.

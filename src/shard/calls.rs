@@ -13,6 +13,7 @@
 //! bytes per connection and in all, parts per answer.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use slab::Slab;
@@ -78,7 +79,7 @@ struct Call {
     ticket: Ticket,
     from: ConnectionId,
     /// The message's `type`.
-    kind: &'static str,
+    kind: Arc<str>,
     /// The message's `id`.
     id: Option<Box<RawValue>>,
     service: ServiceId,
@@ -109,7 +110,7 @@ enum Said {
 /// A message that is to wait for a service.
 pub struct Waiting<'a> {
     pub from: ConnectionId,
-    pub kind: &'static str,
+    pub kind: Arc<str>,
     pub id: Option<&'a RawValue>,
     pub service: ServiceId,
     pub reply: Option<Frame>,
@@ -130,7 +131,7 @@ pub enum Released {
     /// An error, about the message with this `type` and `id`.
     Failed {
         failure: Failure,
-        kind: &'static str,
+        kind: Arc<str>,
         id: Option<Box<RawValue>>,
     },
 }
@@ -362,9 +363,9 @@ impl Calls {
 
     /// Whether no earlier call of its connection has the same type.
     fn is_first_of_its_type(&self, place: Place) -> bool {
-        let Call { kind, from, .. } = self.calls[place as usize];
+        let Call { kind, from, .. } = &self.calls[place as usize];
         let mut earlier = self.lines[&from.slot].places.iter().take_while(|other| **other != place);
-        earlier.all(|other| self.calls[*other as usize].kind != kind)
+        earlier.all(|other| self.calls[*other as usize].kind != *kind)
     }
 
     /// Whether it is the client that is waited for, or the service may say no more before earlier calls have their
@@ -416,7 +417,7 @@ impl Calls {
             Said::Message(frame) => Some(Released::Message(frame)),
             Said::Failed(failure) => {
                 let call = &mut self.calls[place];
-                Some(Released::Failed { failure, kind: call.kind, id: call.id.take() })
+                Some(Released::Failed { failure, kind: call.kind.clone(), id: call.id.take() })
             }
             Said::Nothing => None,
         }

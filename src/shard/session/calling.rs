@@ -1,12 +1,14 @@
 //! Messages that go to a service, and the answers that come back: in the order of the messages, for each type.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::clock::TICK_MS;
 use crate::lane::frame::Frame;
 use crate::lane::{Call, Failure, ServiceId};
 use crate::protocol::reply::{Message, Problem};
-use crate::ws::frame::encode_text;
 
 use crate::shard::calls::{Refusal, Released, Waiting};
 use crate::shard::connection::Connection;
@@ -17,20 +19,24 @@ use crate::shard::session::error::SessionError;
 pub struct Forwarded<'a> {
     pub service: ServiceId,
     /// The message's `type`.
-    pub kind: &'static str,
+    pub kind: Arc<str>,
     /// The message's `id`.
     pub id: Option<&'a RawValue>,
     pub body: Box<str>,
     pub channel: Option<Box<str>>,
     pub key: Option<Box<str>>,
-    /// What the client gets when the service has taken the message.
-    pub reply: Option<String>,
+    /// What the client gets when the service has taken the message: a whole frame.
+    pub reply: Option<Bytes>,
 }
 
 impl Session<'_> {
     /// Passes a message on to its service. Whatever becomes of it the client is told in its place among the answers to
     /// messages of this type; only what may not even wait is told at once.
-    pub fn call(&mut self, connection: &Connection, forwarded: Forwarded<'_>) -> Result<(), SessionError> {
+    pub(in crate::shard) fn call(
+        &mut self,
+        connection: &Connection,
+        forwarded: Forwarded<'_>,
+    ) -> Result<(), SessionError> {
         let Forwarded { service, kind, id, body, channel, key, reply } = forwarded;
         let (from, now) = (self.id(connection), self.state.now);
         self.state.calls.counters(service).calls.add(1);
@@ -38,8 +44,8 @@ impl Session<'_> {
             debug_assert!(false, "a local service is not called");
             return Err(SessionError::Service(Failure::Away));
         };
-        let reply = reply.map(|reply| Frame { bytes: encode_text(&reply), arrived_us: now.us });
-        let waiting = Waiting { from, kind, id, service, reply };
+        let reply = reply.map(|bytes| Frame { bytes, arrived_us: now.us });
+        let waiting = Waiting { from, kind: kind.clone(), id, service, reply };
         let ticket = self.state.calls.begin(waiting, now.tick())?;
         let call = Call {
             from,
@@ -65,7 +71,7 @@ impl Session<'_> {
         while let Some(released) = self.state.calls.next(self.slot, takes_parts) {
             match released {
                 Released::Message(frame) => self.effects.frames.push(Frame::local(frame.bytes, frame.arrived_us)),
-                Released::Failed { failure, kind, id } => self.tell_failure(failure, kind, id.as_deref()),
+                Released::Failed { failure, kind, id } => self.tell_failure(failure, &kind, id.as_deref()),
             }
         }
     }

@@ -72,6 +72,24 @@ impl Session<'_> {
         self.fill(connection, message, None, given)
     }
 
+    /// The text of a message that is made for a service.
+    pub(super) fn text_of(&self, connection: &Connection, message: &Template, given: &Given<'_>) -> Box<str> {
+        let mut json = Vec::new();
+        message.fill(&mut json, None, |place| self.value(connection, given, place));
+        String::from_utf8(json).expect("texts and their JSON are text").into()
+    }
+
+    /// The frame of an answer that is kept until its time has come.
+    pub(super) fn kept_reply(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        reply: &Template,
+        given: &Given<'_>,
+    ) -> Bytes {
+        self.fill(connection, reply, request.id, given)
+    }
+
     /// The channel that a message is about.
     pub(super) fn named(
         &self,

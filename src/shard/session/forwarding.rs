@@ -1,17 +1,18 @@
 //! What a client says to others: who may, to which channel, and how it gets there.
 //!
 //! A message is handed to the route's service. The service `local` stands in the gateway itself: it brings the message
-//! to its channel, on all shards, and has taken it with that. A shard waits for nobody: where a lane is full the client
+//! to its channel, on all shards, and has taken it with that; any other is asked, and answers later (`calling`). A shard waits for nobody: where a lane is full the client
 //! hears that it is to try again.
 
 use crate::channel::name;
-use crate::lane::{Draft, Except};
+use crate::lane::{Draft, Except, ServiceId};
 use crate::protocol::request::Request;
 use crate::route::action::{Audience, Forward};
 use crate::route::template::NameTemplate;
 
 use crate::shard::connection::Connection;
 use crate::shard::session::Session;
+use crate::shard::session::calling::Forwarded;
 use crate::shard::session::error::{ChannelError, SessionError};
 use crate::shard::session::filling::{ChannelName, Given};
 
@@ -24,6 +25,10 @@ impl Session<'_> {
         forward: &Forward,
         given: &Given<'_>,
     ) -> Result<(), SessionError> {
+        let services = &self.state.rules.services;
+        if let Some(service) = services.find(forward.service).filter(|service| services.remote(*service).is_some()) {
+            return self.hand_over(connection, request, (service, forward), given);
+        }
         if let (Some(audience), Some(message)) = (&forward.audience, &forward.message) {
             let channel = self.addressed(connection, audience, given)?;
             let frame = self.written(connection, message, given);
@@ -32,6 +37,28 @@ impl Session<'_> {
         }
         self.reply_if_any(connection, request, forward.reply.as_ref(), given);
         Ok(())
+    }
+
+    /// Hands a message to a service outside. What it brings to the channel is up to that; who may send there is not.
+    fn hand_over(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        (service, forward): (ServiceId, &Forward),
+        given: &Given<'_>,
+    ) -> Result<(), SessionError> {
+        let audience = forward.audience.as_ref();
+        let channel = audience.map(|audience| self.addressed(connection, audience, given)).transpose()?;
+        let key = forward.key.as_ref().map(|key| self.named(connection, key, given)).transpose()?;
+        let body = match &forward.message {
+            Some(message) => self.text_of(connection, message, given),
+            None => request.text.into(),
+        };
+        let reply = forward.reply.as_ref().map(|reply| self.kept_reply(connection, request, reply, given));
+        let text = |name: ChannelName| Box::from(name.as_str());
+        let (kind, id) = (request.kind.as_ref().into(), request.id);
+        let forwarded = Forwarded { service, kind, id, body, channel: channel.map(text), key: key.map(text), reply };
+        self.call(connection, forwarded)
     }
 
     /// The channel of an audience, when this session may send there.

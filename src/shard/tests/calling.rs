@@ -8,12 +8,14 @@ use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::auth::Grants;
 use crate::lane::call::STREAM_WINDOW;
 use crate::lane::{Call, Command, ConnectionId, Failure, Fate, Part, Remote, Response, Service, Services, Ticket};
 use crate::shard::calls::{BYTES_OF_CONNECTION_MAX, CALLS_OF_CONNECTION_MAX};
 use crate::shard::session::calling::Forwarded;
 use crate::shard::session::error::SessionError;
 use crate::shard::session::{Effects, Session};
+use crate::ws::frame::encode_text;
 
 use super::client::{Client, Said};
 use super::{SHARD, Shard, under_faults_with};
@@ -51,7 +53,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Desk {
     fn services(self: &Arc<Self>) -> Services {
         let remote = Remote::new(self.clone(), Duration::from_millis(TIMEOUT_MS));
-        Services::new(SHARD + 1, [("desk".into(), Some(remote)), ("here".into(), None)])
+        Services::new(
+            SHARD + 1,
+            [("desk".into(), Some(remote.clone())), ("chat".into(), Some(remote)), ("here".into(), None)],
+        )
     }
 
     /// The ticket of the call that came as the `at`th.
@@ -91,6 +96,7 @@ impl Shard {
         let raw: Box<RawValue> = serde_json::from_str(&id.to_string()).expect("a number is JSON");
         let service = self.floor.state.rules.services.find("desk").expect("it is there");
         let body = format!(r#"{{"type":"{kind}","id":{id}}}"#).into();
+        let (reply, kind) = (reply.map(|reply| encode_text(&reply)), kind.into());
         let forwarded = Forwarded { service, kind, id: Some(&raw), body, channel: None, key: None, reply };
         let mut effects = Effects::default();
         let mut session = Session { state: &mut self.floor.state, slot, effects: &mut effects };
@@ -126,7 +132,7 @@ fn a_message_reaches_its_service_with_who_says_it_and_its_answer_reaches_him() {
         let call = lock(&desk.calls)[0].clone();
         assert_eq!((&*call.user_id, call.user_type.as_deref()), ("ann", Some("driver")));
         assert_eq!((call.from, &*call.session_id), (ann.id, &*shard.session_id(ann.id)));
-        assert_eq!((call.kind, &*call.body), ("chat", r#"{"type":"chat","id":7}"#));
+        assert_eq!((&*call.kind, &*call.body), ("chat", r#"{"type":"chat","id":7}"#));
         assert_eq!(call.deadline_us, shard.clock.now().us + TIMEOUT_MS * 1000);
 
         shard.respond(ann.id, call.ticket, Part::Taken);
@@ -138,6 +144,34 @@ fn a_message_reaches_its_service_with_who_says_it_and_its_answer_reaches_him() {
         assert_eq!(ann.texts(), ["as it \u{1f600} is"]);
         assert!(shard.floor.state.calls.is_empty());
         assert_eq!(desk.forgotten(), 0);
+    });
+}
+
+#[test]
+fn a_route_whose_service_is_outside_hands_the_message_over_and_answers_when_it_is_taken() {
+    with_desk(|mut shard, desk| {
+        let [mut ann, mut bob] = ["ann", "bob"].map(|user| {
+            let mut member = shard.client_with(user, |identity, _| identity.grants = Grants::parse(["clan:*"]).ok());
+            member.say(r#"{"type":"subscribe_clan_chat","clanId":"k1"}"#);
+            shard.settle();
+            assert_eq!(member.texts().len(), 1);
+            member
+        });
+        ann.say(r#"{"type":"chat","clanId":"k2","content":"hello"}"#);
+        ann.say(r#"{"type":"chat","id":5,"clanId":"k1","content":"{user_id} \"hello\""}"#);
+        shard.settle();
+        assert_eq!((ann.errors(), bob.heard()), (vec!["not_subscribed".to_owned()], vec![]));
+        let call = lock(&desk.calls)[0].clone();
+        assert_eq!((&*call.kind, call.channel.as_deref(), call.key.as_deref()), ("chat", Some("clan:k1"), Some("k1")));
+        let body: Value = serde_json::from_str(&call.body).unwrap();
+        assert_eq!((&body["userId"], &body["content"]), (&"ann".into(), &r#"{user_id} "hello""#.into()));
+
+        shard.respond(ann.id, call.ticket, Part::Taken);
+        shard.settle();
+        let reply: Value = serde_json::from_str(&ann.texts()[0]).unwrap();
+        assert_eq!((&reply["type"], &reply["id"]), (&"message_sent".into(), &5.into()));
+        assert_eq!(reply["messageId"], body["messageId"], "both name the same message");
+        assert_eq!(bob.heard(), [], "what the channel hears is the service's to say");
     });
 }
 
