@@ -57,6 +57,8 @@ struct Entry {
     stop: Stop,
 }
 
+const _: () = assert!(size_of::<Entry>() <= 88, "beside it the name, the message and a place in the map");
+
 /// That somebody does not write any more, to be told to the others of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
