@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ringway::route::Routes;
 use ringway::ws::close::CloseCode;
 use tempfile::TempDir;
 
 use crate::support::admin::Admin;
+use crate::support::blocks::write_files;
 use crate::support::browser::Browser;
 use crate::support::config::Config;
 use crate::support::gateway::command;
@@ -19,6 +21,22 @@ use crate::support::tokens::token;
 use crate::support::wait::{eventually, eventually_some};
 
 const PACKAGE: &str = "tools/client";
+
+const README: &str = "tools/client/README.md";
+
+/// How the files of the README are checked, as an application's would be.
+const STRICT: [&str; 10] = [
+    "--strict",
+    "--noEmitOnError",
+    "--target",
+    "es2022",
+    "--module",
+    "es2022",
+    "--moduleResolution",
+    "bundler",
+    "--lib",
+    "es2022,dom",
+];
 
 /// Node.js with a `WebSocket` of its own: from 22 on it has one without being asked.
 const WITH_WEBSOCKET: &str = "--experimental-websocket";
@@ -54,6 +72,27 @@ impl Copy {
     fn run(&self, program: &str, arguments: &[&str]) -> String {
         let home = self.folder.path().display().to_string();
         run_in(&self.package(), &[("HOME", &home)], program, arguments)
+    }
+
+    /// An application's folder with the package installed, as npm packs it, and the files of the README.
+    #[track_caller]
+    fn application(&self) -> PathBuf {
+        let application = self.folder.path().join("application");
+        let installed = application.join("node_modules/ringway-client");
+        std::fs::create_dir_all(&installed).expect("the temp dir is writable");
+        self.run("npm", &["pack", "--silent", "--pack-destination", ".."]);
+        let packed = format!("../{}", packed_name());
+        let into = installed.display().to_string();
+        self.run("tar", &["-xzf", &packed, "--strip-components=1", "-C", &into]);
+        write_files(README, &application);
+        std::fs::write(application.join("package.json"), r#"{"type":"module"}"#).expect("the temp dir is writable");
+        application
+    }
+
+    #[track_caller]
+    fn compile_in(&self, folder: &Path, files: &[&str]) {
+        let compiler = self.package().join("node_modules/.bin/tsc").display().to_string();
+        run_in(folder, &[], &compiler, &[&STRICT, files].concat());
     }
 }
 
@@ -102,6 +141,24 @@ fn it_talks_with_the_websocket_of_the_runtime() {
 }
 
 #[test]
+fn the_types_are_those_of_the_routes() {
+    let copy = Copy::new();
+    let application = copy.application();
+    std::fs::write(application.join("routes.json"), Routes::shipped().json()).expect("the temp dir is writable");
+    copy.run("node", &["test/types.mjs", "../application/routes.json", "../application/check.ts"]);
+    copy.compile_in(&application, &["--noEmit", "check.ts"]);
+}
+
+/// Packed, installed, compiled against its types, and run.
+#[test]
+fn what_the_readme_shows_works() {
+    let copy = Copy::new();
+    let application = copy.application();
+    copy.compile_in(&application, &["example.ts", "own.ts"]);
+    run_node(&copy, "runtime", &["test/example.mjs", "../application/example.js"]);
+}
+
+#[test]
 fn every_close_code_has_its_way_back() {
     let codes = CloseCode::SENT.iter().map(|code| code.to_string()).collect::<Vec<_>>();
     let asked = format!(
@@ -109,8 +166,13 @@ fn every_close_code_has_its_way_back() {
         codes.join(",")
     );
     let known = Copy::new().run("node", &["-e", &asked]);
+    let known: Vec<_> = known.split(',').collect();
     let said: Vec<_> = codes.iter().map(|code| way_back(&column_of_closing(code))).collect();
-    assert_eq!(known.split(',').collect::<Vec<_>>(), said, "{codes:?}");
+    assert_eq!(known, said, "{codes:?}");
+    let never = codes.iter().zip(&known).filter(|(_, way)| **way == "never").map(|(code, _)| code.as_str());
+    let never = format!("FINAL_CODES = new Set([{}])", never.collect::<Vec<_>>().join(", "));
+    let other = std::fs::read_to_string(root().join("docs/GETTING_STARTED.md")).expect("the document");
+    assert!(other.contains(&never), "the client of docs/GETTING_STARTED.md has another {never}");
 }
 
 #[test]
@@ -166,13 +228,17 @@ fn column_of_closing(code: &str) -> String {
 
 #[track_caller]
 fn run_tests(name: &str, websocket: &str) {
-    let copy = Copy::new();
-    let file = format!("test/{name}.test.mjs");
+    run_node(&Copy::new(), websocket, &[&format!("test/{name}.test.mjs")]);
+}
+
+/// With what test/gateway.mjs needs.
+#[track_caller]
+fn run_node(copy: &Copy, websocket: &str, arguments: &[&str]) {
     let binary = command().get_program().to_string_lossy().into_owned();
     let ports: Vec<_> = (0..PORTS).map(|_| ports::free().port().to_string()).collect();
     let ports = ports.join(",");
     let variables = [("GATEWAY_BINARY", binary.as_str()), ("GATEWAY_PORTS", &ports), ("GATEWAY_WEBSOCKET", websocket)];
-    run_in(&copy.package(), &variables, "node", &[WITH_WEBSOCKET, &file]);
+    run_in(&copy.package(), &variables, "node", &[&[WITH_WEBSOCKET], arguments].concat());
 }
 
 /// What it has printed. The test fails when it does.
@@ -181,6 +247,10 @@ fn run_in(folder: &Path, variables: &[(&str, &str)], program: &str, arguments: &
     let finished = run(&mut program_in(folder, variables, program, arguments));
     assert_eq!(finished.code, Some(0), "{program} {arguments:?}\n{}\n{}", finished.stdout, finished.stderr);
     finished.stdout.trim().to_owned()
+}
+
+fn packed_name() -> String {
+    format!("ringway-client-{}.tgz", env!("CARGO_PKG_VERSION"))
 }
 
 #[track_caller]

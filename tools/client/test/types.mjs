@@ -1,13 +1,11 @@
-// Writes what TypeScript must accept if the types are those of the routes: `node types.mjs VOCABULARIES.json FILE`.
+// Writes what TypeScript must accept if the types are those of the routes: `node types.mjs ROUTES.json FILE`.
 //
-// The first is a list of `{ routes, events }`, as in the files of src/route/vocabularies/.
+// The first is what `ringway routes --json` prints: all routes, and what backends publish.
 
 import { readFile, writeFile } from "node:fs/promises";
 
-const [vocabularies, file] = process.argv.slice(2);
-const all = JSON.parse(await readFile(vocabularies, "utf8"));
-const routes = all.flatMap(({ routes = [] }) => routes);
-const events = all.flatMap(({ events = [] }) => events);
+const [table, file] = process.argv.slice(2);
+const { routes, events } = JSON.parse(await readFile(table, "utf8"));
 
 const union = (names) => names.map((name) => JSON.stringify(name)).join(" | ") || "never";
 const templates = ({ reply, message, start, stop }) => [reply, message, start, stop].filter(Boolean).map(JSON.parse);
