@@ -69,6 +69,7 @@ impl Gateway {
         }
         let sources = ingress::start(config, &inlet, control)?;
         let draining = Arc::<AtomicBool>::default();
+        let public = listeners.address()?;
         let context = admin::Context {
             bus: bus.clone(),
             notifications,
@@ -82,10 +83,11 @@ impl Gateway {
             revocations: rules.verifier.revocations().clone(),
             services: rules.services.clone(),
             session_key: rules.session_key.clone(),
+            public: rules::for_the_test_client(config, routes, public),
             draining: draining.clone(),
         };
         let admin = admin::start(&config.admin, context, control)?;
-        Ok(Self { public: listeners.address()?, admin, listeners: Arc::new(listeners), bus, shards, draining })
+        Ok(Self { public, admin, listeners: Arc::new(listeners), bus, shards, draining })
     }
 
     /// For who ends the process without draining: these must be closed then, too.

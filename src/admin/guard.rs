@@ -4,8 +4,8 @@
 //! (`Origin` against `Host`), and a site whose name was pointed at this machine (DNS rebinding) gets nothing (`Host`
 //! must be an address or `localhost`). With a token neither matters: the page does not have it.
 //!
-//! Probes are open: they tell nothing but counts and states, and orchestrators cannot always send headers. So is the
-//! dashboard's page, which asks for the token by itself: there is nothing in it but how it is drawn.
+//! Probes are open: they tell nothing but counts and states, and orchestrators cannot always send headers. So are the
+//! pages, which ask for the token by themselves: there is nothing in them but how they are drawn.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::State;
 use super::error::AdminError;
 
 /// Served to everybody.
-const OPEN: [&str; 4] = ["/", "/livez", "/readyz", "/health"];
+const OPEN: [&str; 5] = ["/", "/client", "/livez", "/readyz", "/health"];
 
 pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, AdminError> {
     if !OPEN.contains(&request.uri().path()) {

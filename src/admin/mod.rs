@@ -33,6 +33,7 @@ mod revoke;
 mod routes;
 mod shards;
 mod subscriptions;
+mod test_client;
 mod user_types;
 mod watchdog;
 mod write_deadline;
@@ -72,6 +73,8 @@ use subscriptions::SubscriptionCache;
 use user_types::UserTypes;
 use watchdog::Watchdog;
 
+pub use test_client::Public;
+
 /// What the port shows and acts on.
 #[derive(Clone)]
 pub struct Context {
@@ -92,6 +95,8 @@ pub struct Context {
     pub services: Services,
     /// Finds the connection that a session id names.
     pub session_key: SessionKey,
+    /// What the test client connects to.
+    pub public: Public,
     /// Set when the process begins to drain; from then on it is not ready.
     pub draining: Arc<AtomicBool>,
 }

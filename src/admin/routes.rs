@@ -11,13 +11,17 @@ use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::error::AdminError;
 use super::{
-    State, batch, bodies, dashboard, guard, health, latency, listing, metrics, notifications, presence, publish, revoke,
+    State, batch, bodies, dashboard, guard, health, latency, listing, metrics, notifications, presence, publish,
+    revoke, test_client,
 };
 
 pub fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/", get(dashboard::page))
         .route("/dashboard.json", get(dashboard::numbers))
+        .route("/client", get(test_client::page))
+        .route("/client.json", get(test_client::settings))
+        .route("/routes", get(test_client::routes))
         .route("/health", get(health::health))
         .route("/health/websocket", get(health::websocket))
         .route("/livez", get(health::livez))

@@ -27,6 +27,7 @@ pub fn print(config: &Config, public: SocketAddr, admin: SocketAddr) {
 
   clients  ws://{public}{path}
   admin    http://{admin}/ (dashboard)
+  try it   http://{admin}/client (a client in the browser, with a message of every kind)
   token    {token}
            (user "{USER}", valid for 24 hours; more with: ringway token --user NAME)
 

@@ -1,5 +1,8 @@
 //! What the configuration says about connections and channels, as the shards use it.
 
+use std::net::SocketAddr;
+
+use crate::admin::Public;
 use crate::auth::{Origins, Wanted};
 use crate::channel::policy::Policy;
 use crate::channel::{Policies, presence};
@@ -61,6 +64,17 @@ pub fn presence(section: &config::Presence) -> presence::Settings {
     let config::Presence { channels, grace, announce_max, list_max } = section.clone();
     let grace_ticks = if grace.is_zero() { 0 } else { ticks(grace) };
     presence::Settings { channels, grace_ticks, announce_max, list_max }
+}
+
+/// What the admin port's test client connects to.
+pub fn for_the_test_client(config: &Config, routes: &'static Routes, public: SocketAddr) -> Public {
+    Public {
+        port: public.port(),
+        path: config.server.path.clone(),
+        origins: Origins::new(config.auth.origins.clone()),
+        development_secret: config.development.then(|| config.auth.secret.expose().to_owned()),
+        routes,
+    }
 }
 
 pub fn policies(rules: &[ChannelRule]) -> Policies {

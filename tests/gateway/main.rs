@@ -50,6 +50,7 @@ mod silent_crowds;
 mod slow_consumers;
 mod slow_handshakes;
 mod stuck_shard;
+mod test_client;
 mod token_expiry;
 mod tokens;
 mod tracking;

@@ -14,6 +14,7 @@ use std::thread::{self, JoinHandle};
 use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 
 use super::*;
+use crate::auth::Origins;
 use crate::channel::presence::Settings;
 use crate::channel::{Interest, Policies};
 use crate::clock::now_us;
@@ -21,6 +22,7 @@ use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatenc
 use crate::lane::{Addressed, Command, ConnectionId, LaneEnd, Posted, Query, Services};
 use crate::metrics::{Latency, Timed};
 use crate::notification::Bounds;
+use crate::route::Routes;
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 /// How long a message waits for room in a lane.
@@ -98,6 +100,13 @@ impl Node {
             revocations: Revocations::default(),
             services: Services::new(1, [("chat".into(), None)]),
             session_key: SessionKey::default(),
+            public: Public {
+                port: 4000,
+                path: "/ws".into(),
+                origins: Origins::default(),
+                development_secret: None,
+                routes: Routes::shipped(),
+            },
             draining: Arc::default(),
         };
         let settings = config::Admin { token: token.map(Secret::new), ..STALLS };
