@@ -133,6 +133,49 @@ suite("talking", { concurrency: 4 }, () => {
     assert.deepEqual(ids, ["n1", 1, "1", undefined, undefined]);
   });
 
+  test("a notification is acknowledged once it is taken, and comes again to who could not take it", async (t) => {
+    const gateway = await startGateway(t, { "notifications.first_repeat": `"200ms"` });
+    const client = gateway.client();
+    await client.isOpen();
+    const uncaught = [];
+    const listeners = process.rawListeners("uncaughtException");
+    process.removeAllListeners("uncaughtException").on("uncaughtException", ({ message }) => uncaught.push(message));
+    t.after(() => {
+      process.removeAllListeners("uncaughtException");
+      for (const listener of listeners) process.on("uncaughtException", listener);
+    });
+    let times = 0;
+    client.on("notification", () => {
+      times += 1;
+      if (times < 3) throw new Error(`not the time ${times}`);
+    });
+    await gateway.post("/broadcast/user/ana", { type: "notification", id: "n1" });
+    const isConfirmed = async () => (await gateway.ask("/notifications/n1")).confirmed === 1;
+    await eventually("it is acknowledged", isConfirmed);
+    assert.equal(times, 3);
+    assert.deepEqual(uncaught, ["not the time 1", "not the time 2"]);
+  });
+
+  test("every kind of topic is confirmed, and asked for again", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    const nearby = { latitude: 48.2, longitude: 16.37, radius: 500 };
+    const topics = [{ clan: "k1" }, { vendor: "v1" }, { notifications: true }, { nearby }, { conversation: "c1" }];
+    await Promise.all(topics.map((topic) => client.subscribe(topic)));
+    await gateway.kill();
+    await gateway.start();
+    await eventually("all are back", async () => {
+      const channels = String(await channelsOf(gateway));
+      return ["clan:k1", "vendor:v1", "notifications", "conv:c1"].every((channel) => channels.includes(channel));
+    });
+    const vendor = gateway.client({ token: () => mint("v2", { role: "vendor" }) });
+    const here = { type: "location_update", latitude: 48.2001, longitude: 16.37 };
+    const isSeen = () => (vendor.send(here), client.heard.some(({ type }) => type === "vendor_location"));
+    await eventually("a vendor nearby is seen", isSeen);
+    for (const topic of topics) await client.unsubscribe(topic);
+    assert.deepEqual(await channelsOf(gateway), ["user:ana"]);
+  });
+
   test("what is no message is handed over as it came", async (t) => {
     const gateway = await startGateway(t);
     const texts = [];
