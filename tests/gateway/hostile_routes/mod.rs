@@ -6,7 +6,7 @@ mod observer;
 
 use ringway::route::action::Action;
 use ringway::route::{Route, Routes};
-use sonic_rs::{JsonValueTrait, Value};
+use sonic_rs::{JsonValueTrait, Value, json};
 
 use self::observer::{Templates, read_what_is_there};
 use crate::support::client::{Client, Event};
@@ -23,7 +23,9 @@ const ANSWERS_TO_LIST_MAX: usize = 5;
 
 #[test]
 fn a_bad_message_harms_nobody_and_has_one_answer() {
-    let gateway = Gateway::start(Config::new().set("limits.channels_per_connection", 8));
+    // Nothing comes of itself meanwhile.
+    let quiet = Config::new().set("heartbeat.interval", "1h").set("heartbeat.idle_timeout", "2h");
+    let gateway = Gateway::start(quiet.set("limits.channels_per_connection", 8));
     let templates = Templates::shipped();
     let mut observer = Client::connect(&gateway, &token("observer"));
     take_part(&mut observer);
@@ -77,6 +79,37 @@ fn eight_kib_of_escapes_arrive_as_the_text_that_they_are() {
 }
 
 #[test]
+fn a_field_leads_to_no_channel_but_its_own() {
+    let gateway = Gateway::start(Config::new());
+    let mut bystander = Client::connect_at(&gateway, "/ws?userType=rider", &token("bystander"));
+    let mut mallory = Client::connect(&gateway, &token(MALLORY));
+    for id in ["all", "user:bystander", "type:rider", "notifications", "cell:8a1e15b71907fff", "x"] {
+        mallory.send(&json!({"type": "subscribe_clan_chat", "clanId": id}).to_string());
+        mallory.expect_type("subscription_confirmed");
+        let own = gateway.admin().connection_of(MALLORY).channels;
+        assert!(own.contains(&format!("clan:{id}")), "{own:?}");
+        for foreign in ["user:bystander", "type:rider", "notifications", "x"] {
+            assert!(!own.iter().any(|channel| channel == foreign), "{own:?}");
+        }
+        mallory.send(&json!({"type": "chat", "clanId": id, "content": "hello"}).to_string());
+        mallory.await_type("chat");
+        mallory.send(&json!({"type": "chat.send", "conversation_id": id, "content": "hello"}).to_string());
+        assert_eq!(wire::string(&mallory.expect_type("error"), &["payload", "code"]), "not_subscribed");
+    }
+    for (request, code) in [
+        (json!({"type": "subscribe", "channels": ["user:bystander"]}), "not_allowed"),
+        (json!({"type": "subscribe", "channels": ["cell:8a1e15b71907fff"]}), "not_allowed"),
+        (json!({"type": "presence.get", "channel": "user:bystander"}), "not_subscribed"),
+        (json!({"type": "unsubscribe", "channels": ["all"]}), "not_subscribed"),
+    ] {
+        mallory.send(&request.to_string());
+        assert_eq!(wire::string(&mallory.await_type("error"), &["payload", "code"]), code, "{request:?}");
+    }
+    gateway.admin().broadcast("/broadcast/user/bystander", "the first message");
+    assert_eq!(bystander.next_text(), "the first message");
+}
+
+#[test]
 fn a_bad_token_in_a_message_is_told_and_nothing_else() {
     let gateway = Gateway::start(Config::new());
     let mut other = Client::connect(&gateway, &token("other"));
@@ -105,6 +138,8 @@ fn take_part(client: &mut Client) {
     channels.sort();
     channels.dedup();
     client.subscribe(&channels.iter().map(|channel| &**channel).collect::<Vec<_>>());
+    client.send(r#"{"type":"subscribe_nearby","latitude":48.2082,"longitude":16.3738,"radius":1500}"#);
+    client.await_type("subscription_confirmed");
 }
 
 /// The hostile user, as somebody who may send on this route.

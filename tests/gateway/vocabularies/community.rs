@@ -8,7 +8,7 @@
 
 use sonic_rs::{Value, json};
 
-use super::{assert_nothing_came, expect};
+use super::{assert_nothing_came, expect, send_unanswered};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
@@ -73,6 +73,52 @@ fn a_clan_chats() {
     ana.send(&chat("k1", "Still there?"));
     ana.await_type("chat");
     assert_nothing_came(&gateway, "ben", &mut ben);
+}
+
+#[test]
+fn the_others_see_who_writes_and_who_has_stopped() {
+    let gateway = Gateway::start(Config::new());
+    let [mut ana, mut ben] = ["ana", "ben"].map(|user| connect(&gateway, user));
+    join_clan(&mut ana, "k1");
+    join_clan(&mut ben, "k1");
+    for is_typing in [true, false] {
+        send_unanswered(&mut ana, &json!({"type": "typing", "isTyping": is_typing, "clanId": "k1"}));
+        expect(&mut ben, &json!({"type": "typing", "userId": "ana", "clanId": "k1", "isTyping": is_typing}));
+    }
+    assert_nothing_came(&gateway, "ana", &mut ana);
+}
+
+#[test]
+fn who_is_not_in_the_clan_neither_chats_nor_types_there() {
+    let gateway = Gateway::start(Config::new());
+    let [mut ana, mut eve] = ["ana", "eve"].map(|user| connect(&gateway, user));
+    join_clan(&mut ana, "k1");
+    join_clan(&mut eve, "k2");
+    for message in [chat("k1", "Let me in"), json!({"type": "typing", "isTyping": true, "clanId": "k1"}).to_string()] {
+        eve.send(&message);
+        let error = eve.expect_type("error");
+        assert_eq!(wire::string(&error, &["payload", "code"]), "not_subscribed");
+        assert!(!wire::string(&error, &["message"]).is_empty(), "{error:?}");
+    }
+    assert_nothing_came(&gateway, "ana", &mut ana);
+}
+
+#[test]
+fn notifications_reach_those_who_want_them_and_are_acknowledged() {
+    let gateway = Gateway::start(Config::new());
+    let [mut ana, mut ben] = ["ana", "ben"].map(|user| connect(&gateway, user));
+    subscribe(&mut ana, json!({"type": "subscribe_notifications"}), "notifications", "subscribed");
+    let notification =
+        json!({"type": "notification", "id": "n1", "title": "News", "message": "The clan has a new name"});
+    assert_eq!(gateway.admin().broadcast("/broadcast/channel/notifications", &notification.to_string()), 1);
+    expect(&mut ana, &notification);
+    assert_eq!(gateway.admin().broadcast("/broadcast/user/ben", &notification.to_string()), 1);
+    expect(&mut ben, &notification);
+    for client in [&mut ana, &mut ben] {
+        send_unanswered(client, &json!({"type": "notification_ack", "notificationId": "n1"}));
+    }
+    subscribe(&mut ana, json!({"type": "unsubscribe_notifications"}), "notifications", "unsubscribed");
+    assert_eq!(gateway.admin().broadcast("/broadcast/channel/notifications", &notification.to_string()), 0);
 }
 
 #[test]

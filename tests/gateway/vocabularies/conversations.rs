@@ -10,7 +10,7 @@ use sonic_rs::json;
 
 use crate::support::client::{Client, Event};
 use crate::support::config::Config;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, command};
 use crate::support::http::{exchange, request};
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
@@ -90,6 +90,33 @@ fn a_deployment_keeps_its_variables_its_channels_and_its_messages() {
 }
 
 #[test]
+fn who_writes_is_shown_to_the_others_until_he_has_been_silent_for_a_while() {
+    let gateway = Gateway::start(Config::new().set("typing.timeout", "1s"));
+    let [mut ana, mut ben, mut eve] = ["ana", "ben", "eve"].map(|user| join(&gateway, user));
+    subscribe(&mut ana, &["c1"]);
+    subscribe(&mut ben, &["c1"]);
+    subscribe(&mut eve, &["c2"]);
+    ana.send(r#"{"type":"typing","payload":{"conversation_id":"c1"}}"#);
+    for kind in ["typing.start", "typing.stop"] {
+        let told = ben.await_type(kind);
+        assert_eq!(told, json!({"type": kind, "payload": {"conversation_id": "c1", "user_id": "ana"}}));
+    }
+    // Neither does who writes hear of it, nor anybody elsewhere.
+    for (user, client) in [("ana", &mut ana), ("eve", &mut eve)] {
+        gateway.admin().broadcast(&format!("/broadcast/user/{user}"), r#"{"type":"end"}"#);
+        loop {
+            match wire::kind(&client.next_json()) {
+                "end" => break,
+                kind => assert!(!kind.starts_with("typing"), "{user} gets {kind}"),
+            }
+        }
+    }
+    eve.send(r#"{"type":"typing","payload":{"conversation_id":"c1"}}"#);
+    let refusal = eve.await_type("error");
+    assert_eq!(wire::string(&refusal, &["payload", "code"]), "not_subscribed");
+}
+
+#[test]
 fn a_token_of_another_secret_or_of_yesterday_is_refused() {
     let gateway = Gateway::start(Config::new());
     let another = Claims::of("ana").sign_with(jsonwebtoken::Algorithm::HS256, "a secret that only the API server has");
@@ -127,4 +154,20 @@ fn who_is_silent_is_pinged_and_closed_and_who_answers_stays() {
     }
     assert_eq!(silent.expect_close(), CLOSE_IDLE);
     alive.ping();
+}
+
+#[test]
+fn the_times_and_sizes_are_those_that_clients_count_on() {
+    let output = command().arg("print-config").env_clear().output().expect("it prints");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let config: toml::Table = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    for (section, key, value) in [
+        ("heartbeat", "interval", "30s".into()),
+        ("heartbeat", "idle_timeout", "60s".into()),
+        ("typing", "timeout", "10s".into()),
+        ("presence", "grace", "90s".into()),
+        ("limits", "message_bytes", toml::Value::from(8192)),
+    ] {
+        assert_eq!(config[section][key], value, "{section}.{key}");
+    }
 }

@@ -6,11 +6,15 @@
 
 use sonic_rs::{Value, json};
 
+use super::{assert_nothing_came, expect};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
 use crate::support::tokens::token;
 use crate::support::wire;
+
+/// How many messages a client sends without waiting for an answer.
+const BURST: usize = 200;
 
 fn location() -> Value {
     json!({"type": "location.report", "payload": {"latitude": 48.2082, "longitude": 16.3738, "accuracy": 5}})
@@ -18,6 +22,59 @@ fn location() -> Value {
 
 fn chat(content: &str) -> String {
     json!({"type": "chat.send", "payload": {"conversation_id": "c1", "content": content}}).to_string()
+}
+
+#[test]
+fn each_service_answers_over_the_connection_that_asked() {
+    let gateway = Gateway::start(Config::new().list("presence.channels", &[]));
+    let [mut ana, mut ben] = ["ana", "ben"].map(|user| Client::connect(&gateway, &token(user)));
+    for client in [&mut ana, &mut ben] {
+        client.subscribe(&["conv:c1"]);
+    }
+
+    ana.send(&location().to_string());
+    expect(&mut ana, &json!({"type": "location.accepted"}));
+    ana.send(r#"{"type":"notification.read","id":5,"payload":{"notification_id":"n1"}}"#);
+    expect(&mut ana, &json!({"type": "notification.accepted", "id": 5}));
+    ana.send(&chat("Good morning"));
+    let accepted = ana.await_type("chat.accepted");
+    let id = wire::string(&accepted, &["payload", "message_id"]);
+    assert!(!id.is_empty(), "{accepted:?}");
+    for client in [&mut ana, &mut ben] {
+        let message = client.expect_type("message.new");
+        let created_at = wire::string(&message, &["payload", "message", "created_at"]);
+        let said = json!({"id": id, "sender_id": "ana", "content": "Good morning", "created_at": created_at});
+        assert_eq!(message, json!({"type": "message.new", "payload": {"conversation_id": "c1", "message": said}}));
+    }
+    assert_nothing_came(&gateway, "ben", &mut ben);
+}
+
+#[test]
+fn answers_and_messages_come_in_the_order_of_what_was_sent() {
+    let gateway = Gateway::start(Config::new().list("presence.channels", &[]));
+    let [mut ana, mut ben] = ["ana", "ben"].map(|user| Client::connect(&gateway, &token(user)));
+    ben.subscribe(&["conv:c1"]);
+    ana.subscribe(&["conv:c1"]);
+    for n in 0..BURST {
+        ana.send(&chat(&n.to_string()).replacen('{', &format!(r#"{{"id":{n},"#), 1));
+    }
+    let mut accepted = 0;
+    let mut heard = 0;
+    while accepted < BURST || heard < BURST {
+        let message = ana.next_json();
+        let next = if wire::kind(&message) == "chat.accepted" {
+            assert_eq!(wire::number(&message, &["id"]), Some(accepted as u64));
+            &mut accepted
+        } else {
+            assert_eq!(wire::string(&message, &["payload", "message", "content"]), heard.to_string());
+            &mut heard
+        };
+        *next += 1;
+    }
+    for n in 0..BURST {
+        let message = ben.expect_type("message.new");
+        assert_eq!(wire::string(&message, &["payload", "message", "content"]), n.to_string());
+    }
 }
 
 #[test]

@@ -7,6 +7,9 @@
 //!   secret that both sides know.
 //! - Connection state in Redis, and balancing: each node knows its own connections, and any load balancer will do.
 
+use sonic_rs::{Value, json};
+
+use super::{assert_nothing_came, expect, send_unanswered};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
@@ -20,6 +23,32 @@ const ORIGIN: &str = "http://localhost:3000";
 
 fn connect_vendor(gateway: &Gateway, user: &str) -> Client {
     Client::connect(gateway, &Claims::of(user).role("vendor").sign())
+}
+
+fn position(latitude: f64, longitude: f64) -> Value {
+    json!({"type": "location_update", "latitude": latitude, "longitude": longitude, "speed": 1.5, "isAvailable": true})
+}
+
+fn told(vendor: &str, latitude: f64, longitude: f64) -> Value {
+    json!({"type": "vendor_location", "payload": {"vendorId": vendor, "latitude": latitude, "longitude": longitude,
+        "speed": 1.5, "isAvailable": true}})
+}
+
+#[track_caller]
+fn follow(client: &mut Client, vendor: &str) {
+    client.send(&json!({"type": "subscribe_vendor", "vendorId": vendor}).to_string());
+    expect(
+        client,
+        &json!({"type": "subscription_confirmed", "service": "vendor", "status": "subscribed", "vendorId": vendor}),
+    );
+}
+
+#[track_caller]
+fn look_around(client: &mut Client, latitude: f64, longitude: f64, metres: u32) {
+    let request = json!({"type": "subscribe_nearby", "latitude": latitude, "longitude": longitude, "radius": metres});
+    client.send(&request.to_string());
+    let confirmed = client.expect_type("subscription_confirmed");
+    assert_eq!(wire::string(&confirmed, &["service"]), "nearby", "{confirmed:?}");
 }
 
 #[test]
@@ -69,6 +98,74 @@ fn a_client_may_send_a_hundred_messages_a_minute() {
     (0..100).for_each(|_| client.ping());
     client.send(r#"{"type":"ping"}"#);
     assert_eq!(client.expect_close(), CLOSE_TOO_MANY_MESSAGES);
+}
+
+#[test]
+fn who_follows_a_vendor_sees_where_he_is() {
+    let gateway = Gateway::start(Config::new());
+    let mut vendor = connect_vendor(&gateway, "v1");
+    let [mut follower, mut other] = ["u1", "u2"].map(|user| Client::connect(&gateway, &token(user)));
+    follow(&mut follower, "v1");
+    follow(&mut other, "v2");
+    send_unanswered(&mut vendor, &position(48.2082, 16.3738));
+    expect(&mut follower, &told("v1", 48.2082, 16.3738));
+    follower.send(r#"{"type":"unsubscribe_vendor","vendorId":"v1"}"#);
+    let ended = follower.expect_type("subscription_confirmed");
+    assert_eq!(wire::string(&ended, &["status"]), "unsubscribed");
+    send_unanswered(&mut vendor, &position(48.21, 16.38));
+    assert_nothing_came(&gateway, "u1", &mut follower);
+    assert_nothing_came(&gateway, "u2", &mut other);
+}
+
+#[test]
+fn who_looks_around_sees_the_vendors_within_the_radius() {
+    let gateway = Gateway::start(Config::new());
+    let mut vendor = connect_vendor(&gateway, "v1");
+    let mut user = Client::connect(&gateway, &token("u1"));
+    look_around(&mut user, 48.2082, 16.3738, 500);
+    // A thousandth of a degree of latitude is 111 m.
+    send_unanswered(&mut vendor, &position(48.2112, 16.3738));
+    expect(&mut user, &told("v1", 48.2112, 16.3738));
+    send_unanswered(&mut vendor, &position(48.2142, 16.3738));
+    assert_nothing_came(&gateway, "u1", &mut user);
+    // Who follows him too is told once.
+    follow(&mut user, "v1");
+    look_around(&mut user, 48.2142, 16.3738, 500);
+    send_unanswered(&mut vendor, &position(48.2142, 16.3738));
+    expect(&mut user, &told("v1", 48.2142, 16.3738));
+    assert_nothing_came(&gateway, "u1", &mut user);
+    user.send(r#"{"type":"unsubscribe_nearby"}"#);
+    user.expect_type("subscription_confirmed");
+    user.send(r#"{"type":"unsubscribe_vendor","vendorId":"v1"}"#);
+    user.expect_type("subscription_confirmed");
+    send_unanswered(&mut vendor, &position(48.2142, 16.3738));
+    assert_nothing_came(&gateway, "u1", &mut user);
+}
+
+#[test]
+fn users_report_their_position_too_and_it_goes_to_no_other_client() {
+    let gateway = Gateway::start(Config::new());
+    let mut user = Client::connect(&gateway, &token("u1"));
+    let mut other = Client::connect(&gateway, &token("u2"));
+    follow(&mut other, "u1");
+    look_around(&mut other, 48.2082, 16.3738, 500);
+    send_unanswered(&mut user, &position(48.2082, 16.3738));
+    assert_nothing_came(&gateway, "u2", &mut other);
+    user.send(&position(91.0, 0.0).to_string());
+    assert_eq!(wire::string(&user.expect_type("error"), &["payload", "code"]), "bad_field");
+}
+
+#[test]
+fn a_notification_is_repeated_until_it_is_confirmed() {
+    let gateway = Gateway::start(
+        Config::new().set("notifications.first_repeat", "200ms").set("notifications.longest_repeat", "400ms"),
+    );
+    let mut user = Client::connect(&gateway, &token("u1"));
+    let notification = json!({"type": "notification", "id": "n1", "payload": {"title": "Your order is ready"}});
+    assert_eq!(gateway.admin().broadcast("/broadcast/user/u1", &notification.to_string()), 1);
+    (0..3).for_each(|_| expect(&mut user, &notification));
+    user.send(r#"{"type":"notification_ack","notificationId":"n1"}"#);
+    eventually("it is confirmed", || gateway.admin().get("/notifications/n1?user=u1").body.contains("confirmed"));
 }
 
 #[test]
