@@ -117,6 +117,31 @@ fn who_writes_is_shown_to_the_others_until_he_has_been_silent_for_a_while() {
 }
 
 #[test]
+fn participants_are_online_until_a_while_after_their_last_sign_of_life() {
+    let gateway = Gateway::start(Config::new().list("presence.channels", &["conv:*"]).set("presence.grace", "500ms"));
+    let mut ana = join(&gateway, "ana");
+    subscribe(&mut ana, &["c1"]);
+    let mut ben = join(&gateway, "ben");
+    subscribe(&mut ben, &["c1"]);
+    let update = |status: &str| {
+        let payload = json!({"conversation_id": "c1", "user_id": "ben", "status": status});
+        json!({"type": "presence.update", "payload": payload})
+    };
+    let about_ben = |client: &mut Client| loop {
+        let told = client.await_type("presence.update");
+        if wire::string(&told, &["payload", "user_id"]) == "ben" {
+            return told;
+        }
+    };
+    assert_eq!(about_ben(&mut ana), update("online"));
+    ana.send(r#"{"type":"presence.get","payload":{"conversation_id":"c1"}}"#);
+    let state = ana.await_type("presence.state");
+    assert_eq!(wire::number(&state, &["payload", "count"]), Some(2), "{state:?}");
+    drop(ben);
+    assert_eq!(about_ben(&mut ana), update("offline"));
+}
+
+#[test]
 fn a_token_of_another_secret_or_of_yesterday_is_refused() {
     let gateway = Gateway::start(Config::new());
     let another = Claims::of("ana").sign_with(jsonwebtoken::Algorithm::HS256, "a secret that only the API server has");
