@@ -5,6 +5,7 @@
 //! later one gets its answer ([`super::idempotency`]).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use axum::Json;
@@ -16,11 +17,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::lane::{Answer, Bus, Filter, Posting};
+use crate::notification::{Notifications, Ticket};
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::State;
 use super::error::AdminError;
 use super::idempotency::{KEY_BYTES_MAX, Seen};
+use super::publish::{self, LATER};
 
 /// Messages of one request, and the channels that all of them together name.
 const MESSAGES_MAX: usize = 1000;
@@ -59,6 +62,17 @@ pub struct Published {
 struct Delivered {
     /// Connections of this node, of all channels of the message together.
     delivered: usize,
+    /// Of a notification with an `id`: whether it is kept for every user that it is for, until it is confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<bool>,
+}
+
+/// A message on its way to one channel.
+struct Way {
+    /// Which message.
+    entry: usize,
+    /// When it is kept: as what.
+    ticket: Option<Ticket>,
 }
 
 /// Publishes, or says again what became of it.
@@ -88,8 +102,15 @@ fn key(headers: &HeaderMap) -> Result<Option<&str>, AdminError> {
 async fn carry_out(state: &State, body: &[u8]) -> Result<Published, AdminError> {
     let entries = entries(body)?;
     let mut results = vec![Delivered::default(); entries.len()];
-    let ask = state.shards.deliver(move |bus, answer| posting(bus, &entries, &answer));
-    let answers = ask.await?;
+    let ways = keep(state, &entries, &mut results);
+    let is_any_kept = results.iter().any(|delivered| delivered.kept.is_some());
+    let notifications = state.context.notifications.clone();
+    let ask = state.shards.deliver(move |bus, answer| posting(bus, &entries, ways, &notifications, &answer));
+    let answers = match ask.await {
+        Ok(answers) => answers,
+        Err(_) if is_any_kept => return Ok(Published { results, note: Some(LATER.into()) }),
+        Err(error) => return Err(error),
+    };
     for (entry, recipients) in &answers.values {
         results[*entry].delivered += recipients;
     }
@@ -113,17 +134,64 @@ fn entries(body: &[u8]) -> Result<Vec<Entry>, AdminError> {
     if bytes > BYTES_MAX { Err(AdminError::BodyTooLarge) } else { Ok(messages) }
 }
 
-/// All of them, each with the way of its answers.
-fn posting(bus: &Bus, entries: &[Entry], answer: &Answer<(usize, usize)>) -> Posting {
-    let mut all = bus.nothing();
+/// Keeps what users are to confirm, before anything is posted. One way for each channel of each message, in their order.
+fn keep(state: &State, entries: &[Entry], results: &mut [Delivered]) -> Vec<Way> {
+    let mut ways = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
-        let filter = Filter { user_type: entry.user_type.clone(), platform: entry.platform.clone(), near: None };
-        let filter = (filter != Filter::default()).then_some(filter);
-        for channel in entry.channel.iter().chain(&entry.channels) {
-            let answer = answer.clone();
-            let answer: Answer<usize> = Arc::new(move |recipients| answer((at, recipients)));
+        let filter = entry.filter();
+        for channel in entry.channels() {
+            let kept = publish::keep(state, channel, entry.message.get(), filter.as_ref());
+            if let Some(ticket) = kept {
+                results[at].kept = Some(ticket.is_some() && results[at].kept.unwrap_or(true));
+            }
+            ways.push(Way { entry: at, ticket: kept.flatten() });
+        }
+    }
+    ways
+}
+
+/// All of them, each with the way of its answers.
+fn posting(
+    bus: &Bus,
+    entries: &[Entry],
+    ways: Vec<Way>,
+    notifications: &Notifications,
+    answer: &Answer<(usize, usize)>,
+) -> Posting {
+    let mut all = bus.nothing();
+    let mut ways = ways.into_iter();
+    for entry in entries {
+        let filter = entry.filter();
+        for (channel, way) in entry.channels().zip(ways.by_ref()) {
+            let answer = way.answer(notifications, answer.clone());
             all.append(bus.publication(channel, entry.message.get(), filter.clone(), Some(answer)));
         }
     }
     all
+}
+
+impl Entry {
+    fn channels(&self) -> impl Iterator<Item = &String> {
+        self.channel.iter().chain(&self.channels)
+    }
+
+    fn filter(&self) -> Option<Filter> {
+        let filter = Filter { user_type: self.user_type.clone(), platform: self.platform.clone(), near: None };
+        (filter != Filter::default()).then_some(filter)
+    }
+}
+
+impl Way {
+    /// Notes once, whatever the number of shards, that what is kept was handed to somebody.
+    fn answer(self, notifications: &Notifications, answer: Answer<(usize, usize)>) -> Answer<usize> {
+        let Way { entry, ticket } = self;
+        let Some(ticket) = ticket else { return Arc::new(move |recipients| answer((entry, recipients))) };
+        let (notifications, is_noted) = (notifications.clone(), AtomicBool::new(false));
+        Arc::new(move |recipients| {
+            if recipients > 0 && !is_noted.swap(true, Relaxed) {
+                notifications.sent(ticket);
+            }
+            answer((entry, recipients));
+        })
+    }
 }

@@ -21,7 +21,7 @@ use super::error::AdminError;
 use super::shards::Answers;
 
 /// Of what is kept although the shards did not take it, or not in time.
-const LATER: &str = "no shard took it in time; it is kept and sent again";
+pub(super) const LATER: &str = "no shard took it in time; it is kept and sent again";
 
 /// Narrows the recipients. An unknown name is refused: a slip must not turn a message to few into one to all.
 #[derive(Deserialize)]
@@ -108,7 +108,7 @@ async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -
 
 /// Keeps what its user is to confirm; `Some(None)`: it is such a notification, and delivered once. To whom a filter
 /// applied is not remembered, so with one nothing is kept.
-fn keep(state: &State, channel: &str, message: &str, filter: Option<&Filter>) -> Option<Option<Ticket>> {
+pub(super) fn keep(state: &State, channel: &str, message: &str, filter: Option<&Filter>) -> Option<Option<Ticket>> {
     let found = recognise(channel, message)?;
     let keep = || state.context.notifications.keep(&found, message, Now::read());
     Some(if filter.is_some() { None } else { keep() })

@@ -120,6 +120,30 @@ fn a_backend_waits_until_it_is_confirmed() {
 }
 
 #[test]
+fn many_are_kept_in_one_request() {
+    let gateway = Gateway::start(patient());
+    let mut client = Client::connect(&gateway, &token("u1"));
+    let messages = [
+        format!(r#"{{"channels":["user:u1","user:u2"],"message":{}}}"#, notification("a")),
+        format!(r#"{{"channel":"user:u1","platform":"ios","message":{}}}"#, notification("b")),
+        r#"{"channel":"user:u1","message":{"type":"order_status","id":"c"}}"#.to_owned(),
+    ];
+    let answer = gateway.admin().post("/publish", &format!(r#"{{"messages":[{}]}}"#, messages.join(",")));
+    let results = r#"{"results":[{"delivered":1,"kept":true},{"delivered":0,"kept":false},{"delivered":1}]}"#;
+    assert_eq!(answer.body, results);
+    assert_eq!(client.next_text(), notification("a"));
+    client.expect_type("order_status");
+    acknowledge(&mut client, "a");
+    client.ping();
+    let told = gateway.admin().get("/notifications/a").json();
+    assert_eq!(["confirmed", "pending"].map(|state| wire::number(&told, &[state])), [Some(1), Some(1)]);
+    let away = gateway.admin().get("/notifications/a?user=u2").json();
+    assert_eq!(wire::at(&away, &["notifications"]).and_then(|list| list[0]["attempts"].as_u64()), Some(0));
+    let here = gateway.admin().get("/notifications/a?user=u1").json();
+    assert_eq!(wire::at(&here, &["notifications"]).and_then(|list| list[0]["attempts"].as_u64()), Some(1));
+}
+
+#[test]
 fn ids_of_all_kinds_are_told_apart() {
     let gateway = Gateway::start(patient());
     let mut client = Client::connect(&gateway, &token("u1"));
