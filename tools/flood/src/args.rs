@@ -33,7 +33,7 @@ pub enum Scenario {
     Fairness(Fairness),
     /// Everybody drops at once and comes back
     Storm(Storm),
-    /// The ride-hailing day: drivers, riders, notifications, slow and vanishing clients
+    /// The ride-hailing day: vendors and drivers who move, users who follow them, chat, stop reading or vanish
     Mix(Mix),
     /// The fan-out against the baseline: a bare loop that only sends
     BaselineFanout(Fanout),
@@ -262,23 +262,39 @@ pub struct Mix {
     #[command(flatten)]
     pub common: Common,
 
-    /// One in so many connections is a driver
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..))]
-    pub driver_every: u32,
+    /// Drivers for every vendor
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=100))]
+    pub drivers: u32,
 
-    /// Between two locations of a driver
+    /// Users who follow him by name, for every vendor
+    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u32).range(..=100))]
+    pub followers: u32,
+
+    /// Users who follow the four vendors of their town by where they are, for every vendor
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=100))]
+    pub neighbours: u32,
+
+    /// Users in clans, for every vendor; a clan is those of ten vendors, and four of them say something
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=100))]
+    pub chatters: u32,
+
+    /// Between two locations of a vendor or driver
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub location_interval: Duration,
+
+    /// Between two messages of one who says something; he types before, and stops typing after
+    #[arg(long, default_value = "10s", value_parser = chat_interval)]
+    pub chat_interval: Duration,
 
     /// Notifications per second, each to one user
     #[arg(long, value_name = "PER_SECOND", default_value_t = 100.0)]
     pub notification_rate: f64,
 
-    /// Percentage of riders that stop reading
+    /// Percentage of those who only listen that stop reading
     #[arg(long, default_value_t = 1.0, value_parser = percent)]
     pub slow_percent: f64,
 
-    /// Percentage of riders that fall silent without a goodbye
+    /// Percentage of those who only listen that fall silent without a goodbye
     #[arg(long, default_value_t = 1.0, value_parser = percent)]
     pub vanishing_percent: f64,
 }
@@ -287,6 +303,16 @@ fn payload_bytes(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(bytes) if (stamp::BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&bytes) => Ok(bytes),
         _ => Err(format!("a message has {} bytes to {} MiB", stamp::BYTES_MIN, MESSAGE_BYTES_MAX >> 20)),
+    }
+}
+
+/// A gateway tells others once in a second, unless it is told otherwise, that somebody types.
+fn chat_interval(text: &str) -> Result<Duration, String> {
+    const LEAST: Duration = Duration::from_secs(2);
+    match humantime::parse_duration(text) {
+        Ok(interval) if interval >= LEAST => Ok(interval),
+        Ok(_) => Err("at least 2s are expected".into()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

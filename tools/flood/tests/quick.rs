@@ -142,13 +142,22 @@ fn after_a_storm_everybody_is_back_and_those_who_stayed_missed_nothing() {
 }
 
 #[test]
-fn followers_of_drivers_and_notified_users_receive_what_is_theirs() {
-    let told = flood_gateway("mix --connections 1000 --duration 2s --location-interval 1s --slow-percent 5");
+fn everything_that_clients_say_to_each_other_reaches_those_whom_it_concerns() {
+    let told = flood_gateway(
+        "mix --connections 1000 --duration 3s --location-interval 1s --chat-interval 3s --slow-percent 5",
+    );
     assert_eq!(told.code(), Some(0), "{}", told.errors());
+    // 100 vendors and 100 drivers, three times; 40 who chat, each typing before and not any more after it.
+    assert_eq!((told.number("drive", &["messages"]), told.number("day", &["messages"])), (600, 600 + 3 * 40 + 300));
     for phase in ["drive", "day"] {
         assert!(told.number(phase, &["expected"]) > 0);
-        assert_eq!(told.number(phase, &["deliveries"]), told.number(phase, &["expected"]), "{phase}");
+        let superseded = told.number(phase, &["superseded"]);
+        assert_eq!(told.number(phase, &["deliveries"]) + superseded, told.number(phase, &["expected"]), "{phase}");
+        assert!(told.number(phase, &["latency_us", "count"]) > 0);
     }
+    // Per clan of 20, of whom some do not listen: a chat reaches all, typing all but who types; and an answer.
+    let said = told.number("day", &["expected"]) - told.number("drive", &["expected"]);
+    assert!((40 * 3 * 15..40 * 3 * 20 + 300).contains(&said), "{said}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use ringway::auth::mint::mint;
 
+use super::day::Day;
 use super::upgrade;
 
 /// Tokens live longer than any run.
@@ -70,9 +71,8 @@ pub enum Troupe {
     Two { first: u32 },
     /// The first of every `every` connections listens to the background channel and stays, the others come and go.
     Storm { every: u32 },
-    /// The first of every `every` connections is a driver, the others follow one of the `drivers`. Of every 1,000 of
-    /// those others `vanishing` fall silent, and `slow` more stop reading.
-    Day { every: u32, drivers: u32, vanishing: u32, slow: u32 },
+    /// Vendors, drivers, users.
+    Day(Day),
 }
 
 #[derive(Clone, Debug)]
@@ -110,22 +110,7 @@ impl Troupe {
                 let stays = i.is_multiple_of(every);
                 Part { group: u32::from(!stays), stays, ..plain }
             }
-            Self::Day { every, drivers, vanishing, slow } => {
-                let (round, place) = (i / every, i % every);
-                if place == 0 && round < drivers {
-                    return Part { group: round, user_type: Some("driver"), subscribes: false, ..plain };
-                }
-                // Spread over all riders and drivers: 617 has no factor in common with 1,000.
-                let lot = (round * (every - 1) + place) * 617 % 1000;
-                Part {
-                    group: i % drivers.max(1),
-                    user_type: Some("rider"),
-                    sends: false,
-                    vanishes: lot < vanishing,
-                    reads: !(vanishing..vanishing + slow).contains(&lot),
-                    ..plain
-                }
-            }
+            Self::Day(day) => day.part(i),
         }
     }
 }
@@ -138,7 +123,8 @@ impl Troupe {
             Self::Window { groups, each } => (groups.max(1), each.clamp(1, groups.max(1))),
             Self::Two { .. } => (1, 1),
             Self::Storm { .. } => (2, 1),
-            Self::Day { drivers, .. } => (drivers.max(1), 1),
+            // What they hear comes from each other, and not from a backend.
+            Self::Day(_) => (1, 1),
         }
     }
 }
@@ -166,6 +152,9 @@ impl Cast {
 
     /// The message that subscribes connection `i`, if it subscribes at all.
     pub fn subscription(&self, i: u32) -> Option<String> {
+        if let Troupe::Day(day) = self.troupe {
+            return day.subscription(i);
+        }
         let part = self.part(i);
         let wanted = part.subscribes && !self.subscribe.is_empty();
         wanted.then(|| fill(&self.subscribe, i, part.group).replace("{channels}", &self.channels(part.group)))
@@ -226,17 +215,5 @@ mod tests {
         let stays = (0..1000).filter(|&i| troupe.part(i).stays).count();
         assert_eq!(stays, 100);
         assert!((0..1000).all(|i| troupe.part(i).stays == (troupe.part(i).group == 0)));
-    }
-
-    #[test]
-    fn every_rider_follows_a_driver_and_only_drivers_send() {
-        let troupe = Troupe::Day { every: 5, drivers: 500, vanishing: 100, slow: 50 };
-        let parts: Vec<Part> = (0..2500).map(|i| troupe.part(i)).collect();
-        let drivers: Vec<&Part> = parts.iter().filter(|part| part.user_type == Some("driver")).collect();
-        assert_eq!(drivers.iter().map(|driver| driver.group).collect::<Vec<_>>(), (0..500).collect::<Vec<_>>());
-        assert!(parts.iter().all(|part| part.sends == (part.user_type == Some("driver")) && part.group < 500));
-        assert_eq!(parts.iter().filter(|part| part.vanishes).count(), 200);
-        assert_eq!(parts.iter().filter(|part| !part.reads).count(), 100);
-        assert_eq!(parts.iter().filter(|part| part.is_audience()).count(), 1700);
     }
 }

@@ -87,6 +87,13 @@ impl Sequence {
         self.receive_unordered(number)
     }
 
+    /// Receives one of which only the latest counts: how many were skipped for it, `None` when it is no later one.
+    pub fn receive_latest(&mut self, number: u32) -> Option<u32> {
+        let skipped = number.checked_sub(self.next)?;
+        self.next = number.wrapping_add(1);
+        Some(skipped)
+    }
+
     #[cold]
     fn receive_unordered(&mut self, number: u32) -> Receipt {
         let ahead = number.wrapping_sub(self.next);

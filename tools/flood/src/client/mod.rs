@@ -4,6 +4,8 @@
 
 pub mod cast;
 pub mod connection;
+pub mod day;
+pub mod heard;
 pub mod parser;
 pub mod stamp;
 pub mod upgrade;

@@ -34,6 +34,7 @@ pub struct Phase {
     pub lost: u64,
     pub duplicated: u64,
     pub out_of_order: u64,
+    pub superseded: u64,
     pub errors: BTreeMap<String, u64>,
     pub latency_us: Option<Latency>,
     pub receipt_latency_us: Option<Latency>,

@@ -116,6 +116,10 @@ fn remarks(text: &mut String, phase: &Phase) {
         let (duplicated, out_of_order) = (count(phase.duplicated), count(phase.out_of_order));
         let _ = writeln!(text, "{name}: {duplicated} messages came twice, {out_of_order} out of order");
     }
+    if phase.superseded > 0 {
+        let superseded = count(phase.superseded);
+        let _ = writeln!(text, "{name}: {superseded} positions were skipped for later ones");
+    }
     if !phase.errors.is_empty() {
         let errors: Vec<String> = phase.errors.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
         let _ = writeln!(text, "{name}: {}", errors.join(", "));

@@ -10,7 +10,7 @@ use super::run::Run;
 use crate::args::Echo;
 use crate::client::cast::Protocol;
 use crate::limits::Trouble;
-use crate::worker::traffic::{Pace, Plan};
+use crate::worker::traffic::{Pace, Plan, Saying};
 
 const LENGTH: Duration = Duration::from_secs(10);
 
@@ -31,7 +31,7 @@ pub(super) fn play(mut run: Run, args: &Echo) -> Result<bool, Trouble> {
         }
     };
     run.fleet.send(&Plan {
-        message: message(run.common.protocol, run.common.payload_bytes).into(),
+        saying: Saying::Message(message(run.common.protocol, run.common.payload_bytes).into()),
         start_us,
         until_us: start_us + length.as_micros() as u64,
         pace,

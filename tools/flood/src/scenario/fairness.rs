@@ -12,7 +12,7 @@ use crate::args::{Common, Fairness};
 use crate::client::cast::Troupe;
 use crate::limits::Trouble;
 use crate::publish::Publisher;
-use crate::worker::traffic::{self, Pace};
+use crate::worker::traffic::{self, Pace, Saying};
 
 /// Of each phase.
 const LENGTH: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ fn send_pings(run: &Run, args: &Fairness, length: Duration) {
     let connections = f64::from(args.common.connections);
     let start_us = now_us() + LEAD_US;
     run.fleet.send(&traffic::Plan {
-        message: echo::message(run.common.protocol, run.common.payload_bytes).into(),
+        saying: Saying::Message(echo::message(run.common.protocol, run.common.payload_bytes).into()),
         start_us,
         until_us: start_us + length.as_micros() as u64,
         pace: Pace::Interval { us: (connections * 1e6 / args.message_rate.unwrap_or(connections)) as u64 },

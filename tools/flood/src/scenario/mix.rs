@@ -1,7 +1,8 @@
-//! `mix`: the ride-hailing day. Drivers send where they are, riders follow a driver whose positions the backend
-//! publishes, users get notifications, some riders stop reading, some fall silent.
+//! `mix`: the ride-hailing day. Vendors and drivers tell where they are, users follow vendors by name or nearby, some
+//! chat in clans and type, the backend notifies everybody in turn; some users stop reading, some fall silent.
 //!
-//! Phases: `drive` (locations only) and `day` (notifications as well).
+//! Phases: `drive` (locations only) and `day` (chats, typing and notifications as well). What must come of each message
+//! follows from who says it ([`Day`]); the workers add it up as they send.
 
 use std::time::Duration;
 
@@ -9,120 +10,124 @@ use ringway::clock::now_us;
 
 use super::phase::Figures;
 use super::run::Run;
-use super::{DRIVER_CHANNEL, LEAD_US, probe};
+use super::{LEAD_US, probe};
 use crate::args::Mix;
 use crate::client::cast::Troupe;
+use crate::client::day::{Day, Line};
 use crate::limits::Trouble;
 use crate::publish::{Plan, Publisher};
 use crate::schedule::Schedule;
-use crate::worker::traffic::{self, Pace};
+use crate::worker::tally::Totals;
+use crate::worker::traffic::{self, Pace, Saying};
 
 /// Of each phase.
 const LENGTH: Duration = Duration::from_secs(20);
 
-/// The driver's own message.
-const LOCATION: &str =
-    r#"{"type":"location_update","payload":{"latitude":52.52,"longitude":13.405,"heading":90,"speed":12.5}}"#;
-/// Instead of it, where the server has no route for it: as long, and costs the server as much reading.
-const STAND_IN: &str = r#"{"type":"ping","payload":{"latitude":52.52,"longitude":13.405,"heading":90,"speed":12.5}}"#;
-
-/// Streams: each client follows its driver's numbers and its own notifications' numbers.
-const POSITIONS: u8 = 0;
+/// The stream of stamps that comes from the backend.
 const NOTIFICATIONS: u8 = 1;
 
-pub(super) fn troupe(args: &Mix) -> Troupe {
+fn day(args: &Mix) -> Day {
     let per_thousand = |percent: f64| (percent * 10.0).round() as u32;
-    Troupe::Day {
-        every: args.driver_every,
-        drivers: drivers(args),
+    let Mix { drivers, followers, neighbours, chatters, .. } = *args;
+    Day {
+        connections: args.common.connections,
+        drivers,
+        followers,
+        neighbours,
+        chatters,
         vanishing: per_thousand(args.vanishing_percent),
         slow: per_thousand(args.slow_percent),
     }
 }
 
-fn drivers(args: &Mix) -> u32 {
-    args.common.connections.div_ceil(args.driver_every)
+pub(super) fn troupe(args: &Mix) -> Troupe {
+    Troupe::Day(day(args))
 }
 
 pub(super) fn play(mut run: Run, args: &Mix) -> Result<bool, Trouble> {
-    run.connect()?;
-    let knows_locations = probe::knows(&run, LOCATION)?;
-    if !knows_locations {
-        eprintln!("mix: the server does not know location_update: drivers send ping instead");
+    // Connection 0 is a vendor.
+    if !probe::knows(&run, &day(args).text(Line::Location, 0, 1, 1, 0))? {
+        return Err(Trouble::new(
+            "the server does not know location_update: mix needs the vocabularies dispatch, tracking and community",
+        ));
     }
-    phase(&mut run, args, "drive", knows_locations, false)?;
-    phase(&mut run, args, "day", knows_locations, true)?;
+    run.connect()?;
+    phase(&mut run, args, "drive", false)?;
+    phase(&mut run, args, "day", true)?;
     run.finish()
 }
 
-fn phase(run: &mut Run, args: &Mix, name: &'static str, knows_locations: bool, notifies: bool) -> Result<(), Trouble> {
+fn phase(run: &mut Run, args: &Mix, name: &'static str, is_whole_day: bool) -> Result<(), Trouble> {
     let beginning = run.begin(name);
     let length = run.common.duration.unwrap_or(LENGTH);
     let before = run.fleet.gauge().totals;
-    send_locations(run, args, knows_locations, length);
-    let mut plans = vec![positions(run, args, length)];
-    if notifies && args.notification_rate > 0.0 {
-        plans.push(notifications(run, args, length));
-    }
-    run.fleet.follow(POSITIONS.into(), 1);
     run.fleet.follow(NOTIFICATIONS.into(), 1);
-    let publishers = plans.iter().map(|plan| run.publish(plan.clone())).collect::<Result<Vec<_>, _>>()?;
-    run.pass(&beginning, length)?;
-    run.wait(&beginning, 1, |_, _| publishers.iter().all(Publisher::is_finished).into())?;
-    let (mut expected, mut published, mut lag) = (0, 0, None);
-    for (plan, publisher) in plans.iter().zip(publishers) {
-        let outcome = publisher.stop()?;
-        expected += receipts_expected(args, plan, outcome.published);
-        published += outcome.published;
-        lag = lag.or(Some(outcome.lag));
+    let mut sending_ends_after = length + Duration::from_micros(LEAD_US);
+    send(run, Line::Location, args.location_interval, Duration::ZERO, length);
+    if is_whole_day {
+        let third = args.chat_interval / 3;
+        for (line, later) in [(Line::Typing, Duration::ZERO), (Line::Chat, third), (Line::NotTyping, third * 2)] {
+            send(run, line, args.chat_interval, later, length);
+        }
+        sending_ends_after += third * 2;
     }
-    run.wait(&beginning, expected, |_, gauge| gauge.totals.unique - before.unique)?;
+    let plan = notifications(run, args, length);
+    let notifies = is_whole_day && args.notification_rate > 0.0;
+    let publisher = notifies.then(|| run.publish(plan.clone())).transpose()?;
+    run.pass(&beginning, sending_ends_after)?;
+    run.wait(&beginning, 1, |_, _| publisher.as_ref().is_none_or(Publisher::is_finished).into())?;
+    let outcome = publisher.map(Publisher::stop).transpose()?;
+    let published = outcome.as_ref().map_or(0, |outcome| outcome.published);
+    let notified = receipts_expected(args, &plan, published);
+    let said = run.fleet.gauge().totals.expected - before.expected;
+    run.wait(&beginning, notified + said, |_, gauge| settled(&gauge.totals) - settled(&before))?;
     run.fleet.hush();
     let asked = run.fleet.gauge().held.max(expected_to_stay(args));
-    run.end(beginning, |tally| Figures {
-        messages: published + tally.sent,
-        deliveries: tally.receipts,
-        expected,
-        lost: expected.saturating_sub(tally.unique()),
-        units: tally.receipts + tally.sent,
-        kind_of_loop: Some("open"),
-        asked,
-        latency: Some(tally.latency.clone()),
-        lag,
-        ..Figures::default()
+    run.end(beginning, |tally| {
+        let mut latency = tally.latency.clone();
+        latency.add(&tally.round_trip).expect("histograms grow");
+        let mut totals = Totals::default();
+        totals.add(tally);
+        let (messages, deliveries) = (published + tally.sent, tally.receipts + tally.answered);
+        let expected = notified + tally.expected;
+        Figures {
+            messages,
+            deliveries,
+            expected,
+            lost: expected.saturating_sub(settled(&totals)) + tally.denied,
+            units: messages + deliveries,
+            kind_of_loop: Some("open"),
+            asked,
+            latency: Some(latency),
+            ..Figures::default()
+        }
     })
 }
 
-/// Drivers send where they are, evenly spread over the interval.
-fn send_locations(run: &Run, args: &Mix, knows_locations: bool, length: Duration) {
-    let start_us = now_us() + LEAD_US;
-    let message = if knows_locations { LOCATION } else { STAND_IN };
-    run.fleet.send(&traffic::Plan {
-        message: message.as_bytes().into(),
-        start_us,
-        until_us: start_us + length.as_micros() as u64,
-        pace: Pace::Interval { us: args.location_interval.as_micros() as u64 },
-        // Answers to them would be measured together with the receipts, which come another way.
-        is_answered: false,
-    });
+/// What needs not be waited for any more: it has come, or a later position in its place.
+fn settled(totals: &Totals) -> u64 {
+    totals.unique + totals.answered + totals.superseded
 }
 
-/// The backend publishes every driver's position once per interval.
-fn positions(run: &Run, args: &Mix, length: Duration) -> Plan {
-    let per_s = f64::from(drivers(args)) / args.location_interval.as_secs_f64();
-    plan(run, POSITIONS, DRIVER_CHANNEL, drivers(args), per_s, length)
+/// Everybody whose line it is says it once per interval, all evenly spread, `later` than the others for as long.
+fn send(run: &Run, line: Line, interval: Duration, later: Duration, length: Duration) {
+    let start_us = now_us() + LEAD_US + later.as_micros() as u64;
+    run.fleet.send(&traffic::Plan {
+        saying: Saying::Line { line, content_bytes: run.common.payload_bytes },
+        start_us,
+        until_us: start_us + length.as_micros() as u64,
+        pace: Pace::Interval { us: interval.as_micros() as u64 },
+        is_answered: line == Line::Chat,
+    });
 }
 
 /// One user after the other is notified.
 fn notifications(run: &Run, args: &Mix, length: Duration) -> Plan {
-    plan(run, NOTIFICATIONS, "user:u", run.common.connections, args.notification_rate, length)
-}
-
-fn plan(run: &Run, stream: u8, prefix: &str, channels: u32, per_s: f64, length: Duration) -> Plan {
+    let per_s = args.notification_rate;
     Plan {
-        stream,
-        prefix: prefix.into(),
-        channels,
+        stream: NOTIFICATIONS,
+        prefix: "user:u".into(),
+        channels: run.common.connections,
         payload_bytes: run.common.payload_bytes,
         first: 1,
         schedule: Schedule::new(now_us() + LEAD_US, per_s),
@@ -130,22 +135,15 @@ fn plan(run: &Run, stream: u8, prefix: &str, channels: u32, per_s: f64, length: 
     }
 }
 
-/// How many receipts the first `published` messages of a plan must bring about.
+/// How many receipts the first `published` notifications must bring about.
 fn receipts_expected(args: &Mix, plan: &Plan, published: u64) -> u64 {
-    let troupe = troupe(args);
-    let receipts = |i: u32| {
-        let part = troupe.part(i);
-        match plan.stream {
-            POSITIONS if part.is_audience() => plan.published_to(part.group, published),
-            NOTIFICATIONS if part.listens() => plan.published_to(i, published),
-            _ => 0,
-        }
-    };
-    (0..args.common.connections).map(receipts).sum()
+    let day = day(args);
+    let listening = (0..day.connections).filter(|&i| day.part(i).listens());
+    listening.map(|i| plan.published_to(i, published)).sum()
 }
 
 /// Who neither stops reading nor falls silent must still be there at the end.
 fn expected_to_stay(args: &Mix) -> u64 {
-    let troupe = troupe(args);
-    (0..args.common.connections).filter(|&i| troupe.part(i).listens()).count() as u64
+    let day = day(args);
+    (0..day.connections).filter(|&i| day.part(i).listens()).count() as u64
 }

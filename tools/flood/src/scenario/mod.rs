@@ -67,9 +67,6 @@ fn baseline_run(name: &'static str, mode: Mode, common: &Common, clients: Client
 /// told, which is not what is measured.
 const GROUP_CHANNEL: &str = "group:flood-";
 
-/// The same where groups follow a driver.
-const DRIVER_CHANNEL: &str = "vendor:flood-";
-
 /// From an order to the first message, so that all workers have it in time.
 const LEAD_US: u64 = 100_000;
 
@@ -97,7 +94,8 @@ fn cast(common: &Common, server: &Server, troupe: Troupe) -> Cast {
         (None, None) if is_ringway => Token::Secret(DEVELOPMENT_SECRET.into()),
         (None, None) => Token::None,
     };
-    let channel = if matches!(troupe, Troupe::Day { .. }) { DRIVER_CHANNEL } else { GROUP_CHANNEL };
+    let is_day = matches!(troupe, Troupe::Day(_));
+    let answer = if is_day { r#""type":"subscription_confirmed""# } else { r#""type":"subscribed""# };
     let subscription = r#"{"type":"subscribe","channels":[{channels}]}"#;
     let subscribe = common.subscribe.clone().unwrap_or_else(|| only_ringway(subscription));
     Cast {
@@ -106,9 +104,9 @@ fn cast(common: &Common, server: &Server, troupe: Troupe) -> Cast {
         host: server.url.authority(),
         path: server.url.path.clone(),
         token,
-        group_channel: channel,
+        group_channel: GROUP_CHANNEL,
         greeting: common.greeting.clone().unwrap_or_else(|| only_ringway(r#""type":"connected""#)),
-        subscribed: common.subscribed.clone().unwrap_or_else(|| only_ringway(r#""type":"subscribed""#)),
+        subscribed: common.subscribed.clone().unwrap_or_else(|| only_ringway(answer)),
         subscribe,
     }
 }

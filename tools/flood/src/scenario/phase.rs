@@ -121,6 +121,7 @@ impl Beginning {
             lost: figures.lost,
             duplicated: tally.duplicated,
             out_of_order: tally.out_of_order,
+            superseded: tally.superseded,
             errors: tally.errors.clone(),
             latency_us: figures.latency.as_ref().and_then(Latency::of),
             receipt_latency_us: figures.receipt_latency.as_ref().and_then(Latency::of),

@@ -3,6 +3,7 @@
 //! The coordinator (`fleet`) gives [`Order`]s and reads [`tally::Gauges`]; a worker shares nothing else. The loop is in
 //! [`turn`], opening in [`opening`], what a client says in [`talk`], scheduled messages in [`traffic`].
 
+mod day;
 mod ledger;
 mod opening;
 mod receipts;
@@ -21,13 +22,14 @@ use ringway::lane::bell::Bell;
 use ringway::shard::io::uring::Uring;
 use ringway::shard::io::{Capacity, Shape, Slot};
 
-use crate::client::cast::Cast;
+use crate::client::cast::{Cast, Troupe};
 use crate::client::connection::Connection;
 use crate::limits::Trouble;
 use crate::publish::under_way::UnderWay;
 use crate::sockets::Sockets;
 use crate::sources::Sources;
 
+use day::Books;
 use ledger::Ledger;
 use opening::Opening;
 use tally::{Gauges, Tally, Totals};
@@ -49,8 +51,9 @@ pub enum Order {
         under_way: Arc<UnderWay>,
         ready: Sender<Infallible>,
     },
+    /// Sends this beside what is sent already.
     Send(traffic::Plan),
-    /// Ends sending.
+    /// Ends all sending.
     Hush,
     /// Gives away what was counted and starts anew.
     Report(Sender<Tally>),
@@ -97,6 +100,8 @@ pub struct Worker {
     traffic: Traffic,
     /// Of a closed loop of publications.
     ledger: Option<Ledger>,
+    /// Of what clients say to each other.
+    books: Option<Books>,
     tally: Tally,
     /// Totals of what was given away in reports.
     reported: Totals,
@@ -110,6 +115,10 @@ impl Worker {
         let capacity = Capacity { slots: assignment.count as usize, per_ring: assignment.per_ring as usize };
         let io = Uring::with_buffers(capacity, &assignment.bell, assignment.buffers)
             .map_err(|error| Trouble::ring(&error, assignment.count))?;
+        let books = match assignment.cast.troupe {
+            Troupe::Day(day) => Some(Books::open(day, assignment.first, assignment.count)),
+            _ => None,
+        };
         Ok(Self {
             sockets: Sockets::new(io, assignment.bell.clone())?,
             connections: vec![Connection::default(); assignment.count as usize],
@@ -118,6 +127,7 @@ impl Worker {
             opening: Opening::default(),
             traffic: Traffic::default(),
             ledger: None,
+            books,
             tally: Tally::default(),
             reported: Totals::default(),
             held: 0,

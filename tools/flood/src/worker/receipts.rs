@@ -6,7 +6,7 @@ use ringway::ws::frame::Opcode;
 
 use super::ledger::Ledger;
 use super::tally::{Tally, record_many};
-use crate::client::connection::{Connection, Receipt, STREAMS};
+use crate::client::connection::{Connection, STREAMS};
 use crate::client::parser::{self, Front};
 use crate::client::stamp::Stamp;
 
@@ -57,15 +57,8 @@ impl Receipts<'_> {
             None => Some(self.connection.sequences[usize::from(stamp.stream) % STREAMS].receive(stamp.number)),
         };
         match receipt {
-            Some(Receipt::InOrder) => {}
-            Some(Receipt::AfterGap) => self.tally.gaps += 1,
-            Some(Receipt::OutOfOrder) => self.tally.out_of_order += 1,
-            Some(Receipt::Duplicate) => self.tally.duplicated += 1,
-            None => {
-                // As bad as one that comes twice: nobody should have sent it.
-                self.tally.count_error("foreign_message");
-                self.tally.duplicated += 1;
-            }
+            Some(receipt) => self.tally.count_receipt(receipt),
+            None => self.tally.count_foreign(),
         }
         self.tally.receipts += 1;
     }

@@ -13,6 +13,7 @@ use super::tally::{Tally, record};
 use super::{Assignment, Worker};
 use crate::client::cast::Protocol;
 use crate::client::connection::{Connection, Phase};
+use crate::client::heard::Heard;
 use crate::client::parser::{self, Front, Head};
 use crate::client::upgrade;
 use crate::limits::Trouble;
@@ -140,8 +141,14 @@ impl Worker {
         if self.assignment.cast.protocol == Protocol::PlainEcho {
             return self.take_answer(slot, now);
         }
-        match parser::kind(message) {
-            Some(b"pong") => self.take_answer(slot, now),
+        let kind = parser::kind(message);
+        if let Some(books) = &mut self.books
+            && let Some(heard) = kind.and_then(|kind| Heard::read(kind, message))
+        {
+            return books.receive(slot, heard, now, &mut self.tally);
+        }
+        match kind {
+            Some(b"pong" | b"message_sent") => self.take_answer(slot, now),
             Some(b"heartbeat") => self.say_masked(slot, Opcode::Text, br#"{"type":"heartbeat_ack"}"#, now),
             Some(b"error") => {
                 let code = sonic_rs::get(message, &["payload", "code"]);
@@ -149,6 +156,8 @@ impl Worker {
                 self.tally.count_error(code.unwrap_or_else(|| "error".into()));
                 if self.connections[slot as usize].phase != Phase::Held {
                     self.end(slot);
+                } else if self.books.is_some() {
+                    self.tally.denied += 1;
                 } else {
                     // An error is an answer as well: the server has done its work.
                     self.take_answer(slot, now);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hdrhistogram::Histogram;
 
+use crate::client::connection::Receipt;
 use crate::limits::Trouble;
 
 /// Counts of one worker, or of all of them together.
@@ -24,6 +25,12 @@ pub struct Tally {
     pub out_of_order: u64,
     /// Numbers that were skipped when a later one came; some of them may have come since (`out_of_order`).
     pub gaps: u64,
+    /// Positions that were skipped for a later one.
+    pub superseded: u64,
+    /// Receipts and answers that must come of what clients have said to each other.
+    pub expected: u64,
+    /// Errors that the server has answered with where that is no measured answer.
+    pub denied: u64,
     pub sent: u64,
     pub answered: u64,
     /// Held connections that ended although nobody asked for it.
@@ -46,6 +53,9 @@ impl Default for Tally {
             duplicated: 0,
             out_of_order: 0,
             gaps: 0,
+            superseded: 0,
+            expected: 0,
+            denied: 0,
             sent: 0,
             answered: 0,
             lost: 0,
@@ -60,6 +70,29 @@ impl Tally {
     /// Receipts without the repeated ones.
     pub fn unique(&self) -> u64 {
         self.receipts - self.duplicated
+    }
+
+    /// What a receipt turned out to be.
+    #[inline]
+    pub fn count_receipt(&mut self, receipt: Receipt) {
+        match receipt {
+            Receipt::InOrder => {}
+            Receipt::AfterGap => self.gaps += 1,
+            Receipt::OutOfOrder => self.out_of_order += 1,
+            Receipt::Duplicate => self.duplicated += 1,
+        }
+    }
+
+    /// A receipt as bad as one that comes twice: nobody should have sent it.
+    pub fn count_foreign(&mut self) {
+        self.count_error("foreign_message");
+        self.duplicated += 1;
+    }
+
+    /// A receipt of which a later one has come already: of no use, like one that comes twice.
+    pub fn count_stale(&mut self) {
+        self.out_of_order += 1;
+        self.duplicated += 1;
     }
 
     pub fn count_error(&mut self, name: impl Into<String>) {
@@ -77,6 +110,9 @@ impl Tally {
         self.duplicated += other.duplicated;
         self.out_of_order += other.out_of_order;
         self.gaps += other.gaps;
+        self.superseded += other.superseded;
+        self.expected += other.expected;
+        self.denied += other.denied;
         self.sent += other.sent;
         self.answered += other.answered;
         self.lost += other.lost;
@@ -106,7 +142,7 @@ pub fn record_many(histogram: &mut Histogram<u64>, us: u64, count: u64) {
     histogram.record_n(us.min(HOUR_US), count).expect("a histogram without bounds grows");
 }
 
-const TOTALS: usize = 7;
+const TOTALS: usize = 9;
 
 /// Counts that only grow, as the progress bar and the waits of the coordinator need them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,6 +150,8 @@ pub struct Totals {
     pub receipts: u64,
     /// Receipts without the repeated ones.
     pub unique: u64,
+    pub superseded: u64,
+    pub expected: u64,
     pub sent: u64,
     pub answered: u64,
     pub lost: u64,
@@ -126,6 +164,8 @@ impl Totals {
     pub fn add(&mut self, tally: &Tally) {
         self.receipts += tally.receipts;
         self.unique += tally.unique();
+        self.superseded += tally.superseded;
+        self.expected += tally.expected;
         self.sent += tally.sent;
         self.answered += tally.answered;
         self.lost += tally.lost;
@@ -134,11 +174,13 @@ impl Totals {
     }
 
     fn values(&self) -> [u64; TOTALS] {
-        [self.receipts, self.unique, self.sent, self.answered, self.lost, self.refused, self.opened]
+        let Self { receipts, unique, superseded, expected, sent, answered, lost, refused, opened } = *self;
+        [receipts, unique, superseded, expected, sent, answered, lost, refused, opened]
     }
 
-    fn of([receipts, unique, sent, answered, lost, refused, opened]: [u64; TOTALS]) -> Self {
-        Self { receipts, unique, sent, answered, lost, refused, opened }
+    fn of(values: [u64; TOTALS]) -> Self {
+        let [receipts, unique, superseded, expected, sent, answered, lost, refused, opened] = values;
+        Self { receipts, unique, superseded, expected, sent, answered, lost, refused, opened }
     }
 }
 

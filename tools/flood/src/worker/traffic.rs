@@ -9,9 +9,11 @@ use ringway::shard::io::Slot;
 use ringway::ws::frame::{Opcode, encode_masked};
 
 use super::Worker;
+use super::day::Books;
 use super::talk::MASK;
 use super::tally::record;
 use crate::client::connection::Phase;
+use crate::client::day::{Day, Line};
 use crate::schedule::RoundRobin;
 
 /// Messages in one turn: what has been received meanwhile does not wait for longer.
@@ -19,12 +21,20 @@ const SENDS_PER_TURN: usize = 256;
 
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub message: Arc<[u8]>,
+    pub saying: Saying,
     pub start_us: u64,
     pub until_us: u64,
     pub pace: Pace,
     /// Answers are awaited: their latency is measured and a missing one is lost.
     pub is_answered: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Saying {
+    /// The same by all who send.
+    Message(Arc<[u8]>),
+    /// By those whose line it is, each in his own words; a chat with so many bytes of content.
+    Line { line: Line, content_bytes: usize },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +47,11 @@ pub enum Pace {
 
 #[derive(Default)]
 pub(super) struct Traffic {
-    pub plan: Option<Running>,
+    pub plans: Vec<Running>,
 }
 
 pub(super) struct Running {
-    frame: LocalFrame,
+    words: Words,
     until_us: u64,
     /// `None` in a closed loop.
     rounds: Option<RoundRobin>,
@@ -53,16 +63,26 @@ pub(super) struct Running {
     missing: u32,
 }
 
+enum Words {
+    Frame(LocalFrame),
+    Line { line: Line, content_bytes: usize },
+}
+
 impl Traffic {
     /// When something is to be sent.
     pub fn due_us(&self) -> Option<u64> {
-        let running = self.plan.as_ref()?;
-        match running.rounds {
+        self.plans.iter().filter_map(Running::due_us).min()
+    }
+}
+
+impl Running {
+    fn due_us(&self) -> Option<u64> {
+        match self.rounds {
             Some(rounds) => {
-                let due = rounds.schedule.intended_us(running.next);
-                (due < running.until_us).then_some(due)
+                let due = rounds.schedule.intended_us(self.next);
+                (due < self.until_us).then_some(due)
             }
-            None => (running.missing > 0).then_some(running.started_us),
+            None => (self.missing > 0).then_some(self.started_us),
         }
     }
 }
@@ -72,16 +92,26 @@ impl Worker {
         if !(0..self.assignment.count).any(|slot| self.assignment.cast.part(self.number(slot)).sends) {
             return;
         }
-        for connection in &mut self.connections {
-            (connection.sent, connection.answered) = (0, 0);
+        // What is sent beside each other counts together.
+        if self.traffic.plans.is_empty() {
+            for connection in &mut self.connections {
+                (connection.sent, connection.answered) = (0, 0);
+            }
+            self.books.iter_mut().for_each(Books::begin);
         }
-        let bytes = Bytes::from(encode_masked(Opcode::Text, &plan.message, MASK));
+        let words = match plan.saying {
+            Saying::Message(message) => {
+                let bytes = Bytes::from(encode_masked(Opcode::Text, &message, MASK));
+                Words::Frame(Frame::local(bytes, plan.start_us))
+            }
+            Saying::Line { line, content_bytes } => Words::Line { line, content_bytes },
+        };
         let (rounds, missing) = match plan.pace {
             Pace::Interval { us } => (Some(RoundRobin::new(plan.start_us, self.assignment.count, us)), 0),
             Pace::InFlight { count } => (None, count.min(self.held as u32)),
         };
-        self.traffic.plan = Some(Running {
-            frame: Frame::local(bytes, plan.start_us),
+        self.traffic.plans.push(Running {
+            words,
             until_us: plan.until_us,
             rounds,
             next: 0,
@@ -92,12 +122,15 @@ impl Worker {
     }
 
     pub(super) fn send_due(&mut self) -> bool {
-        let Some(mut running) = self.traffic.plan.take() else { return false };
-        let worked = match running.rounds {
-            Some(rounds) => self.send_scheduled(&mut running, rounds),
-            None => self.fill_up(&mut running),
-        };
-        self.traffic.plan = Some(running);
+        let mut plans = std::mem::take(&mut self.traffic.plans);
+        let mut worked = false;
+        for running in &mut plans {
+            worked |= match running.rounds {
+                Some(rounds) => self.send_scheduled(running, rounds),
+                None => self.fill_up(running),
+            };
+        }
+        self.traffic.plans = plans;
         worked
     }
 
@@ -112,9 +145,9 @@ impl Worker {
             let slot = rounds.connection(running.next);
             running.next += 1;
             worked = true;
-            if self.may_send(slot) {
+            if self.may_send(slot, &running.words) {
                 record(&mut self.tally.lag, now - due);
-                self.send_counted(slot, &running.frame);
+                self.say(slot, &running.words, due);
             }
         }
         worked
@@ -138,27 +171,47 @@ impl Worker {
             if connection.sent == connection.answered && connection.phase == Phase::Held && !connection.is_mute {
                 connection.since_us = now_us() as u32;
                 running.missing -= 1;
-                self.send_counted(slot, &running.frame);
+                self.say(slot, &running.words, running.started_us);
             }
         }
         true
     }
 
-    fn may_send(&self, slot: Slot) -> bool {
-        let connection = &self.connections[slot as usize];
-        connection.phase == Phase::Held && !connection.is_mute && self.assignment.cast.part(self.number(slot)).sends
+    fn may_send(&self, slot: Slot, words: &Words) -> bool {
+        let (connection, number) = (&self.connections[slot as usize], self.number(slot));
+        let has_words = match (words, &self.books) {
+            (Words::Line { line, .. }, Some(books)) => line.is_said_by(books.day.role(number)),
+            _ => self.assignment.cast.part(number).sends,
+        };
+        connection.phase == Phase::Held && !connection.is_mute && has_words
     }
 
-    fn send_counted(&mut self, slot: Slot, frame: &LocalFrame) {
-        self.connections[slot as usize].sent += 1;
+    fn say(&mut self, slot: Slot, words: &Words, intended_us: u64) {
         self.tally.sent += 1;
-        self.sockets.send(slot, frame);
+        match words {
+            Words::Frame(frame) => {
+                self.connections[slot as usize].sent += 1;
+                self.sockets.send(slot, frame);
+            }
+            Words::Line { line, content_bytes } => self.say_line(slot, *line, intended_us, *content_bytes),
+        }
+    }
+
+    /// Says something to other clients, who are to hear it from now on.
+    fn say_line(&mut self, slot: Slot, line: Line, intended_us: u64, content_bytes: usize) {
+        let number = self.number(slot);
+        let Some(books) = &self.books else { return };
+        let connection = &mut self.connections[slot as usize];
+        connection.sent += u32::from(line.is_stamped());
+        let text = books.day.text(line, number, connection.sent, intended_us, content_bytes);
+        self.tally.expected += u64::from(Day::receipts(line, books.audiences[slot as usize]));
+        self.say_masked(slot, Opcode::Text, text.as_bytes(), intended_us);
     }
 
     /// An answer came: to the oldest message that has none, since answers keep the order.
     pub(super) fn take_answer(&mut self, slot: Slot, now: u64) {
         let connection = &mut self.connections[slot as usize];
-        let Some(running) = self.traffic.plan.as_mut().filter(|running| running.is_answered) else {
+        let Some(running) = self.traffic.plans.iter_mut().find(|running| running.is_answered) else {
             self.tally.others += 1;
             return;
         };

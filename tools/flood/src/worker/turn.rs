@@ -71,7 +71,7 @@ impl Worker {
                 // Whoever waits hears that `ready` is gone.
                 Order::KeepBooks { under_way, ready: _ready } => self.open_books(under_way),
                 Order::Send(plan) => self.start_sending(plan),
-                Order::Hush => self.traffic.plan = None,
+                Order::Hush => self.traffic.plans.clear(),
                 Order::Report(to) => {
                     let tally = std::mem::take(&mut self.tally);
                     self.reported.add(&tally);
