@@ -16,6 +16,7 @@ use crate::lane::frame::{Frame, Run};
 use crate::shard::floor::Floor;
 use crate::shard::floor::audience::{Audience, LeftOut};
 use crate::shard::floor::fan_out::{Batch, FanOutId, Reach};
+use crate::shard::floor::pace::Pace;
 use crate::shard::floor::wire::Wire;
 use crate::shard::io::{Io, Slot};
 
@@ -89,13 +90,20 @@ impl<I: Io> Floor<I> {
         }
     }
 
-    /// Goes on with the fan-outs, each in its turn, as long as there is room under the cork. False when none has
-    /// anything to do now.
-    pub(in crate::shard) fn fan_out(&mut self) -> bool {
+    /// Goes on with the fan-outs, each in its turn, as long as there is room under the cork, until `until_us`. False
+    /// when none has anything to do now.
+    ///
+    /// Room alone ends nothing: who is left out, or has his frame replaced, is visited and adds nothing to the cork.
+    pub(in crate::shard) fn fan_out(&mut self, until_us: u64) -> bool {
+        let mut pace = Pace::until(until_us);
         self.fan_outs.start_due(self.state.now.us);
         let worked = !self.fan_outs.is_idle();
         while self.wire.cork.bulk() < BULK_MAX && self.wire.cork.frames() < FRAMES_MAX {
+            if pace.is_over(|| self.wire.io.now_us()) {
+                break;
+            }
             let Some(id) = self.fan_outs.next() else { break };
+            pace.serves(0);
             if !self.go_on_with(id) {
                 self.fan_outs.finish(id);
             }

@@ -1,8 +1,8 @@
-//! When a step of a turn looks at the clock: after some events, and sooner when they bring much input, which takes its
-//! time.
+//! When a step of a turn looks at the clock: after some events, or some goes of fan-outs, and sooner when they bring
+//! much input, which takes its time.
 
-/// So many commands, deadlines or events are served before the clock is looked at: each step gets on, however late it
-/// is.
+/// So many commands, deadlines, events or goes of fan-outs are served before the clock is looked at: each step gets
+/// on, however late it is.
 pub const BETWEEN_LOOKS: usize = 16;
 
 /// Most of either in one turn, whatever the clock says: what a lane holds.

@@ -16,6 +16,7 @@ use crate::shard::io::{Event, Io};
 const COMMANDS_UNTIL_US: u64 = 250;
 const DEADLINES_UNTIL_US: u64 = 400;
 const EVENTS_UNTIL_US: u64 = 700;
+const FAN_OUTS_UNTIL_US: u64 = 850;
 const SENDS_UNTIL_US: u64 = 1000;
 
 /// While so many connections wait for answers no more input is read: answers must not pile up.
@@ -34,7 +35,7 @@ impl<I: Io> Floor<I> {
         worked |= self.go_on_with_calls(start_us + DEADLINES_UNTIL_US);
         worked |= self.end_typing();
         worked |= self.take_events(start_us + EVENTS_UNTIL_US);
-        worked |= self.fan_out();
+        worked |= self.fan_out(start_us + FAN_OUTS_UNTIL_US);
         worked |= self.inspect();
         if worked {
             // Before the answers leave: whoever has one and asks the admin port finds there what it was told.

@@ -110,7 +110,7 @@ impl Memory {
     }
 
     fn alarm_is_due(&self) -> bool {
-        self.alarm_due_us.is_some_and(|due| due <= self.now_us())
+        self.alarm_due_us.is_some_and(|due| due <= self.clock.now().us)
     }
 
     /// The floor has done with what it was told before.
@@ -269,7 +269,7 @@ impl Io for Memory {
 
     fn alarm(&mut self, us: u64) {
         assert!(self.alarm_due_us.is_none(), "one alarm at a time");
-        self.alarm_due_us = Some(self.now_us() + us);
+        self.alarm_due_us = Some(self.clock.now().us + us);
     }
 
     fn next(&mut self) -> Option<Event> {
@@ -347,7 +347,7 @@ impl Io for Memory {
     }
 
     fn now_us(&self) -> u64 {
-        self.clock.now().us
+        self.clock.look_us()
     }
 
     fn doze(&mut self) -> bool {

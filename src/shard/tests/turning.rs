@@ -1,7 +1,10 @@
 //! What a turn does, and when it ends.
 
+use std::sync::Arc;
+
 use crate::channel::name;
 use crate::lane::frame::Frame;
+use crate::lane::{Command, Filter, Publication};
 use crate::shard::floor::delivery::FRAMES_MAX;
 use crate::shard::io::Io;
 use crate::ws::frame::encode_text;
@@ -100,6 +103,30 @@ fn a_large_fan_out_holds_nobody_up() {
     });
     shard.settle();
     clients.iter_mut().for_each(|client| assert_eq!(client.texts(), ["to many"]));
+}
+
+#[test]
+fn a_turn_ends_also_when_its_fan_outs_are_for_nobody() {
+    let (mut shard, mut clients) = many(6);
+    let mut guest = shard.client("guest");
+    let nobody = Arc::new(Filter { user_type: Some("nobody".into()), ..Filter::default() });
+    for _ in 0..160 {
+        let publication = shard.publication("conv:1", encode_text("to nobody"));
+        shard.command(Command::Publish(Publication { filter: Some(nobody.clone()), ..publication }));
+    }
+    guest.say(r#"{"type":"ping"}"#);
+    shard.clock.slow_down(500);
+    let mut turns = 0;
+    while guest.heard().is_empty() {
+        shard.floor.turn(shard.clock.now());
+        assert!(!shard.floor.fan_outs.is_idle(), "the answer comes only behind all fan-outs");
+        turns += 1;
+        assert!(turns < 100, "the answer does not come");
+    }
+    shard.clock.slow_down(0);
+    shard.settle();
+    assert!(clients.iter_mut().all(|client| client.heard().is_empty()));
+    assert!(shard.floor.fan_outs.is_idle());
 }
 
 #[test]

@@ -11,7 +11,14 @@ const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
 
 /// Time that passes only when the test says so.
 #[derive(Clone, Default)]
-pub struct Clock(Rc<Cell<u64>>);
+pub struct Clock(Rc<Moment>);
+
+#[derive(Default)]
+struct Moment {
+    us: Cell<u64>,
+    /// What passes whenever the floor looks at the clock: it has worked meanwhile.
+    us_between_looks: Cell<u64>,
+}
 
 /// The far end of a socket, in the hands of the test.
 #[derive(Clone, Default)]
@@ -42,15 +49,31 @@ pub(super) struct Line {
 
 impl Clock {
     pub fn now(&self) -> Now {
-        Now { us: self.0.get() * 1000, unix_ms: EPOCH_UNIX_MS + self.0.get() }
+        Now { us: self.0.us.get(), unix_ms: EPOCH_UNIX_MS + self.ms() }
     }
 
     pub(super) fn ms(&self) -> u64 {
-        self.0.get()
+        self.0.us.get() / 1000
     }
 
     pub fn advance(&self, ms: u64) {
-        self.0.set(self.0.get() + ms);
+        self.advance_us(ms * 1000);
+    }
+
+    /// So much passes between two looks of the floor: a machine that is slow, or has none of it to spare.
+    pub fn slow_down(&self, us_between_looks: u64) {
+        self.0.us_between_looks.set(us_between_looks);
+    }
+
+    /// The floor looks.
+    pub(super) fn look_us(&self) -> u64 {
+        let us = self.0.us.get();
+        self.advance_us(self.0.us_between_looks.get());
+        us
+    }
+
+    fn advance_us(&self, us: u64) {
+        self.0.us.set(self.0.us.get() + us);
     }
 }
 
