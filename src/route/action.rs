@@ -111,7 +111,8 @@ pub struct Locate {
     pub latitude: usize,
     pub longitude: usize,
     pub message: Template,
-    pub service: &'static str,
+    /// The service that gets the message as it came.
+    pub forward: Forward,
 }
 
 #[derive(Debug)]

@@ -163,7 +163,7 @@ impl Entry<'_> {
             latitude: self.find("fields", "latitude", Field::is_number)?,
             longitude: self.find("fields", "longitude", Field::is_number)?,
             message: self.template("message", &message, &[OF_SESSION])?,
-            service: self.service()?,
+            forward: self.forward()?,
         })
     }
 

@@ -52,7 +52,7 @@ impl Session<'_> {
             Action::Presence(one) => self.list_present(connection, request, one, &given),
             Action::Forward(forward) => self.forward(connection, request, forward, &given),
             Action::Confirm { field, forward } => self.confirm(connection, request, *field, forward, &given),
-            Action::Locate(locate) => self.locate(connection, route, locate, &given),
+            Action::Locate(locate) => self.locate(connection, request, route, locate, &given),
             Action::Nearby(nearby) => self.follow_nearby(connection, request, route, nearby, &given),
             Action::LeaveNearby { reply } => self.leave_nearby(connection, request, reply.as_ref(), &given),
             Action::Typing(typing) => self.typing(connection, typing, &given),

@@ -22,10 +22,11 @@ use crate::shard::session::filling::Given;
 use crate::shard::state::ShardState;
 
 impl Session<'_> {
-    /// Tells where the session is to those who follow it.
+    /// Tells where the session is to those who follow it, and to the route's service.
     pub(super) fn locate(
         &mut self,
         connection: &Connection,
+        request: &Request<'_>,
         route: &'static Route,
         locate: &Locate,
         given: &Given<'_>,
@@ -44,7 +45,10 @@ impl Session<'_> {
             let (overflow, key) = (Overflow::Latest, Some(key));
             tell(Draft { filter, overflow, key, except, ..Draft::new(&cell, bytes.clone()) });
         }
-        if lost > 0 { Err(SessionError::Busy) } else { Ok(()) }
+        if lost > 0 {
+            return Err(SessionError::Busy);
+        }
+        self.forward(connection, request, &locate.forward, given)
     }
 
     /// Follows whatever comes into a circle, which takes the place of the one before.
