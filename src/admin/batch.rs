@@ -22,12 +22,16 @@ use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::State;
 use super::error::AdminError;
-use super::idempotency::{KEY_BYTES_MAX, Seen};
+use super::idempotency::{KEY_BYTES_MAX, Place, Seen};
 use super::publish::{self, LATER};
 
 /// Messages of one request, and the channels that all of them together name.
 const MESSAGES_MAX: usize = 1000;
 const CHANNELS_MAX: usize = 10_000;
+
+/// What is said under a key when no shard has answered.
+const UNKNOWN: &str =
+    "no shard answered in time: what was asked may still happen, and is not done again under this key";
 
 /// Bytes of all messages, each once for every channel: so much is under way in the lanes at once.
 const BYTES_MAX: usize = MESSAGE_BYTES_MAX;
@@ -75,8 +79,15 @@ struct Way {
     ticket: Option<Ticket>,
 }
 
+impl Published {
+    /// How many results it has.
+    pub fn size(&self) -> usize {
+        self.results.len()
+    }
+}
+
 /// Publishes, or says again what became of it.
-pub async fn publish(
+pub async fn publish_list(
     Shared(state): Shared<Arc<State>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -85,12 +96,22 @@ pub async fn publish(
     let Some(key) = key(&headers)? else { return carry_out(&state, &body).await.map(Json) };
     match state.idempotency.begin(key, &body, Instant::now())? {
         Seen::Before(published) => Ok(Json(published)),
-        Seen::First(place) => {
-            let published = carry_out(&state, &body).await?;
-            place.keep(published.clone());
-            Ok(Json(published))
-        }
+        Seen::First(place) => carry_out_once(state, body, place).await.map(Json),
     }
+}
+
+/// Goes on when whoever asked has gone: he will ask again under the same key.
+async fn carry_out_once(state: Arc<State>, body: Bytes, place: Place) -> Result<Published, AdminError> {
+    let carrying_out = tokio::spawn(async move {
+        let published = match carry_out(&state, &body).await {
+            // It is on its way: sent again it would be there twice.
+            Err(AdminError::NoAnswer) => Published { results: Vec::new(), note: Some(UNKNOWN.into()) },
+            done => done?,
+        };
+        place.keep(published.clone());
+        Ok(published)
+    });
+    carrying_out.await.unwrap_or(Err(AdminError::NoAnswer))
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<&str>, AdminError> {

@@ -17,8 +17,9 @@ pub const KEY_BYTES_MAX: usize = 255;
 /// How long an answer is kept: longer than anybody tries again.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// Answers that are kept; the oldest go first.
+/// Answers that are kept, and the results in all of them; the oldest go first.
 const KEPT_MAX: usize = 10_000;
+const RESULTS_MAX: usize = 200_000;
 
 #[derive(Clone, Default)]
 pub struct Idempotency(Arc<Inner>);
@@ -34,6 +35,7 @@ struct Requests {
     by_key: HashMap<Box<str>, Request>,
     /// Keys of answers that are kept, in the order of their time.
     kept: VecDeque<(Instant, Box<str>)>,
+    results: usize,
 }
 
 struct Request {
@@ -79,10 +81,11 @@ impl Idempotency {
 impl Requests {
     fn forget(&mut self, now: Instant) {
         while let Some((at, _)) = self.kept.front()
-            && (now - *at > KEPT_FOR || self.kept.len() > KEPT_MAX)
+            && (now - *at > KEPT_FOR || self.kept.len() > KEPT_MAX || self.results > RESULTS_MAX)
             && let Some((_, key)) = self.kept.pop_front()
         {
-            self.by_key.remove(&key);
+            let gone = self.by_key.remove(&key).and_then(|request| request.answer);
+            self.results -= gone.map_or(0, |answer| answer.size());
         }
     }
 }
@@ -90,6 +93,7 @@ impl Requests {
 impl Place {
     pub fn keep(mut self, answer: Published) {
         let mut requests = self.requests.lock();
+        requests.results += answer.size();
         if let Some(request) = requests.by_key.get_mut(&self.key) {
             request.answer = Some(answer);
         }

@@ -48,7 +48,7 @@ fn with_bodies(state: Arc<State>) -> Router<Arc<State>> {
         .route("/broadcast/user/{id}", post(publish::to_user))
         .route("/broadcast/channel/{*name}", post(publish::to_channel))
         .route("/broadcast/all", post(publish::to_all))
-        .route("/publish", post(batch::publish))
+        .route("/publish", post(batch::publish_list))
         .route("/send/session/{id}", post(publish::to_session))
         .route("/disconnect/user/{id}", post(revoke::disconnect_user))
         .route("/revoke/user/{id}", post(revoke::user))

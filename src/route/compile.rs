@@ -30,6 +30,8 @@ pub enum Problem {
     NoSuchField(&'static str, String),
     Field(String, FieldError),
     TooManyFields,
+    /// The action needs to know who speaks.
+    BeforeAuth,
     /// `claim` has no name.
     NoClaim,
     /// All routes together ask for too many claims.
@@ -60,6 +62,7 @@ impl Route {
             return Err(Problem::TooManyFields);
         }
         let mut entry = Entry { keys: definition.clone(), fields: &fields };
+        entry.check_phase()?;
         let action = entry.action(definition.action)?;
         entry.refuse_unused()?;
         Ok(Self {
@@ -91,7 +94,10 @@ impl Entry<'_> {
                 reply: required("reply", self.reply(&[OF_SESSION])?)?,
             },
             ActionName::Ping => Action::Ping { reply: required("reply", self.reply(&[OF_TIME])?)? },
-            ActionName::Accept => Action::Accept { reply: self.reply(&[OF_SESSION])? },
+            ActionName::Accept => {
+                let places = if self.keys.before_auth { OF_TIME } else { OF_SESSION };
+                Action::Accept { reply: self.reply(&[places])? }
+            }
             ActionName::Refuse => Action::Refuse,
             ActionName::Subscribe => Action::Subscribe(self.list()?),
             ActionName::Unsubscribe => Action::Unsubscribe(self.list()?),
@@ -112,6 +118,13 @@ impl Entry<'_> {
                 Action::Confirm { field, forward: self.forward()? }
             }
         })
+    }
+
+    /// Before a token there is nobody yet: no user, no channels.
+    fn check_phase(&self) -> Result<(), Problem> {
+        use ActionName::{Accept, Authenticate, Ping, Refuse};
+        let is_for_anybody = matches!(self.keys.action, Authenticate | Ping | Accept | Refuse);
+        if self.keys.before_auth && !is_for_anybody { Err(Problem::BeforeAuth) } else { Ok(()) }
     }
 
     fn list(&mut self) -> Result<ChannelList, Problem> {
@@ -257,6 +270,7 @@ impl fmt::Display for Problem {
             }
             Problem::Field(name, error) => write!(f, "the field {name} {error}"),
             Problem::TooManyFields => write!(f, "there are more than {FIELDS_MAX} fields"),
+            Problem::BeforeAuth => f.write_str("before_auth: the action needs to know who speaks"),
             Problem::NoClaim => f.write_str("claim: it has no name"),
             Problem::TooManyClaims => write!(f, "all routes together ask for more than {CLAIMS_MAX} claims"),
             Problem::Template(key, error) => write!(f, "{key}: {error}"),

@@ -239,6 +239,11 @@ impl NameTemplate {
         Ok(Self(parts.into()))
     }
 
+    /// Whether a user id is a part of it, of which only the issuer of tokens says what it may be.
+    pub fn has_user_id(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, NamePart::UserId))
+    }
+
     /// What it begins with whatever the values are.
     pub fn prefix(&self) -> &str {
         match self.0.first() {
@@ -249,12 +254,16 @@ impl NameTemplate {
 
     /// # Errors
     ///
-    /// When `name` has no room for it.
+    /// When `name` has no room for it, or a field beside a user id has blanks, which the whole cannot be asked for then.
     pub fn fill(&self, name: &mut impl fmt::Write, user_id: &str, values: &[Option<&RawValue>]) -> fmt::Result {
         self.0.iter().try_for_each(|part| match part {
             NamePart::Text(text) => name.write_str(text),
             NamePart::UserId => name.write_str(user_id),
-            NamePart::Field(at) => values[*at].map_or(Ok(()), |value| name.write_str(&plain(value))),
+            NamePart::Field(at) => values[*at].map_or(Ok(()), |value| {
+                let text = plain(value);
+                let is_foreign = self.has_user_id() && text.chars().any(|c| c.is_control() || c.is_whitespace());
+                if is_foreign { Err(fmt::Error) } else { name.write_str(&text) }
+            }),
         })
     }
 }

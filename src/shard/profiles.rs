@@ -76,17 +76,15 @@ impl Profiles {
         }
     }
 
-    /// The same with what a fresh token grants.
-    pub fn regrant(&mut self, id: ProfileId, granted: ClaimSet) -> ProfileId {
+    /// The same with what a fresh token grants. `is_vouched`: it names the type.
+    pub fn regrant(&mut self, id: ProfileId, granted: ClaimSet, is_vouched: bool) -> ProfileId {
         let Some(profile) = self.profiles.get(usize::from(id)).filter(|profile| profile.granted != granted) else {
             return id;
         };
         let (user_type, platform) = (profile.user_type.clone(), profile.platform.clone());
-        let is_vouched = !profile.claimed;
-        let claims = Claims { user_type: user_type.as_deref(), platform: platform.as_deref(), is_vouched, granted };
-        let fresh = self.enter(claims);
+        // First, so that there is room for what takes its place.
         self.leave(id);
-        fresh
+        self.enter(Claims { user_type: user_type.as_deref(), platform: platform.as_deref(), is_vouched, granted })
     }
 
     pub fn user_type(&self, id: ProfileId) -> Option<&str> {
@@ -240,11 +238,23 @@ mod tests {
     fn a_fresh_token_grants_something_else() {
         let mut profiles = Profiles::default();
         let id = profiles.enter(claims(Some("driver"), Some("ios")));
-        let granted = profiles.regrant(id, 0b101);
+        let granted = profiles.regrant(id, 0b101, false);
         assert_eq!((profiles.granted(granted), profiles.user_type(granted)), (0b101, Some("driver")));
-        assert_eq!((profiles.granted(id), profiles.regrant(granted, 0b101)), (0, granted));
+        assert_eq!(profiles.regrant(granted, 0b101, false), granted);
         profiles.leave(granted);
         assert!(profiles.is_empty() && profiles.claimed == 0);
+    }
+
+    #[test]
+    fn a_fresh_token_takes_no_vouched_type_away_where_the_table_is_full() {
+        let mut profiles = Profiles::default();
+        let driver = profiles.enter(vouched("driver", Some("ios")));
+        let words: Vec<String> = (0..CLAIMED_MAX).map(|n| n.to_string()).collect();
+        for word in &words {
+            profiles.enter(claims(Some(word), None));
+        }
+        let driver = profiles.regrant(driver, 1, true);
+        assert_eq!((profiles.user_type(driver), profiles.granted(driver)), (Some("driver"), 1));
     }
 
     #[test]

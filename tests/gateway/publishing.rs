@@ -197,6 +197,20 @@ fn a_list_is_published_in_order_with_an_answer_for_each_message() {
 }
 
 #[test]
+fn a_notification_in_a_list_is_kept_for_each_of_its_users() {
+    let gateway = Gateway::start(Config::new());
+    let mut here = Client::connect(&gateway, &token("here"));
+    let message = r#"{"type":"notification","id":"n1"}"#;
+    let list = format!(
+        r#"{{"messages":[{{"channels":["user:here","user:away"],"message":{message}}},{{"channel":"conv:1","message":{message}}}]}}"#
+    );
+    assert_eq!(publish(&gateway, &list, &[]).body, r#"{"results":[{"delivered":1,"kept":true},{"delivered":0}]}"#);
+    assert_eq!(here.next_text(), message);
+    let mut away = Client::connect(&gateway, &token("away"));
+    assert_eq!(away.next_text(), message);
+}
+
+#[test]
 fn a_list_with_a_key_is_published_once_however_often_it_is_sent() {
     let gateway = Gateway::start(Config::new());
     let mut client = Client::connect(&gateway, &token("u1"));

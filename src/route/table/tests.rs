@@ -145,6 +145,12 @@ fn what_is_wrong_is_named_with_file_and_line() {
         ("action = 'ping'\nreply = '{\"type\":\"t\",\"a\":\"{user_id}\"}'", "there is no {user_id} here"),
         ("action = 'accept'\nfield = 'f'", "no use for the key field"),
         ("action = 'accept'\nmembers_only = true", "no use for the key members_only"),
+        ("action = 'forward'\nbefore_auth = true", "needs to know who speaks"),
+        ("action = 'join'\nchannel = 'x'\nbefore_auth = true", "needs to know who speaks"),
+        (
+            "action = 'accept'\nbefore_auth = true\nreply = '{\"type\":\"t\",\"a\":\"{user_id}\"}'",
+            "there is no {user_id} here",
+        ),
         ("action = 'join'\nchannel = 'x:{h}'", "there is no {h} here"),
         ("action = 'join'\nchannel = 'x:{g}'", "{g} is no text"),
         ("action = 'join'\nchannel = 'x:{o}'", "{o} is no text, or may be missing"),

@@ -77,7 +77,8 @@ impl Session<'_> {
             self.state.sessions += 1;
             self.state.counters.unauthenticated.add(-1);
         } else {
-            connection.profile = self.state.profiles.regrant(connection.profile, identity.claims);
+            let is_vouched = identity.user_type.is_some();
+            connection.profile = self.state.profiles.regrant(connection.profile, identity.claims, is_vouched);
         }
         connection.authenticate(identity.expires_at, identity.grants, self.state.now, &self.state.rules);
         self.effects.rearm = true;

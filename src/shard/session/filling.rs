@@ -18,7 +18,7 @@ use crate::shard::session::error::{ChannelError, SessionError};
 use crate::ws::frame::encode_text;
 
 /// A channel's name while it is made of a message's fields: without an allocation.
-pub(super) type ChannelName = ArrayString<255>;
+pub(super) type ChannelName = ArrayString<512>;
 
 /// What one message is answered and passed on with. Made once for all templates of its route, so that they agree.
 #[derive(Default)]
@@ -97,12 +97,28 @@ impl Session<'_> {
         name: &NameTemplate,
         given: &Given<'_>,
     ) -> Result<ChannelName, SessionError> {
-        let mut channel = ChannelName::new();
-        let written = name.fill(&mut channel, self.user_id(connection), given.values);
-        if written.is_err() || !name::is_valid(&channel, self.state.rules.channel_name_bytes_max) {
-            return Err(SessionError::Channel(ChannelError::BadName));
+        let channel = self.text(connection, name, given)?;
+        // What the issuer of the token calls the user is no word of a client: blanks and length are the issuer's.
+        let own_bytes = if name.has_user_id() { self.user_id(connection).len() } else { 0 };
+        let is_short = channel.len() - own_bytes <= self.state.rules.channel_name_bytes_max;
+        let is_clean = own_bytes > 0 || name::is_valid(&channel, usize::MAX);
+        if is_short && is_clean && !channel.is_empty() {
+            Ok(channel)
+        } else {
+            Err(SessionError::Channel(ChannelError::BadName))
         }
-        Ok(channel)
+    }
+
+    /// What a service may order by: any text.
+    pub(super) fn text(
+        &self,
+        connection: &Connection,
+        name: &NameTemplate,
+        given: &Given<'_>,
+    ) -> Result<ChannelName, SessionError> {
+        let mut text = ChannelName::new();
+        let written = name.fill(&mut text, self.user_id(connection), given.values);
+        written.map(|()| text).map_err(|_| SessionError::Channel(ChannelError::BadName))
     }
 
     fn fill(

@@ -49,7 +49,7 @@ impl Session<'_> {
     ) -> Result<(), SessionError> {
         let audience = forward.audience.as_ref();
         let channel = audience.map(|audience| self.addressed(connection, audience, given)).transpose()?;
-        let key = forward.key.as_ref().map(|key| self.named(connection, key, given)).transpose()?;
+        let key = forward.key.as_ref().map(|key| self.text(connection, key, given)).transpose()?;
         let body = match &forward.message {
             Some(message) => self.text_of(connection, message, given),
             None => request.text.into(),
