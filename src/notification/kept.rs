@@ -117,6 +117,11 @@ impl Notifications {
         found
     }
 
+    /// Whether what was due is still pending, and with this very text.
+    pub fn is_current(&self, due: &Due) -> bool {
+        self.lock(due.ticket.stripe).has(due.ticket.number, &due.text)
+    }
+
     /// What is known of an id, for one user or for all.
     pub fn told(&self, id: &str, user: Option<&str>) -> Vec<Told> {
         if let Some(user) = user {

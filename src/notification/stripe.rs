@@ -212,6 +212,11 @@ impl Stripe {
         found
     }
 
+    /// Whether this one is pending with this very text, not with a newer one that reads alike.
+    pub fn has(&self, number: u64, text: &Arc<str>) -> bool {
+        self.pending.get(&number).is_some_and(|pending| Arc::ptr_eq(&pending.text, text))
+    }
+
     /// Drops the oldest pending one but for `except`. False when there is none.
     pub fn drop_oldest(&mut self, except: Option<u64>, now: u32, tally: &Tally) -> bool {
         let oldest = self.pending.keys().copied().find(|number| Some(*number) != except);
