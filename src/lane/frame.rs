@@ -68,9 +68,14 @@ impl Run {
         Rc::new(Self { bytes: bytes.into(), arrived_us, others_us, overflow, latest_of })
     }
 
-    /// Whether this one takes the place of an older one that waits.
-    pub fn replaces(&self, older: &Self) -> bool {
-        self.latest_of.is_some() && self.latest_of == older.latest_of
+    /// Whether of this one and one that waits only the newer is to wait.
+    pub fn replaces(&self, waiting: &Self) -> bool {
+        self.latest_of.is_some() && self.latest_of == waiting.latest_of
+    }
+
+    /// Whether this one is older than one that waits: through different channels they may come in the other order.
+    pub fn is_older_than(&self, waiting: &Self) -> bool {
+        self.arrived_us < waiting.arrived_us
     }
 
     /// Bytes on the wire.

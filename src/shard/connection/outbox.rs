@@ -65,7 +65,7 @@ pub struct Spill {
 pub type ByPolicy = [usize; Overflow::ALL.len()];
 
 impl Outbox {
-    /// Puts a frame behind the others, in the place of an older one, or nowhere.
+    /// Puts a frame behind the others, in the place of an older one, or nowhere: also where a newer one waits already.
     pub fn push(&mut self, frame: LocalFrame, bound: Bound) -> Spill {
         let mut spill = Spill::default();
         let Bound::Bytes(bytes_max) = bound else {
@@ -76,6 +76,10 @@ impl Outbox {
         if is_pong(&frame.bytes) {
             self.find(|older| is_pong(&older.bytes)).map(|at| self.remove(at));
         } else if let Some(at) = self.find_replaced(&frame) {
+            if frame.is_older_than(&self.frames[at]) {
+                spill.drop(&frame);
+                return spill;
+            }
             spill.drop(&self.frames[at]);
             if self.bytes() - cost_bytes(&self.frames[at]) + cost <= bytes_max {
                 self.put_in_place(at, frame);
@@ -152,11 +156,11 @@ impl Outbox {
         self.frames.iter().skip(self.begun).position(is_it).map(|at| self.begun + at)
     }
 
-    /// The frame whose place a newer one of its channel takes: there is one at most. Others are not looked at where
-    /// none waits that can be replaced.
-    fn find_replaced(&self, newer: &LocalFrame) -> Option<usize> {
-        let may_be = newer.overflow == Overflow::Latest && self.bytes[Overflow::Latest as usize] > 0;
-        if may_be { self.find(|older| newer.replaces(older)) } else { None }
+    /// The one that waits of what this one is the newest of: there is one at most. Others are not looked at where none
+    /// waits that can be replaced.
+    fn find_replaced(&self, frame: &LocalFrame) -> Option<usize> {
+        let may_be = frame.overflow == Overflow::Latest && self.bytes[Overflow::Latest as usize] > 0;
+        if may_be { self.find(|waiting| frame.replaces(waiting)) } else { None }
     }
 
     /// Drops what may be dropped for a frame, if that makes enough room.

@@ -83,15 +83,17 @@ impl Cork {
         }
     }
 
-    /// Puts a frame in the place of an older one of this connection that it replaces. False when there is none among
-    /// those that have waited longest: as many as one send takes are looked at.
+    /// Has one place of this connection taken by the newer of a frame and the one waiting there that it replaces. False
+    /// when there is none among those that have waited longest: as many as one send takes are looked at.
     pub fn replace(&mut self, slot: Slot, frame: &LocalFrame) -> bool {
         let Some(&last) = self.lasts.get(slot as usize).filter(|last| **last != NONE) else { return false };
         let mut at = self.entries[last as usize].next;
         for _ in 0..VECTOR_MAX {
             let entry = &mut self.entries[at as usize];
-            if let Some(older) = entry.frame.as_mut().filter(|older| frame.replaces(older)) {
-                *older = frame.clone();
+            if let Some(waiting) = entry.frame.as_mut().filter(|waiting| frame.replaces(waiting)) {
+                if !frame.is_older_than(waiting) {
+                    *waiting = frame.clone();
+                }
                 return true;
             }
             if at == last {
@@ -257,6 +259,18 @@ mod tests {
         assert_eq!(cork.frames(), 4);
         assert_eq!(taken(&mut cork, 7), [6, 4, 5, 9]);
         assert!(!cork.replace(7, &of(1, 1)) && !cork.replace(99, &of(1, 1)));
+    }
+
+    #[test]
+    fn what_comes_late_through_another_channel_does_not_take_the_place_of_the_newer() {
+        let of = |n: u8| {
+            let frame = Frame { bytes: vec![n].into(), arrived_us: n.into() };
+            Run::join(&[frame], Overflow::Latest, 1)
+        };
+        let mut cork = Cork::new(0);
+        cork.push(7, of(2), Urgency::Bulk);
+        assert!(cork.replace(7, &of(1)), "it need not wait");
+        assert_eq!(taken(&mut cork, 7), [2]);
     }
 
     #[test]

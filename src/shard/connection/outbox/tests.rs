@@ -113,6 +113,19 @@ fn of_latest_the_newest_of_each_channel_waits_in_its_place() {
 }
 
 #[test]
+fn of_latest_the_one_that_arrived_last_waits_in_whatever_order_they_come() {
+    let of = |n: u8| {
+        let frame = Frame { bytes: vec![n; 100].into(), arrived_us: n.into() };
+        Run::join(&[frame], Overflow::Latest, 1)
+    };
+    let (mut outbox, mut spill) = (Outbox::default(), Spill::default());
+    [2, 1, 4, 3].into_iter().for_each(|n| spill.add(&outbox.push(of(n), ROOM)));
+    assert_eq!(spill, spilled(Overflow::Latest, 3, false));
+    assert_eq!(outbox.bytes(), 100 + FRAME_COST_BYTES);
+    assert_eq!(first_bytes(&taken(&mut outbox)), [4]);
+}
+
+#[test]
 fn one_frame_of_each_channel_may_still_be_too_much() {
     let mut outbox = Outbox::default();
     for channel in 0..10 {
