@@ -4,7 +4,8 @@
 //! [`start`] is called once, by [`crate::gateway`], when the shards run. A source that cannot reach its broker is no
 //! reason to stop: it tries again for ever, and its [`SourceStatus`] says so to `/readyz` and `/metrics`.
 //!
-//! What may not live here: anything that looks into a payload.
+//! What may not live here: anything that looks into a payload. Whether a user is to confirm it, [`crate::notification`]
+//! says.
 
 pub mod export;
 pub mod inlet;
