@@ -269,7 +269,7 @@ export class Ringway {
     if (!message) return safely(() => this.#options.onText?.(text));
     this.#answer(message);
     if (!this.#topics.take(message)) this.#requests.take(message);
-    const id = message.type === "notification" ? (message.id ?? message.payload?.id) : undefined;
+    const id = message.type === "notification" ? (message.payload?.id ?? message.id) : undefined;
     if (id === undefined) void this.#listeners.tell(message);
     else void this.#notify(id, message);
   }

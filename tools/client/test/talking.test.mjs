@@ -156,6 +156,15 @@ suite("talking", { concurrency: 4 }, () => {
     assert.deepEqual(uncaught, ["not the time 1", "not the time 2"]);
   });
 
+  test("of two ids the one in the payload is acknowledged, which the gateway goes by", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    await client.isOpen();
+    await gateway.post("/broadcast/user/ana", { type: "notification", id: "outer", payload: { id: "inner" } });
+    const isConfirmed = async () => (await gateway.ask("/notifications/inner")).confirmed === 1;
+    await eventually("it is acknowledged", isConfirmed);
+  });
+
   test("every kind of topic is confirmed, and asked for again", async (t) => {
     const gateway = await startGateway(t);
     const client = gateway.client();
