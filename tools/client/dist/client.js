@@ -246,7 +246,7 @@ export class Ringway {
         if (id === undefined)
             void this.#listeners.tell(message);
         else
-            void this.#notify(id, message);
+            void this.#notify(id, text, message);
     }
     /** What the gateway expects of every client. */
     #answer(message) {
@@ -264,13 +264,12 @@ export class Ringway {
         }
     }
     /** Hands a notification to the application once, and acknowledges it as often as it comes. */
-    async #notify(id, message) {
+    async #notify(id, text, message) {
         // Nobody is there to take it yet.
         if (!this.#listeners.has("notification") && !this.#listeners.has("*"))
             return;
-        const key = JSON.stringify(id);
-        if (this.#seen.add(key) && !(await this.#listeners.tell(message)))
-            return this.#seen.remove(key);
+        if (!(await this.#seen.once(String(id), text, () => this.#listeners.tell(message))))
+            return;
         if (this.#acks.length < ACKS_MAX)
             this.#acks.push(id);
         this.#pump();

@@ -1,19 +1,36 @@
-// The notifications that the application has had: what is repeated is not handed to it again.
+// The notifications that the application has had, or is having: what is repeated is not handed to it again.
 const SEEN_MAX = 1_000;
-/** The latest of them, by id. */
+/** Of all their texts: some sixty of the longest that the gateway repeats. */
+const CHARACTERS_MAX = 2_000_000;
+/** The latest of them, by id. A repeat has the same text; the same id with another text is another notification. */
 export class Seen {
-    #ids = new Set();
-    /** Whether it is the first time. */
-    add(id) {
-        if (this.#ids.has(id))
+    #deliveries = new Map();
+    #characters = 0;
+    /**
+     * Calls `deliver`, but for a repeat of what was taken or is still being taken. Resolves to whether the id may be
+     * acknowledged: never before its latest text was taken. What was not taken the next repeat delivers.
+     */
+    async once(id, text, deliver) {
+        const known = this.#deliveries.get(id);
+        const delivery = known?.text === text ? known : this.#add(id, { text, taken: deliver() });
+        const taken = await delivery.taken;
+        if (this.#deliveries.get(id) !== delivery)
             return false;
-        this.#ids.add(id);
-        if (this.#ids.size > SEEN_MAX)
-            this.#ids.delete(this.#ids.values().next().value);
-        return true;
+        if (!taken)
+            this.#remove(id);
+        return taken;
     }
-    /** The application could not take it: the next repetition is for it again. */
-    remove(id) {
-        this.#ids.delete(id);
+    #add(id, delivery) {
+        this.#remove(id);
+        this.#deliveries.set(id, delivery);
+        this.#characters += delivery.text.length;
+        while (this.#deliveries.size > SEEN_MAX || this.#characters > CHARACTERS_MAX) {
+            this.#remove(this.#deliveries.keys().next().value);
+        }
+        return delivery;
+    }
+    #remove(id) {
+        this.#characters -= this.#deliveries.get(id)?.text.length ?? 0;
+        this.#deliveries.delete(id);
     }
 }

@@ -271,7 +271,7 @@ export class Ringway {
     if (!this.#topics.take(message)) this.#requests.take(message);
     const id = message.type === "notification" ? (message.payload?.id ?? message.id) : undefined;
     if (id === undefined) void this.#listeners.tell(message);
-    else void this.#notify(id, message);
+    else void this.#notify(id, text, message);
   }
 
   /** What the gateway expects of every client. */
@@ -291,11 +291,10 @@ export class Ringway {
   }
 
   /** Hands a notification to the application once, and acknowledges it as often as it comes. */
-  async #notify(id: Id, message: ServerMessage): Promise<void> {
+  async #notify(id: Id, text: string, message: ServerMessage): Promise<void> {
     // Nobody is there to take it yet.
     if (!this.#listeners.has("notification") && !this.#listeners.has("*")) return;
-    const key = JSON.stringify(id);
-    if (this.#seen.add(key) && !(await this.#listeners.tell(message))) return this.#seen.remove(key);
+    if (!(await this.#seen.once(String(id), text, () => this.#listeners.tell(message)))) return;
     if (this.#acks.length < ACKS_MAX) this.#acks.push(id);
     this.#pump();
   }

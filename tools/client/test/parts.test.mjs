@@ -56,13 +56,60 @@ test("what leaves the outbox is taken or told", () => {
   assert.deepEqual(told, [["a", "full"], ["b", "old"], ["d", "closed"]]);
 });
 
-test("a thousand ids are remembered, and no more", () => {
+const taken = async () => true;
+const unexpected = () => assert.fail("it is handed over again");
+
+/** Whether it would be handed over. */
+const isNew = (seen, id, text = "") => {
+  let called = false;
+  seen.once(id, text, async () => (called = true));
+  return called;
+};
+
+test("a thousand ids are remembered, and no more", async () => {
   const seen = new Seen();
-  for (let id = 0; id < 5_000; id++) assert.ok(seen.add(`${id}`));
-  assert.ok(!seen.add("4000") && !seen.add("4999"));
-  assert.ok(seen.add("3999"));
-  seen.remove("4999");
-  assert.ok(seen.add("4999"));
+  for (let id = 0; id < 5_000; id++) assert.ok(await seen.once(`${id}`, "", taken));
+  assert.ok(!isNew(seen, "4000") && !isNew(seen, "4999"));
+  assert.ok(isNew(seen, "3999"));
+});
+
+test("long texts are remembered within a bound", () => {
+  const seen = new Seen();
+  const long = "x".repeat(300_000);
+  for (let id = 0; id < 10; id++) assert.ok(isNew(seen, `${id}`, long));
+  assert.ok(!isNew(seen, "9", long) && !isNew(seen, "4", long));
+  assert.ok(isNew(seen, "3", long));
+  assert.ok(isNew(seen, "longer", "x".repeat(3_000_000)));
+  assert.ok(isNew(seen, "9", long));
+});
+
+test("a repeat is acknowledged when the first has been taken, and not before", async () => {
+  for (const outcome of [true, false]) {
+    const seen = new Seen();
+    let settle;
+    const first = seen.once("n1", "text", () => new Promise((resolve) => (settle = resolve)));
+    let isAnswered = false;
+    const repeat = seen.once("n1", "text", unexpected).finally(() => (isAnswered = true));
+    await new Promise(setImmediate);
+    assert.ok(!isAnswered);
+    settle(outcome);
+    assert.deepEqual(await Promise.all([first, repeat]), [outcome, outcome]);
+    assert.equal(isNew(seen, "n1", "text"), !outcome);
+  }
+});
+
+test("an id that is used again is another notification, and is acknowledged for its latest text", async () => {
+  const seen = new Seen();
+  assert.ok(await seen.once("n1", "first", taken));
+  assert.ok(await seen.once("n1", "second", taken));
+  assert.ok(await seen.once("n1", "second", unexpected));
+  let settle;
+  const older = seen.once("n1", "third", () => new Promise((resolve) => (settle = resolve)));
+  const newer = seen.once("n1", "fourth", async () => false);
+  assert.equal(await newer, false);
+  settle(true);
+  assert.equal(await older, false);
+  assert.ok(isNew(seen, "n1", "fourth"));
 });
 
 test("every kind of topic has its messages", async () => {

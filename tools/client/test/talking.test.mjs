@@ -156,6 +156,34 @@ suite("talking", { concurrency: 4 }, () => {
     assert.deepEqual(uncaught, ["not the time 1", "not the time 2"]);
   });
 
+  test("a repeat of a notification that is still being taken is not acknowledged before", async (t) => {
+    const gateway = await startGateway(t, { "notifications.first_repeat": `"100ms"` });
+    const client = gateway.client();
+    const calls = [];
+    client.on("notification", () => new Promise((resolve) => calls.push(resolve)));
+    await client.isOpen();
+    await gateway.post("/broadcast/user/ana", { type: "notification", id: "n1" });
+    const state = () => gateway.ask("/notifications/n1");
+    await eventually("it is repeated", async () => (await state()).notifications[0].attempts > 2);
+    for (const resolve of calls) resolve();
+    await eventually("it is acknowledged", async () => (await state()).confirmed === 1);
+    assert.equal(calls.length, 1);
+  });
+
+  test("an id that has ended and is used again is handed over and acknowledged again", async (t) => {
+    const gateway = await startGateway(t);
+    const client = gateway.client();
+    const titles = [];
+    client.on("notification", ({ title }) => titles.push(title));
+    await client.isOpen();
+    for (const title of ["first", "second"]) {
+      await gateway.post("/broadcast/user/ana", { type: "notification", id: "n1", title });
+      const hasEnded = async () => (await gateway.ask("/notifications/n1")).pending === 0;
+      await eventually("it has ended", hasEnded);
+    }
+    assert.deepEqual(titles, ["first", "second"]);
+  });
+
   test("of two ids the one in the payload is acknowledged, which the gateway goes by", async (t) => {
     const gateway = await startGateway(t);
     const client = gateway.client();
