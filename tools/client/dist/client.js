@@ -86,7 +86,7 @@ export class Ringway {
      */
     send(message) {
         const dropped = (reason) => safely(() => this.#options.onDropped?.(message, reason));
-        this.#put({ message, text: this.#encode(message), since: Date.now(), sent: () => { }, dropped });
+        this.#put({ message, text: this.#encode(message), since: performance.now(), sent: () => { }, dropped });
     }
     /** Sends it and resolves to its answer. Rejects with a {@link RingwayError}. */
     request(message, timeoutMs = REQUEST_TIMEOUT_MS) {
@@ -96,7 +96,7 @@ export class Ringway {
         const dropped = (reason) => {
             this.#requests.fail(id, new RingwayError("dropped", `not sent: ${reason}`));
         };
-        const waiting = { message, text, since: Date.now(), sent: () => this.#requests.sent(id), dropped };
+        const waiting = { message, text, since: performance.now(), sent: () => this.#requests.sent(id), dropped };
         answer.catch(() => this.#outbox.forget(waiting));
         this.#put(waiting);
         return answer;
@@ -150,7 +150,7 @@ export class Ringway {
     }
     #opened(session) {
         clearTimeout(this.#timer);
-        this.#openSince = Date.now();
+        this.#openSince = performance.now();
         this.#failedToOpen = this.#tokensRefused = 0;
         this.#pulse = new Pulse(this.#liveness, () => this.#newId(), {
             ask: (id) => this.#urgently({ type: "ping", id }),
@@ -165,7 +165,7 @@ export class Ringway {
         this.#leave();
         if (this.#openSince === undefined)
             this.#failedToOpen += 1;
-        else if (Date.now() - this.#openSince > this.#delays.mostMs)
+        else if (performance.now() - this.#openSince > this.#delays.mostMs)
             this.#attempt = 0;
         this.#openSince = undefined;
         this.#acks = [];
@@ -295,7 +295,7 @@ export class Ringway {
     #pump() {
         clearTimeout(this.#pumping);
         while (this.#state.name === "open" && this.#socket && this.#hasMore()) {
-            const waitMs = hasRoom(this.#socket) ? this.#pace.waitMs(Date.now()) : ROOM_LOOK_MS;
+            const waitMs = hasRoom(this.#socket) ? this.#pace.waitMs(performance.now()) : ROOM_LOOK_MS;
             if (waitMs > 0) {
                 this.#pumping = setTimeout(() => this.#pump(), waitMs);
                 return;
@@ -313,7 +313,7 @@ export class Ringway {
         const notificationId = this.#acks.shift();
         if (notificationId !== undefined)
             return this.#urgently({ type: "notification_ack", notificationId });
-        const waiting = this.#outbox.take(Date.now());
+        const waiting = this.#outbox.take(performance.now());
         if (!waiting)
             return;
         this.#write(waiting.text);
@@ -324,7 +324,7 @@ export class Ringway {
             this.#write(JSON.stringify(message));
     }
     #write(text) {
-        this.#pace.count(Date.now());
+        this.#pace.count(performance.now());
         this.#socket?.send(text);
     }
     #encode(message) {

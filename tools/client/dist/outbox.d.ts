@@ -10,6 +10,7 @@ export interface Waiting {
         type: string;
     };
     text: string;
+    /** By `performance.now()`, as all times here: the clock on the wall is set back now and then. */
     since: number;
     /** Tells whoever waits for an answer that there can be one now. */
     sent: () => void;

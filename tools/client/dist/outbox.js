@@ -41,8 +41,8 @@ export class Outbox {
             return;
         this.#timer = setTimeout(() => {
             this.#timer = undefined;
-            this.#expire(Date.now());
+            this.#expire(performance.now());
             this.#watch();
-        }, oldest.since + this.#limits.ms + 1 - Date.now());
+        }, oldest.since + this.#limits.ms + 1 - performance.now());
     }
 }

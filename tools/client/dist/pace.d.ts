@@ -3,7 +3,7 @@ export interface PaceLimits {
     messages: number;
     windowMs: number;
 }
-/** Of one connection. In any window no more than so many are free to go. */
+/** Of one connection. In any window no more than so many are free to go. Its clock never goes back. */
 export declare class Pace {
     #private;
     constructor(limits: PaceLimits);

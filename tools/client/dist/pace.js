@@ -1,5 +1,5 @@
 // No faster than the gateway allows: it closes who says more than so many messages in so long (4003).
-/** Of one connection. In any window no more than so many are free to go. */
+/** Of one connection. In any window no more than so many are free to go. Its clock never goes back. */
 export class Pace {
     #limits;
     /** When the last ones went, the oldest first. */

@@ -107,7 +107,7 @@ export class Ringway {
    */
   send(message: ClientMessage): void {
     const dropped = (reason: DropReason) => safely(() => this.#options.onDropped?.(message, reason));
-    this.#put({ message, text: this.#encode(message), since: Date.now(), sent: () => {}, dropped });
+    this.#put({ message, text: this.#encode(message), since: performance.now(), sent: () => {}, dropped });
   }
 
   /** Sends it and resolves to its answer. Rejects with a {@link RingwayError}. */
@@ -121,7 +121,7 @@ export class Ringway {
     const dropped = (reason: DropReason) => {
       this.#requests.fail(id, new RingwayError("dropped", `not sent: ${reason}`));
     };
-    const waiting: Waiting = { message, text, since: Date.now(), sent: () => this.#requests.sent(id), dropped };
+    const waiting: Waiting = { message, text, since: performance.now(), sent: () => this.#requests.sent(id), dropped };
     answer.catch(() => this.#outbox.forget(waiting));
     this.#put(waiting);
     return answer as Promise<any>;
@@ -177,7 +177,7 @@ export class Ringway {
 
   #opened(session: Session): void {
     clearTimeout(this.#timer);
-    this.#openSince = Date.now();
+    this.#openSince = performance.now();
     this.#failedToOpen = this.#tokensRefused = 0;
     this.#pulse = new Pulse(this.#liveness, () => this.#newId(), {
       ask: (id) => this.#urgently({ type: "ping", id }),
@@ -192,7 +192,7 @@ export class Ringway {
   #lost(code: number, reason: string): void {
     this.#leave();
     if (this.#openSince === undefined) this.#failedToOpen += 1;
-    else if (Date.now() - this.#openSince > this.#delays.mostMs) this.#attempt = 0;
+    else if (performance.now() - this.#openSince > this.#delays.mostMs) this.#attempt = 0;
     this.#openSince = undefined;
     this.#acks = [];
     this.#topics.lost();
@@ -321,7 +321,7 @@ export class Ringway {
   #pump(): void {
     clearTimeout(this.#pumping);
     while (this.#state.name === "open" && this.#socket && this.#hasMore()) {
-      const waitMs = hasRoom(this.#socket) ? this.#pace.waitMs(Date.now()) : ROOM_LOOK_MS;
+      const waitMs = hasRoom(this.#socket) ? this.#pace.waitMs(performance.now()) : ROOM_LOOK_MS;
       if (waitMs > 0) {
         this.#pumping = setTimeout(() => this.#pump(), waitMs);
         return;
@@ -339,7 +339,7 @@ export class Ringway {
     if (ask) return this.#urgently(ask.message);
     const notificationId = this.#acks.shift();
     if (notificationId !== undefined) return this.#urgently({ type: "notification_ack", notificationId });
-    const waiting = this.#outbox.take(Date.now());
+    const waiting = this.#outbox.take(performance.now());
     if (!waiting) return;
     this.#write(waiting.text);
     waiting.sent();
@@ -350,7 +350,7 @@ export class Ringway {
   }
 
   #write(text: string): void {
-    this.#pace.count(Date.now());
+    this.#pace.count(performance.now());
     this.#socket?.send(text);
   }
 

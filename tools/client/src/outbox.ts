@@ -12,6 +12,7 @@ export type DropReason = "full" | "old" | "closed";
 export interface Waiting {
   message: { type: string };
   text: string;
+  /** By `performance.now()`, as all times here: the clock on the wall is set back now and then. */
   since: number;
   /** Tells whoever waits for an answer that there can be one now. */
   sent: () => void;
@@ -65,8 +66,8 @@ export class Outbox {
     if (this.#timer !== undefined || !oldest) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#expire(Date.now());
+      this.#expire(performance.now());
       this.#watch();
-    }, oldest.since + this.#limits.ms + 1 - Date.now());
+    }, oldest.since + this.#limits.ms + 1 - performance.now());
   }
 }

@@ -6,7 +6,7 @@ export interface PaceLimits {
   windowMs: number;
 }
 
-/** Of one connection. In any window no more than so many are free to go. */
+/** Of one connection. In any window no more than so many are free to go. Its clock never goes back. */
 export class Pace {
   readonly #limits: PaceLimits;
   /** When the last ones went, the oldest first. */

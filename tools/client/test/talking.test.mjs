@@ -237,6 +237,24 @@ suite("talking", { concurrency: 4 }, () => {
   });
 });
 
+// Not beside the others, which look at the same clock.
+test("a clock that is set back stops nothing", async (t) => {
+  const gateway = await startGateway(t);
+  const client = gateway.client({ pace: { messages: 2, windowMs: 50 }, queue: { ms: 1_000 } });
+  await client.isOpen();
+  const now = Date.now;
+  const setBack = () => t.mock.method(Date, "now", () => now() - 3_600_000);
+  await Promise.all([1, 2].map(() => client.request({ type: "ping" })));
+  setBack();
+  assert.equal((await client.request({ type: "ping" })).type, "pong");
+  t.mock.restoreAll();
+  await gateway.kill();
+  await eventually("it is away", () => client.state.name !== "open");
+  client.send({ type: "ping" });
+  setBack();
+  await eventually("it is old", () => client.dropped.length === 1);
+});
+
 async function channelsOf(gateway) {
   const { connections } = await gateway.ask("/connections?user=ana");
   return connections[0]?.channels.toSorted() ?? [];
