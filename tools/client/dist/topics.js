@@ -10,6 +10,7 @@ const NAMES_CHARACTERS_MAX = 1_300;
 export class Topics {
     #entries = new Map();
     #changed = new Set();
+    /** The topics of each message that are not answered yet, by its id. */
     #asked = new Map();
     #newId;
     constructor(newId) {
@@ -18,12 +19,12 @@ export class Topics {
     /** Resolves when the gateway says so, on whichever connection; rejects when it is refused. */
     want(topic, wanted) {
         const key = keyOf(topic);
-        const entry = this.#entries.get(key) ?? { topic, wanted: false, waiting: [] };
+        const entry = this.#entries.get(key) ?? { topic, wanted: false, askId: undefined, waiting: [] };
         if (!wanted && !this.#entries.has(key))
             return Promise.resolve();
         if (entry.wanted !== wanted)
             settle(entry, new RingwayError("dropped", "another call came before the answer"));
-        this.#entries.set(key, Object.assign(entry, { topic, wanted }));
+        this.#entries.set(key, Object.assign(entry, { topic, wanted, askId: undefined }));
         this.#changed.add(key);
         return new Promise((resolve, reject) => entry.waiting.push({ resolve, reject }));
     }
@@ -38,26 +39,29 @@ export class Topics {
         const { topic, wanted: join } = this.#entries.get(first);
         const field = listOf(topic);
         const keys = field ? this.#alike(field, join) : [first];
-        for (const key of keys)
-            this.#changed.delete(key);
         const id = this.#newId();
-        this.#asked.set(id, { join, keys: new Set(keys) });
+        for (const key of keys) {
+            this.#changed.delete(key);
+            this.#entries.get(key).askId = id;
+        }
+        this.#asked.set(id, new Set(keys));
         const type = join ? "subscribe" : "unsubscribe";
         const names = keys.map((key) => nameOf(this.#entries.get(key).topic));
         return { id, message: { ...(field ? { type, [field]: names } : single(type, topic)), id } };
     }
     /** Whether this answers one of the messages. */
     take(message) {
-        const asked = this.#asked.get(String(message.id));
-        if (!asked)
+        const id = String(message.id);
+        const keys = this.#asked.get(id);
+        if (!keys)
             return false;
         const error = message.type === "error" ? refused(message) : undefined;
-        for (const key of keysOf(message) ?? [...asked.keys]) {
-            if (asked.keys.delete(key))
-                this.#answered(key, asked.join, error);
+        for (const key of keysOf(message) ?? [...keys]) {
+            if (keys.delete(key))
+                this.#answered(key, id, error);
         }
-        if (asked.keys.size === 0)
-            this.#asked.delete(String(message.id));
+        if (keys.size === 0)
+            this.#asked.delete(id);
         return true;
     }
     /** The connection has gone, and all its subscriptions. */
@@ -90,12 +94,12 @@ export class Topics {
         }
         return keys;
     }
-    #answered(key, join, error) {
+    #answered(key, askId, error) {
         const entry = this.#entries.get(key);
-        // The application has changed its mind since: the answer to that is awaited.
-        if (!entry || entry.wanted !== join || this.#changed.has(key))
+        // The application has said something else since: the answer to that is awaited.
+        if (!entry || entry.askId !== askId)
             return;
-        if (!join)
+        if (!entry.wanted)
             return this.#forget(key, entry);
         if (error)
             this.#entries.delete(key);

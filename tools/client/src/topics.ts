@@ -29,18 +29,16 @@ const NAMES_CHARACTERS_MAX = 1_300;
 interface Entry {
   topic: Topic;
   wanted: boolean;
+  /** Of the message that asks for what is wanted now, once there is one: no other answer counts. */
+  askId: string | undefined;
   waiting: { resolve: () => void; reject: (error: RingwayError) => void }[];
-}
-
-interface Asked {
-  join: boolean;
-  keys: Set<string>;
 }
 
 export class Topics {
   readonly #entries = new Map<string, Entry>();
   readonly #changed = new Set<string>();
-  readonly #asked = new Map<string, Asked>();
+  /** The topics of each message that are not answered yet, by its id. */
+  readonly #asked = new Map<string, Set<string>>();
   readonly #newId: () => string;
 
   constructor(newId: () => string) {
@@ -50,10 +48,10 @@ export class Topics {
   /** Resolves when the gateway says so, on whichever connection; rejects when it is refused. */
   want(topic: Topic, wanted: boolean): Promise<void> {
     const key = keyOf(topic);
-    const entry = this.#entries.get(key) ?? { topic, wanted: false, waiting: [] };
+    const entry = this.#entries.get(key) ?? { topic, wanted: false, askId: undefined, waiting: [] };
     if (!wanted && !this.#entries.has(key)) return Promise.resolve();
     if (entry.wanted !== wanted) settle(entry, new RingwayError("dropped", "another call came before the answer"));
-    this.#entries.set(key, Object.assign(entry, { topic, wanted }));
+    this.#entries.set(key, Object.assign(entry, { topic, wanted, askId: undefined }));
     this.#changed.add(key);
     return new Promise((resolve, reject) => entry.waiting.push({ resolve, reject }));
   }
@@ -69,9 +67,12 @@ export class Topics {
     const { topic, wanted: join } = this.#entries.get(first)!;
     const field = listOf(topic);
     const keys = field ? this.#alike(field, join) : [first];
-    for (const key of keys) this.#changed.delete(key);
     const id = this.#newId();
-    this.#asked.set(id, { join, keys: new Set(keys) });
+    for (const key of keys) {
+      this.#changed.delete(key);
+      this.#entries.get(key)!.askId = id;
+    }
+    this.#asked.set(id, new Set(keys));
     const type = join ? "subscribe" : "unsubscribe";
     const names = keys.map((key) => nameOf(this.#entries.get(key)!.topic));
     return { id, message: { ...(field ? { type, [field]: names } : single(type, topic)), id } as Ask["message"] };
@@ -79,13 +80,14 @@ export class Topics {
 
   /** Whether this answers one of the messages. */
   take(message: ServerMessage): boolean {
-    const asked = this.#asked.get(String(message.id));
-    if (!asked) return false;
+    const id = String(message.id);
+    const keys = this.#asked.get(id);
+    if (!keys) return false;
     const error = message.type === "error" ? refused(message) : undefined;
-    for (const key of keysOf(message) ?? [...asked.keys]) {
-      if (asked.keys.delete(key)) this.#answered(key, asked.join, error);
+    for (const key of keysOf(message) ?? [...keys]) {
+      if (keys.delete(key)) this.#answered(key, id, error);
     }
-    if (asked.keys.size === 0) this.#asked.delete(String(message.id));
+    if (keys.size === 0) this.#asked.delete(id);
     return true;
   }
 
@@ -117,11 +119,11 @@ export class Topics {
     return keys;
   }
 
-  #answered(key: string, join: boolean, error: RingwayError | undefined): void {
+  #answered(key: string, askId: string, error: RingwayError | undefined): void {
     const entry = this.#entries.get(key);
-    // The application has changed its mind since: the answer to that is awaited.
-    if (!entry || entry.wanted !== join || this.#changed.has(key)) return;
-    if (!join) return this.#forget(key, entry);
+    // The application has said something else since: the answer to that is awaited.
+    if (!entry || entry.askId !== askId) return;
+    if (!entry.wanted) return this.#forget(key, entry);
     if (error) this.#entries.delete(key);
     settle(entry, error);
   }

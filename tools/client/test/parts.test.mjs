@@ -142,3 +142,24 @@ test("every kind of topic has its messages", async () => {
   const left = kinds.map(() => topics.next().message.type);
   assert.deepEqual(left.sort(), ofKinds.map((type) => `un${type}`));
 });
+
+test("the answer to an earlier message settles no later call", async () => {
+  let ids = 0;
+  const topics = new Topics(() => `${++ids}`);
+  const circle = (radius) => ({ nearby: { latitude: 1, longitude: 2, radius } });
+  const refusal = { type: "error", payload: { code: "invalid_field", message: "radius" } };
+  const settled = [];
+  const want = (radius) => {
+    topics.want(circle(radius), true).then(() => settled.push(radius), ({ code }) => settled.push(code));
+    return topics.next().message.id;
+  };
+  const [first, second] = [want(0), want(2)];
+  topics.take({ ...refusal, id: first });
+  await new Promise(setImmediate);
+  assert.deepEqual(settled, []);
+  topics.take({ type: "subscription_confirmed", id: second });
+  await new Promise(setImmediate);
+  assert.deepEqual(settled, [0, 2]);
+  topics.lost();
+  assert.equal(topics.next().message.radius, 2);
+});
