@@ -4,6 +4,9 @@
 //! table, one look at a state, one count and one queued send. Beside it what servers usually do: hold a tungstenite
 //! WebSocket per recipient and write the message to each, into a stream that swallows as well. The kernel's part is the
 //! same for both and is measured by `ringway-flood fanout`.
+//!
+//! Likewise for positions: a vendor's session on one shard tells where he is, and another shard brings it to those who
+//! are near.
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
@@ -14,6 +17,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ringway::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
 use ringway::channel::{Interest, Overflow, Policies, Table, Typing};
 use ringway::clock::Now;
+use ringway::geo::GridUse;
 use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::lane::{Bus, Channel, Command, Except, Posted, Publication, Services};
 use ringway::metrics::Counters;
@@ -21,6 +25,7 @@ use ringway::metrics::latency::{Deliveries, Latency};
 use ringway::notification::Notifications;
 use ringway::route::Routes;
 use ringway::shard::calls::Calls;
+use ringway::shard::connection::Connection;
 use ringway::shard::floor::{Arrival, Floor};
 use ringway::shard::id::SessionKey;
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Slot};
@@ -29,6 +34,7 @@ use ringway::shard::profiles::Profiles;
 use ringway::shard::quotas::{Held, Shares};
 use ringway::shard::rules::{LobbyRules, Rules};
 use ringway::shard::seats::{Seats, Sessions};
+use ringway::shard::session::{Effects, Session};
 use ringway::shard::state::ShardState;
 use ringway::ws::frame::{Opcode, encode_masked, encode_text};
 use tungstenite::protocol::Role;
@@ -36,6 +42,9 @@ use tungstenite::{Message, Utf8Bytes, WebSocket};
 
 const PAYLOAD: &str = r#"{"type":"message.new","payload":{"content":"sixty-four bytes.."}}"#;
 const CHANNEL: &str = "conv:c1";
+const CIRCLE: &str = r#"{"type":"subscribe_nearby","latitude":48.2082,"longitude":16.3738,"radius":1500}"#;
+const LOCATION: &str =
+    r#"{"type":"location_update","payload":{"latitude":48.2079,"longitude":16.3711,"heading":90,"speed":1.4}}"#;
 
 fn fanout(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fan-out");
@@ -59,62 +68,109 @@ fn fanout(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn positions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("location_update");
+    for followers in [0, 1, 1_000] {
+        group.bench_function(BenchmarkId::new("nearby", followers), |bencher| {
+            let (mut shard, mut vendor) = Shard::near(followers);
+            bencher.iter(|| {
+                vendor.say(LOCATION);
+                shard.floor.turn(Now { us: 2_000_000, unix_ms: 1_800_000_001_000 })
+            });
+        });
+    }
+    group.finish();
+}
+
 struct Shard {
     floor: Floor<Void>,
     bus: Bus,
     channel: Channel,
 }
 
+/// A session without a floor.
+struct Vendor {
+    state: ShardState,
+    connection: Connection,
+    effects: Effects,
+}
+
+impl Vendor {
+    fn say(&mut self, message: &str) {
+        let Self { state, connection, effects } = self;
+        Session { state, slot: 0, effects }.answer(connection, message);
+        assert!(effects.frames.is_empty(), "nothing goes wrong");
+    }
+}
+
+const NOW: Now = Now { us: 1_000_000, unix_ms: 1_800_000_000_000 };
+
+fn state(shard: usize, bus: &Bus, grid_use: &Arc<GridUse>, connections: usize) -> ShardState {
+    ShardState {
+        shard,
+        now: NOW,
+        judge_from: 0,
+        rules: Arc::new(rules()),
+        counters: Arc::<Counters>::default(),
+        latency: Latency::default(),
+        table: Table::new(shard, bus.interest().clone(), connections),
+        typing: Typing::new(100, 10),
+        profiles: Profiles::default(),
+        nearby: Nearby::new(grid_use.clone()),
+        sessions: 0,
+        shares: Shares::default(),
+        seats: Arc::new(Seats::new(Sessions::Multi, [bus.lanes()[0].bell.clone()])),
+        calls: Calls::new(shard, Services::default(), 0),
+        echoes: 0,
+        scratch: Vec::new(),
+        presence: Arc::default(),
+        bus: bus.clone(),
+        notifications: Notifications::new(None),
+    }
+}
+
+fn identity(user: String, user_type: Option<&str>) -> Identity {
+    let (user_id, user_type) = (user.into(), user_type.map(Into::into));
+    Identity { user_id, user_type, expires_at: NOW.unix_s() + 3600, grants: None, claims: 0 }
+}
+
 impl Shard {
     fn with_subscribers(count: u64) -> Self {
-        let interest = Arc::<Interest>::default();
-        let lanes = Bus::open(1, interest.clone(), Policies::default(), Duration::ZERO);
-        let (bus, mut lane_ends) = lanes.expect("an eventfd");
-        let now = Now { us: 1_000_000, unix_ms: 1_800_000_000_000 };
-        let state = ShardState {
-            shard: 0,
-            now,
-            judge_from: 0,
-            rules: Arc::new(rules()),
-            counters: Arc::<Counters>::default(),
-            latency: Latency::default(),
-            table: Table::new(0, interest.clone(), count as usize),
-            typing: Typing::new(100, 10),
-            profiles: Profiles::default(),
-            nearby: Nearby::new(Arc::default()),
-            sessions: 0,
-            shares: Shares::default(),
-            seats: Arc::new(Seats::new(Sessions::Multi, [bus.lanes()[0].bell.clone()])),
-            calls: Calls::new(0, Services::default(), 0),
-            echoes: 0,
-            scratch: Vec::new(),
-            presence: Arc::default(),
-            bus: bus.clone(),
-            notifications: Notifications::new(None),
-        };
-        let mut floor = Floor::new(Void::default(), count as usize, state, lane_ends.remove(0));
         let subscribe = format!(r#"{{"type":"subscribe","channels":["{CHANNEL}"]}}"#);
+        Self::with_clients(count, &subscribe, &Arc::default())
+    }
+
+    /// Clients with a circle, and a vendor on another shard who is in all of them.
+    fn near(count: u64) -> (Self, Vendor) {
+        let grid_use = Arc::default();
+        let shard = Self::with_clients(count, CIRCLE, &grid_use);
+        let mut state = state(1, &shard.bus, &grid_use, 1);
+        let mut connection = Connection::new(1, NOW, None);
+        let mut effects = Effects::default();
+        let mut session = Session { state: &mut state, slot: 0, effects: &mut effects };
+        assert!(session.admit(&mut connection, identity("v1".into(), Some("vendor"))));
+        effects.frames.clear();
+        (shard, Vendor { state, connection, effects })
+    }
+
+    fn with_clients(count: u64, first_message: &str, grid_use: &Arc<GridUse>) -> Self {
+        let lanes = Bus::open(2, Arc::<Interest>::default(), Policies::default(), Duration::ZERO);
+        let (bus, mut lane_ends) = lanes.expect("an eventfd");
+        let state = state(0, &bus, grid_use, count as usize);
+        let mut floor = Floor::new(Void::default(), count as usize, state, lane_ends.remove(0));
         for user in 0..count {
-            let identity = Identity {
-                user_id: format!("user-{user}").into(),
-                user_type: None,
-                expires_at: now.unix_s() + 3600,
-                grants: None,
-                claims: 0,
-            };
-            let rest = encode_masked(Opcode::Text, subscribe.as_bytes(), [1, 2, 3, 4]);
             let arrival = Arrival {
                 response: b"101".to_vec(),
-                rest,
-                identity: Some(identity),
+                rest: encode_masked(Opcode::Text, first_message.as_bytes(), [1, 2, 3, 4]),
+                identity: Some(identity(format!("user-{user}"), None)),
                 details: None,
                 held: Held::default(),
                 echo: false,
             };
-            floor.adopt((), arrival, now).expect("there is room");
+            floor.adopt((), arrival, NOW).expect("there is room");
         }
-        floor.turn(now);
-        let channel = Channel { name: CHANNEL.into(), hash: interest.hash(CHANNEL) };
+        floor.turn(NOW);
+        let channel = Channel { name: CHANNEL.into(), hash: bus.hash(CHANNEL) };
         Self { floor, bus, channel }
     }
 
@@ -249,5 +305,5 @@ fn rules() -> Rules {
     }
 }
 
-criterion_group!(benches, fanout);
+criterion_group!(benches, fanout, positions);
 criterion_main!(benches);
