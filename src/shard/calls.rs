@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use slab::Slab;
 use smallvec::SmallVec;
 
+use crate::clock::TICK_MS;
 use crate::lane::call::STREAM_WINDOW;
 use crate::lane::frame::Frame;
 use crate::lane::services::ServiceCounters;
@@ -61,6 +62,8 @@ pub struct Calls {
     begun: u64,
     /// The tick before which no deadline is over: the shard has just stood still itself.
     patient_until: u32,
+    /// Until when all that services have said has been taken from the lane.
+    heard_until_us: u64,
 }
 
 /// The calls of one connection, in the order of its messages.
@@ -149,6 +152,7 @@ impl Calls {
             bytes: 0,
             begun: 0,
             patient_until: 0,
+            heard_until_us: 0,
         }
     }
 
@@ -271,6 +275,11 @@ impl Calls {
         self.patient_until = until;
     }
 
+    /// What services had said by then has been taken from the lane: no deadline after it is over.
+    pub fn heard_until(&mut self, us: u64) {
+        self.heard_until_us = self.heard_until_us.max(us);
+    }
+
     /// Ends the next call whose deadline is over. `None` when there is none, or else the connection, for
     /// [`Calls::next`].
     pub fn expire(&mut self, tick: u32) -> Option<Slot> {
@@ -283,6 +292,9 @@ impl Calls {
                 self.wait_until(place as usize, tick.saturating_add(self.timeout_ticks(call.service)));
             } else if tick < self.patient_until {
                 self.wait_until(place as usize, self.patient_until);
+            } else if self.heard_until_us < u64::from(call.due) * u64::from(TICK_MS) * 1000 {
+                // Its answer may wait in the lane. It is looked at again, and due since when it was.
+                self.wheel.set(place, tick.saturating_add(1));
             } else {
                 self.counters(call.service).late.add(1);
                 self.break_off(place as usize, Failure::Late);

@@ -57,13 +57,28 @@ impl<I: Io> Floor<I> {
                     return true;
                 }
             }
-            let posted = if self.has_room() { self.lane.take() } else { self.lane.take_command() };
+            let posted = self.take_posted();
             let Some(Posted { at_us, command }) = posted else { return taken > 0 };
             self.state.latency.record(Timed::LaneWait, now_us.saturating_sub(at_us));
             self.state.counters.lane_commands.add(1);
             self.obey(command);
         }
         true
+    }
+
+    /// The next one that there is room for. Calls are judged by what was in the lane when they were due: answers wait
+    /// there too.
+    fn take_posted(&mut self) -> Option<Posted> {
+        if !self.has_room() {
+            return self.lane.take_command();
+        }
+        let posted = self.lane.take();
+        match &posted {
+            None => self.state.calls.heard_until(self.state.now.us),
+            Some(posted) if posted.command.message_bytes().is_some() => self.state.calls.heard_until(posted.at_us),
+            Some(_) => {}
+        }
+        posted
     }
 
     fn take_events(&mut self, until_us: u64) -> bool {

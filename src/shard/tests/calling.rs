@@ -236,6 +236,31 @@ fn a_shard_that_stood_still_looks_at_the_answers_before_it_judges() {
 }
 
 #[test]
+fn an_answer_that_waits_in_the_lane_is_not_late_and_none_is() {
+    with_desk(|mut shard, desk| {
+        let mut ann = shard.client("ann");
+        shard.call(&ann, "chat", 0).unwrap();
+        shard.call(&ann, "ask", 1).unwrap();
+        shard.pass(TIMEOUT_MS - 100);
+        for _ in 0..400 {
+            shard.post("conv:1", "to nobody");
+        }
+        shard.respond(ann.id, desk.ticket(0), Part::Taken);
+        // A turn takes a few of them, and takes long.
+        shard.clock.slow_down(1000);
+        while !shard.floor.lane.is_empty() {
+            shard.floor.turn(shard.clock.now());
+            shard.clock.advance(10);
+        }
+        shard.clock.slow_down(0);
+        shard.pass(200);
+        let heard = ann.heard();
+        assert_eq!((&heard[0], heard[1].error_code().as_deref()), (&taken(0), Some("service_unavailable")));
+        assert!(shard.floor.state.calls.is_empty());
+    });
+}
+
+#[test]
 fn what_its_service_refuses_is_told_in_its_place() {
     with_desk(|mut shard, desk| {
         let mut ann = shard.client("ann");
