@@ -99,12 +99,14 @@ impl Typing {
         Some(is_told_now)
     }
 
-    /// Makes room for `member` to begin in one more channel.
-    pub fn make_room(&mut self, member: Member) -> Result<(), Full> {
+    /// Makes room for `member` to begin in one more channel. What rests makes some when its interval is over: until
+    /// then it is remembered, so that changing channels is told no more often than staying in some.
+    pub fn make_room(&mut self, member: Member, now: u32) -> Result<(), Full> {
         let of_member = self.of_member.get(&member).map_or(&[][..], |ids| ids);
         if of_member.len() >= CHANNELS_MAX {
-            let resting = of_member.iter().copied().find(|id| !self.entries[*id as usize].is_told);
-            self.remove(resting.ok_or(Full::Connection)?);
+            let is_rested = |entry: &Entry| !entry.is_told && now >= entry.told_at + self.interval_ticks;
+            let rested = of_member.iter().copied().find(|id| is_rested(&self.entries[*id as usize]));
+            self.remove(rested.ok_or(Full::Connection)?);
         }
         if self.entries.len() < ENTRIES_MAX { Ok(()) } else { Err(Full::Shard) }
     }
@@ -222,7 +224,7 @@ mod tests {
         if let Some(is_told) = typing.renew(member, channel, now) {
             return Ok(is_told);
         }
-        typing.make_room(member)?;
+        typing.make_room(member, now)?;
         typing.begin(member, stop(member, channel), now);
         Ok(true)
     }
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_writes_in_so_many_channels_and_one_that_rests_makes_room() {
+    fn a_connection_writes_in_so_many_channels_and_one_that_has_rested_makes_room() {
         let mut typing = Typing::new(TIMEOUT, INTERVAL);
         for n in 0..CHANNELS_MAX {
             assert_eq!(write(&mut typing, 1, &n.to_string(), 0), Ok(true));
@@ -292,8 +294,11 @@ mod tests {
         }
         assert_eq!(write(&mut typing, 2, "x", 0), Ok(true));
         assert!(typing.end(1, "3").is_some());
-        assert_eq!(write(&mut typing, 1, "x", 0), Ok(true));
-        assert_eq!(write(&mut typing, 1, "3", 0), Err(Full::Connection));
+        for now in 0..INTERVAL {
+            assert_eq!(write(&mut typing, 1, "x", now), Err(Full::Connection), "it is told no sooner elsewhere");
+        }
+        assert_eq!(write(&mut typing, 1, "x", INTERVAL), Ok(true));
+        assert_eq!(write(&mut typing, 1, "3", INTERVAL), Err(Full::Connection));
         assert_eq!((typing.end_all(1).len(), typing.entries.len()), (CHANNELS_MAX, 1));
     }
 

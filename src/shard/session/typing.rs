@@ -53,7 +53,7 @@ impl Session<'_> {
         given: &Given<'_>,
         channel: &ChannelName,
     ) -> Result<bool, SessionError> {
-        self.state.typing.make_room(self.slot)?;
+        self.state.typing.make_room(self.slot, self.state.now.tick())?;
         let frame = self.written(connection, &route.stop, given);
         let stop = Stop { channel: (&**channel).into(), except_user: self.others(connection, route), frame };
         self.state.typing.begin(self.slot, stop, self.state.now.tick());
