@@ -53,8 +53,8 @@ pub struct ShardState {
 }
 
 impl ShardState {
-    /// The connection of a session ends: before it leaves its channels, presence hears of each.
-    pub fn vanish(&self, slot: Slot, user_channel: ChannelId) {
+    /// The connection of a session ends: before it leaves its channels, its user's grace in the presence of each begins.
+    pub fn begin_grace(&self, slot: Slot, user_channel: ChannelId) {
         if self.presence.is_on() {
             let user = name::user_of(self.table.name(user_channel));
             self.table.channels_of(slot).for_each(|channel| self.presence.vanish(channel, user, self.now.tick()));

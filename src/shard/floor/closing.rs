@@ -211,7 +211,7 @@ impl<I: Io> Floor<I> {
             let user_id = name::user_of(self.state.table.name(connection.user_channel));
             let sitter = Sitter { user_id, device_id: connection.device_id() };
             self.state.seats.leave(sitter, id);
-            self.state.vanish(slot, connection.user_channel);
+            self.state.begin_grace(slot, connection.user_channel);
             self.state.sessions -= 1;
             self.state.profiles.leave(connection.profile);
             connection.profile = profiles::NONE;
