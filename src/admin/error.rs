@@ -70,7 +70,7 @@ impl AdminError {
             KeyReused        => (Status::UNPROCESSABLE_ENTITY, "key_reused", "another request had this Idempotency-Key; nothing was done"),
             UnderWay         => (Status::CONFLICT, "under_way", "a request with this Idempotency-Key is being carried out: ask again for its answer"),
             NotificationUnknown => (Status::NOT_FOUND, "notification_unknown", "no notification of this id is kept here for such a user, nor its end remembered"),
-            WaitsFull        => (Status::SERVICE_UNAVAILABLE, "waits_full", "too many requests wait for notifications; ask without `wait`"),
+            WaitsFull        => (Status::SERVICE_UNAVAILABLE, "waits_full", "too many requests wait for notifications; name a `user`, or ask without `wait`"),
             RevocationsFull  => (Status::INSUFFICIENT_STORAGE, "revocations_full", "as many users and tokens as there is room for are revoked; nothing was done"),
         }
     }

@@ -66,7 +66,7 @@ use error::AdminError;
 use idempotency::Idempotency;
 use latency::Intervals;
 use listing::LISTINGS_MAX;
-use notifications::WAITS_MAX;
+use notifications::{WAITS_FOR_ALL_MAX, WAITS_MAX};
 use port::Port;
 use shards::Shards;
 use subscriptions::SubscriptionCache;
@@ -119,8 +119,9 @@ struct State {
     idempotency: Idempotency,
     /// Held by whoever lists connections or channels: one answer of a large node is some hundred megabytes.
     listings: Semaphore,
-    /// Held by whoever waits for what becomes of a notification.
-    waits: Semaphore,
+    /// Held by whoever waits for what becomes of a notification to one user, or to all.
+    waits_for_one: Semaphore,
+    waits_for_all: Semaphore,
     registry: Registry,
 }
 
@@ -167,7 +168,8 @@ impl State {
             bodies: Bodies::new(settings.transfer_deadline),
             idempotency: Idempotency::default(),
             listings: Semaphore::new(LISTINGS_MAX),
-            waits: Semaphore::new(WAITS_MAX),
+            waits_for_one: Semaphore::new(WAITS_MAX),
+            waits_for_all: Semaphore::new(WAITS_FOR_ALL_MAX),
             context,
         }
     }

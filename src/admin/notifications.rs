@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State as Shared};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::{Now, TICK_MS};
@@ -18,8 +19,11 @@ use crate::notification::{Fate, Told};
 use super::error::AdminError;
 use super::{State, aside};
 
-/// Requests that wait at once; further ones are turned away, so that probes find a place.
+/// Requests that wait for one user at once; further ones are turned away, so that probes find a place.
 pub const WAITS_MAX: usize = 64;
+
+/// Those that wait without a user: each of their looks goes through all that is kept, under the locks that shards want.
+pub const WAITS_FOR_ALL_MAX: usize = 2;
 
 /// Longest time to wait for.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -74,7 +78,7 @@ pub async fn told(
     let wait = wait.map_or(Ok(Duration::ZERO), |text| duration(&text))?;
     let _place = match wait.is_zero() {
         true => None,
-        false => Some(state.waits.try_acquire().map_err(|_| AdminError::WaitsFull)?),
+        false => Some(state.waits(user.is_some()).try_acquire().map_err(|_| AdminError::WaitsFull)?),
     };
     let told = settled(&state, &id, user, Instant::now() + wait).await?;
     if told.is_empty() {
@@ -85,6 +89,13 @@ pub async fn told(
 
 fn duration(text: &str) -> Result<Duration, AdminError> {
     humantime::parse_duration(text).ok().filter(|time| *time <= WAIT_MAX).ok_or(AdminError::BadQuery)
+}
+
+impl State {
+    /// The places of those who wait, for one user or for all.
+    fn waits(&self, for_one: bool) -> &Semaphore {
+        if for_one { &self.waits_for_one } else { &self.waits_for_all }
+    }
 }
 
 /// What is known at the deadline, or before, once something is and nothing of it is pending.

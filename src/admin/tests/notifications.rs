@@ -83,3 +83,23 @@ fn a_backend_can_wait_for_the_confirmation() {
     assert_eq!(state_of(&node.get("/notifications/n2?wait=20ms")), ("pending".into(), 0), "the time is over");
     node.stop();
 }
+
+#[test]
+fn few_wait_without_a_user_and_leave_room_for_those_who_name_one() {
+    let node = Node::start(1, None);
+    let (answered, answers) = mpsc::channel();
+    for _ in 0..3 {
+        let (address, answered) = (node.address, answered.clone());
+        thread::spawn(move || answered.send(request(address, "GET", "/notifications/n1?wait=30s", &[], b"")));
+    }
+    let first = answers.recv().expect("an answer");
+    assert_eq!(first.error(), (503, "waits_full".into()), "the others wait");
+    let for_one = node.get("/notifications/n1?user=u1&wait=10ms");
+    assert_eq!(for_one.error(), (404, "notification_unknown".into()), "it has waited");
+    post(&node, "u1", "n1");
+    node.context.notifications.acknowledge("u1", "n1", Now::read());
+    for _ in 0..2 {
+        assert_eq!(state_of(&answers.recv().expect("an answer")).0, "confirmed");
+    }
+    node.stop();
+}
