@@ -51,7 +51,7 @@ impl Session<'_> {
         reply: &Template,
         given: &Given<'_>,
     ) {
-        let frame = self.fill(connection, reply, request.id, given);
+        let frame = self.kept_reply(connection, request, reply, given);
         self.send_frame(frame);
     }
 
