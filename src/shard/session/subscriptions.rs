@@ -48,10 +48,7 @@ impl Session<'_> {
         one: &OneChannel,
         given: &Given<'_>,
     ) -> Result<(), SessionError> {
-        let channel = self.named(connection, &one.channel, given)?;
-        self.join(connection, &channel).map_err(SessionError::Channel)?;
-        self.reply_if_any(connection, request, one.reply.as_ref(), given);
-        Ok(())
+        self.settle_one(connection, request, one, given, |session, channel| session.join(connection, channel))
     }
 
     pub(super) fn leave_one(
@@ -61,8 +58,19 @@ impl Session<'_> {
         one: &OneChannel,
         given: &Given<'_>,
     ) -> Result<(), SessionError> {
+        self.settle_one(connection, request, one, given, |session, channel| session.leave(connection, channel))
+    }
+
+    fn settle_one(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        one: &OneChannel,
+        given: &Given<'_>,
+        act: impl FnOnce(&mut Self, &str) -> Result<(), ChannelError>,
+    ) -> Result<(), SessionError> {
         let channel = self.named(connection, &one.channel, given)?;
-        self.leave(connection, &channel).map_err(SessionError::Channel)?;
+        act(self, &channel).map_err(SessionError::Channel)?;
         self.reply_if_any(connection, request, one.reply.as_ref(), given);
         Ok(())
     }
