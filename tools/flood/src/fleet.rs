@@ -99,6 +99,15 @@ impl Fleet {
         });
     }
 
+    /// Waits until all that is planned has been sent and the gauges show it: a worker that has no core for a while
+    /// sends late, and shows later still.
+    pub fn finish_sending(&self) {
+        let (done, all_done) = bounded(0);
+        self.order(|_| Order::Finish { done: done.clone() });
+        drop(done);
+        let _ = all_done.recv();
+    }
+
     pub fn hush(&self) {
         self.order(|_| Order::Hush);
     }

@@ -30,6 +30,7 @@ pub(super) fn play(mut run: Run, args: &Echo) -> Result<bool, Trouble> {
             Pace::Interval { us: (connections * 1e6 / per_s) as u64 }
         }
     };
+    let before = run.fleet.gauge().totals;
     run.fleet.send(&Plan {
         saying: Saying::Message(message(run.common.protocol, run.common.payload_bytes).into()),
         start_us,
@@ -37,8 +38,8 @@ pub(super) fn play(mut run: Run, args: &Echo) -> Result<bool, Trouble> {
         pace,
         is_answered: true,
     });
-    let before = run.fleet.gauge().totals;
     run.pass(&beginning, length + Duration::from_micros(LEAD_US))?;
+    run.fleet.finish_sending();
     let sent = run.fleet.gauge().totals.sent - before.sent;
     // The last answers.
     run.wait(&beginning, sent, |_, gauge| gauge.totals.answered - before.answered)?;

@@ -45,6 +45,7 @@ fn phase(run: &mut Run, args: &Fairness, name: &'static str, publishes: bool) ->
     run.pass(&beginning, length + Duration::from_micros(LEAD_US))?;
     let published = publisher.map(Publisher::stop).transpose()?.map_or(0, |outcome| outcome.published);
     let expected = published * u64::from(args.others);
+    run.fleet.finish_sending();
     let sent = run.fleet.gauge().totals.sent - before.sent;
     run.wait(&beginning, expected + sent, |_, gauge| {
         gauge.totals.unique - before.unique + gauge.totals.answered - before.answered

@@ -79,6 +79,7 @@ fn phase(run: &mut Run, args: &Mix, name: &'static str, is_whole_day: bool) -> R
     let outcome = publisher.map(Publisher::stop).transpose()?;
     let published = outcome.as_ref().map_or(0, |outcome| outcome.published);
     let notified = receipts_expected(args, &plan, published);
+    run.fleet.finish_sending();
     let said = run.fleet.gauge().totals.expected - before.expected;
     run.wait(&beginning, notified + said, |_, gauge| settled(&gauge.totals) - settled(&before))?;
     run.fleet.hush();

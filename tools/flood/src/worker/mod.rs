@@ -53,7 +53,11 @@ pub enum Order {
     },
     /// Sends this beside what is sent already.
     Send(traffic::Plan),
-    /// Ends all sending.
+    /// Sends what is planned to its end, and drops `done` when the gauges show all of it.
+    Finish {
+        done: Sender<Infallible>,
+    },
+    /// Forgets all plans: what still comes is no answer to them.
     Hush,
     /// Gives away what was counted and starts anew.
     Report(Sender<Tally>),

@@ -1,8 +1,10 @@
 //! What the clients send: on a schedule (open loop), or a given number under way (closed loop).
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use crossbeam_channel::Sender;
 use ringway::clock::now_us;
 use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::shard::io::Slot;
@@ -48,6 +50,8 @@ pub enum Pace {
 #[derive(Default)]
 pub(super) struct Traffic {
     pub plans: Vec<Running>,
+    /// Who hears, by their end being dropped, that nothing more will be sent.
+    pub waiting: Vec<Sender<Infallible>>,
 }
 
 pub(super) struct Running {
@@ -69,6 +73,13 @@ enum Words {
 }
 
 impl Traffic {
+    /// Tells those who wait for it that nothing more will be sent.
+    pub fn tell_if_over(&mut self) {
+        if !self.waiting.is_empty() && self.plans.iter().all(|plan| plan.is_over(now_us())) {
+            self.waiting.clear();
+        }
+    }
+
     /// When something is to be sent.
     pub fn due_us(&self) -> Option<u64> {
         self.plans.iter().filter_map(Running::due_us).min()
@@ -76,6 +87,11 @@ impl Traffic {
 }
 
 impl Running {
+    /// Nothing more will be sent.
+    fn is_over(&self, now: u64) -> bool {
+        now >= self.until_us && (self.rounds.is_none() || self.due_us().is_none())
+    }
+
     fn due_us(&self) -> Option<u64> {
         match self.rounds {
             Some(rounds) => {

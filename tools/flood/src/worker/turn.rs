@@ -36,6 +36,8 @@ impl Worker {
             }
             self.show();
         }
+        // Behind the gauges.
+        self.traffic.tell_if_over();
         worked
     }
 
@@ -71,6 +73,7 @@ impl Worker {
                 // Whoever waits hears that `ready` is gone.
                 Order::KeepBooks { under_way, ready: _ready } => self.open_books(under_way),
                 Order::Send(plan) => self.start_sending(plan),
+                Order::Finish { done } => self.traffic.waiting.push(done),
                 Order::Hush => self.traffic.plans.clear(),
                 Order::Report(to) => {
                     let tally = std::mem::take(&mut self.tally);
