@@ -1,7 +1,7 @@
 //! The running gateway: listeners, shards, sources and the admin port, put together, and taken apart in order.
 //!
 //! ```text
-//!  bind ──► shards ──► services ──► sources ──► admin port ──► … ──► drain the shards ──► stop the control side ──► close
+//!  bind ──► services ──► shards ──► upkeep ──► sources ──► admin port ──► … ──► drain the shards ──► stop the control side ──► close
 //! ```
 
 mod rules;
@@ -32,7 +32,7 @@ use crate::shard::quotas::Quotas;
 use crate::shard::rules::Rules;
 use crate::shard::run::{self, Shard};
 use crate::shard::seats::{Seats, Sessions};
-use crate::{admin, ingress, service};
+use crate::{admin, ingress, service, upkeep};
 
 pub struct Gateway {
     /// Where clients connect.
@@ -53,19 +53,22 @@ impl Gateway {
     /// When a port, a thread or a ring cannot be had. What was started ends with the process.
     pub fn start(config: &Config, routes: &'static Routes, size: &Size, control: &Control) -> io::Result<Self> {
         let policies = rules::policies(&config.channels);
-        let rules = Arc::new(rules::rules(config, routes, size.handshakes_max, policies.batch_delay_min_us()));
+        let batch_delay_min_us = policies.batch_delay_min_us();
         let listeners = Listeners::bind(config.server.listen, inherited(&config.server), size.shards)?;
         let counters: Arc<[Arc<Counters>]> = (0..size.shards).map(|_| Arc::default()).collect();
         let (bus, lane_ends) = Bus::open(size.shards, Arc::default(), policies, config.server.lane_patience)?;
+        let service::Started { services, statuses } = service::start(config, size.shards, &bus, control)?;
+        let rules = rules::rules(config, routes, services, size.handshakes_max, batch_delay_min_us);
+        let rules = Arc::new(rules);
         let notifications = rules::notifications(&config.notifications);
         let inlet = Inlet { bus: bus.clone(), notifications: notifications.clone() };
         let shares = listeners.share()?;
         let presence = Arc::new(Presence::new(rules::presence(&config.presence)));
         let common = Common { rules: &rules, counters: &counters, inlet: &inlet, presence: &presence };
         let shards = start_shards(config, size.capacity, shares, lane_ends, &common)?;
-        let presence_updates = service::presence::start(&presence, &bus, control)?;
+        let presence_updates = upkeep::presence::start(&presence, &bus, control)?;
         if config.notifications.keep {
-            service::notifications::start(bus.clone(), notifications.clone(), control)?;
+            upkeep::notifications::start(bus.clone(), notifications.clone(), control)?;
         }
         let sources = ingress::start(config, &inlet, control)?;
         let draining = Arc::<AtomicBool>::default();
@@ -82,6 +85,7 @@ impl Gateway {
             tasks: control.tasks().clone(),
             revocations: rules.verifier.revocations().clone(),
             services: rules.services.clone(),
+            backends: statuses,
             session_key: rules.session_key.clone(),
             public: rules::for_the_test_client(config, routes, public),
             draining: draining.clone(),

@@ -2,10 +2,11 @@
 //!
 //! The binary is `src/main.rs`; this library exists so that the tests, the benchmarks and `tools/flood` build on the
 //! same pieces. Dependencies point one way (`tests/directions.rs`): `ws`, `protocol`, `auth` and `channel` do no I/O
-//! and know nothing of `shard`; `shard` knows nothing of `admin` and `ingress`, which reach it only through `lane`.
+//! and know nothing of `shard`; `shard` knows nothing of `admin`, `ingress` and `service`, which reach it only through `lane`.
 
 pub mod admin;
 pub mod auth;
+pub mod broker;
 pub mod channel;
 pub mod cli;
 pub mod clock;
@@ -25,4 +26,5 @@ pub mod protocol;
 pub mod route;
 pub mod service;
 pub mod shard;
+pub mod upkeep;
 pub mod ws;

@@ -10,8 +10,10 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use crate::clock::now_us;
-use crate::ingress::status::{Link, SourceState, SourceStatus};
+use crate::control::{LinkState, LinkStatus};
+use crate::ingress::SourceStatus;
 use crate::lane::Query;
+use crate::service::ServiceStatus;
 
 use super::error::AdminError;
 use super::subscriptions::Subscriptions;
@@ -57,27 +59,52 @@ pub struct Ready {
     /// Why not.
     reasons: Vec<String>,
     sources: Vec<SourceLine>,
+    services: Vec<ServiceLine>,
 }
 
 #[derive(Serialize)]
 pub struct SourceLine {
     name: &'static str,
     #[serde(flatten)]
-    link: Link,
+    link: LinkStatus,
     reconnects: u64,
 }
 
 impl From<&Arc<SourceStatus>> for SourceLine {
     fn from(source: &Arc<SourceStatus>) -> Self {
-        Self { name: source.name(), link: source.link(), reconnects: source.reconnects.get() }
+        Self { name: source.name(), link: source.link.status(), reconnects: source.link.reconnects.get() }
+    }
+}
+
+#[derive(Serialize)]
+pub struct ServiceLine {
+    name: String,
+    kind: &'static str,
+    #[serde(flatten)]
+    link: LinkStatus,
+    reconnects: u64,
+    /// Calls that wait.
+    waiting: usize,
+}
+
+impl From<&Arc<ServiceStatus>> for ServiceLine {
+    fn from(service: &Arc<ServiceStatus>) -> Self {
+        Self {
+            name: service.name().into(),
+            kind: service.kind(),
+            link: service.link.status(),
+            reconnects: service.link.reconnects.get(),
+            waiting: service.waiting(),
+        }
     }
 }
 
 /// Whether new clients should be sent here: not while draining, and not while what is published could not arrive.
-/// Read from what is known; no shard is asked.
+/// A service that is away is shown and no reason: everything else works, and every node misses it alike. Read from what
+/// is known; no shard is asked.
 pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Ready>) {
     let sources: Vec<SourceLine> = state.context.sources.iter().map(SourceLine::from).collect();
-    let away = sources.iter().filter(|source| source.link.state != SourceState::Connected);
+    let away = sources.iter().filter(|source| source.link.state != LinkState::Connected);
     let mut reasons: Vec<String> = away.map(|source| format!("{} is not connected", source.name)).collect();
     let stuck = state.context.bus.lanes().iter().enumerate().filter(|(_, lane)| lane.is_stuck());
     reasons.extend(stuck.map(|(shard, _)| format!("shard {shard} takes nothing: its lane is full")));
@@ -86,8 +113,9 @@ pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Read
     if state.is_draining() {
         reasons.insert(0, "draining".into());
     }
+    let services = state.context.backends.iter().map(ServiceLine::from).collect();
     let ready = reasons.is_empty();
-    (status(ready), Json(Ready { ready, reasons, sources }))
+    (status(ready), Json(Ready { ready, reasons, sources, services }))
 }
 
 #[derive(Serialize)]

@@ -17,7 +17,8 @@ use crate::lane::{Lanes, ServicesPage};
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
 use crate::notification;
-use crate::service::presence::Online;
+use crate::service::export::Backends;
+use crate::upkeep::presence::Online;
 
 use super::error::AdminError;
 use super::{Context, State, aside, latency};
@@ -44,6 +45,7 @@ pub fn registry(context: &Context) -> Registry {
     ours.register_collector(Box::new(Shards(context.counters.clone())));
     ours.register_collector(Box::new(Lanes(context.bus.clone())));
     ours.register_collector(Box::new(ServicesPage(context.services.clone())));
+    ours.register_collector(Box::new(Backends(context.backends.clone())));
     ours.register_collector(Box::new(notification::Export(context.notifications.clone())));
     ours.register_collector(Box::new(Sources(context.sources.clone())));
     let (presence, updates) = (context.presence.clone(), context.presence_updates.clone());

@@ -58,6 +58,7 @@ use crate::ingress::SourceStatus;
 use crate::lane::{Bus, Services};
 use crate::metrics::{Counters, counters};
 use crate::notification::Notifications;
+use crate::service::ServiceStatus;
 use crate::shard::id::SessionKey;
 
 use bodies::Bodies;
@@ -93,6 +94,8 @@ pub struct Context {
     pub revocations: Revocations,
     /// Where messages of clients go, with what is counted of that.
     pub services: Services,
+    /// How the backends of the services are.
+    pub backends: Vec<Arc<ServiceStatus>>,
     /// Finds the connection that a session id names.
     pub session_key: SessionKey,
     /// What the test client connects to.

@@ -1,4 +1,5 @@
-//! The configuration file: TOML, sections of keys, and the lists `[[channels]]` and `[[routes]]`.
+//! The configuration file: TOML, sections of keys, and the lists `[[channels]]`, `[[services]]` and
+//! `[[routes]]`.
 //!
 //! Called by `load` for the file that `--config` names; no other file is ever looked for. Only names are judged here,
 //! values in `settle`. Invariant: no line of the file is quoted in a problem, as it may hold a secret.
@@ -9,14 +10,19 @@ use super::finding::Findings;
 use super::key::{Key, nearest};
 use super::section::channels::{self, ChannelRule};
 use super::section::routes;
+use super::section::services::{self, ServiceRule};
 use super::settle::{SetBy, Setting};
 use crate::route::Definitions;
+
+/// What stands in two brackets.
+const LISTS: [&str; 3] = [channels::LIST, services::LIST, routes::LIST];
 
 /// What stands in a file.
 #[derive(Debug, Default)]
 pub struct Contents {
     pub settings: Vec<Setting>,
     pub channels: Vec<ChannelRule>,
+    pub services: Vec<ServiceRule>,
     pub routes: Definitions,
 }
 
@@ -40,10 +46,12 @@ fn contents(text: &str, set_by: &SetBy, findings: &mut Findings) -> Contents {
         }
     };
     let channels = document.remove(channels::LIST).map(|list| channels::read(list, set_by, findings));
+    let services = document.remove(services::LIST).map(|list| services::read(list, set_by, findings));
     let own = document.remove(routes::LIST).map(|_| routes::read(text, set_by, findings));
     Contents {
         settings: settings(document, set_by, findings),
         channels: channels.unwrap_or_default(),
+        services: services.unwrap_or_default(),
         routes: own.unwrap_or_default(),
     }
 }
@@ -78,9 +86,9 @@ fn unknown_section(section: &str, set_by: &SetBy, findings: &mut Findings) {
     if is_section(section) {
         return findings.problem_at(section, set_by, format_args!("expected a section, [{section}]"));
     }
-    let sections = Key::all().into_iter().map(|key| key.section).chain([channels::LIST, routes::LIST]);
+    let sections = Key::all().into_iter().map(|key| key.section).chain(LISTS);
     let hint = match nearest(section, sections.map(str::to_owned)).as_deref() {
-        Some(list @ (channels::LIST | routes::LIST)) => format!("; did you mean [[{list}]]?"),
+        Some(list) if LISTS.contains(&list) => format!("; did you mean [[{list}]]?"),
         Some(name) => format!("; did you mean [{name}]?"),
         None => String::new(),
     };

@@ -77,6 +77,40 @@ pub fn nearest(wrong: &str, known: impl IntoIterator<Item = String>) -> Option<S
         .map(|(_, name)| name)
 }
 
+/// The names of the fields of a struct, as serde knows them.
+pub fn field_names<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    // It is given no value, so only a struct without defaults refuses; its names are written down by then.
+    let _ = T::deserialize(Names(&mut names));
+    names
+}
+
+/// Writes down which fields it is asked for, and offers none.
+struct Names<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Names<'_> {
+    type Error = de::value::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        visitor.visit_map(de::value::MapDeserializer::new(std::iter::empty::<(&str, &str)>()))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(de::Error::custom("not a struct"))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
 /// Stands in for a document: asked for the fields of `Config` it offers each section, asked for the fields of a
 /// section it writes their names down and offers none.
 struct Recorder<'a> {

@@ -31,11 +31,11 @@ pub use flags::Flags;
 pub use key::Key;
 pub use print::print;
 pub use section::{
-    Admin, Auth, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log, LogFormat,
-    Notifications, Presence, Redis, Server, Typing, UserTypeFrom, Vocabularies,
+    Admin, Auth, Backend, Body, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log,
+    LogFormat, Notifications, Presence, Redis, RedisService, Server, ServiceRule, Typing, UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
-pub use value::{Pin, RedisUrl, Secret};
+pub use value::{Pin, RedisUrl, Secret, Subject};
 
 /// The exit code of a process that was configured wrongly: `EX_CONFIG` of `sysexits.h`. The systemd unit knows it and
 /// does not restart after it.
@@ -82,12 +82,13 @@ where
 
     let (mut config, mut provenance) = settle::settle(settings, &mut findings);
     config.channels = file.channels;
+    config.services = file.services;
     config.routes = file.routes;
     provenance.lists = flags.config.clone().map(SetBy::File).unwrap_or_default();
     config.check(&mut Checks { provenance: &provenance, findings: &mut findings });
 
     let on = config.vocabularies.on();
-    match section::routes::compile(&on, &config.routes, &provenance.lists, &mut findings) {
+    match section::routes::compile(&on, &config, &provenance.lists, &mut findings) {
         Some(routes) if findings.problems.is_empty() => {
             Ok(Loaded { config, routes, provenance, warnings: findings.warnings, notes: findings.notes })
         }

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use super::section::{channels, routes};
+use super::section::{channels, routes, services};
 use super::settle::{LISTEN, SetBy};
 use super::{Key, Loaded};
 
@@ -31,6 +31,10 @@ pub fn print(loaded: &Loaded) -> String {
     for rule in &config.channels {
         let keys = toml::Table::try_from(rule).unwrap_or_default();
         let _ = write!(text, "\n[[{}]] # {}\n{keys}", channels::LIST, comment(&provenance.lists));
+    }
+    for rule in &config.services {
+        let keys = rule.table();
+        let _ = write!(text, "\n[[{}]] # {}\n{keys}", services::LIST, comment(&provenance.lists));
     }
     for (_, route) in &config.routes.routes {
         let keys = toml::Table::try_from(route).unwrap_or_default();

@@ -11,11 +11,13 @@
 //! and makes the node not ready.
 
 mod export;
+mod link;
 mod retry;
 mod runtime;
 mod tasks;
 
 pub use export::Failures;
+pub use link::{Link, LinkState, LinkStatus};
 pub use retry::Backoff;
 pub use runtime::Control;
 pub use tasks::Tasks;

@@ -15,12 +15,18 @@ use crate::shard::id::SessionKey;
 use crate::shard::rules::{Echo, LobbyRules, Rules};
 use crate::ws::handshake::proxies::Proxies;
 
-pub fn rules(config: &Config, routes: &'static Routes, handshakes_max: usize, batch_delay_min_us: u32) -> Rules {
+pub fn rules(
+    config: &Config,
+    routes: &'static Routes,
+    services: Services,
+    handshakes_max: usize,
+    batch_delay_min_us: u32,
+) -> Rules {
     let (auth, limits, heartbeat) = (&config.auth, &config.limits, &config.heartbeat);
     let server = &config.server;
     Rules {
         routes,
-        services: Services::default(),
+        services,
         verifier: auth.verifier(Wanted::new(routes.claims())),
         origins: Origins::new(auth.origins.clone()),
         roles: auth.roles.clone(),

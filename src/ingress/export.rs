@@ -24,7 +24,7 @@ impl Collector for Sources {
         let help = "1 while the source is connected to its broker.";
         let mut metric = encoder.encode_descriptor("source_connected", help, None, MetricType::Gauge)?;
         for source in &self.0 {
-            let connected = i64::from(source.is_connected());
+            let connected = i64::from(source.link.is_connected());
             ConstGauge::new(connected).encode(metric.encode_family(&[("source", source.name())])?)?;
         }
         for (name, help, counter) in COUNTERS {
@@ -41,7 +41,7 @@ impl Collector for Sources {
 type Line = (&'static str, &'static str, fn(&SourceStatus) -> &Counter);
 
 const COUNTERS: [Line; 5] = [
-    ("source_reconnects", "Times the connection to the broker was restored.", |source| &source.reconnects),
+    ("source_reconnects", "Times the connection to the broker was restored.", |source| &source.link.reconnects),
     ("source_messages", "Messages from the broker.", |source| &source.messages),
     ("source_bytes", "Bytes of the payloads of these messages.", |source| &source.bytes),
     ("source_invalid", "Messages dropped because they cannot be a text message of a channel.", |source| {

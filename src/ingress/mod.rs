@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::control::Control;
 
 pub use inlet::Inlet;
-pub use status::{SourceState, SourceStatus};
+pub use status::SourceStatus;
 
 /// Starts every source that is configured.
 ///

@@ -35,6 +35,12 @@ pub struct Call {
     /// Who waits for the answer, and for which.
     pub from: ConnectionId,
     pub ticket: Ticket,
+    pub content: Content,
+}
+
+/// What a service is told.
+#[derive(Clone, Debug)]
+pub struct Content {
     /// The message's `type`.
     pub kind: Arc<str>,
     /// The session's identity, as its token says it.

@@ -16,7 +16,7 @@ pub mod report;
 pub mod services;
 
 pub use bus::{Bus, Outcome, Posting};
-pub use call::{Call, Failure, Fate, Part, Response, Service, Ticket};
+pub use call::{Call, Content, Failure, Fate, Part, Response, Service, Ticket};
 pub use command::{Addressed, Command, Draft, Except, Filter, Posted, Publication};
 pub use export::{Lanes, ServicesPage};
 pub use frame::Channel;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use hdrhistogram::Histogram;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric, MetricEncoder, NoLabelSet, text,
@@ -54,20 +55,25 @@ struct Histograms(Latency);
 impl Collector for Histograms {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (timed, histogram) in self.0.iter() {
-            let mut counts = [0; BUCKETS_US.len() + 1];
-            for step in histogram.iter_recorded() {
-                let us = histogram.lowest_equivalent(step.value_iterated_to());
-                counts[BUCKETS_US.partition_point(|bound| *bound < us)] += step.count_at_value();
-            }
-            let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-            let buckets: Vec<_> = bounds.zip(counts).collect();
-            let sum_s = histogram.mean() * histogram.len() as f64 / 1e6;
             let name = format!("{}_seconds", timed.name());
-            let mut metric = encoder.encode_descriptor(&name, timed.help(), None, MetricType::Histogram)?;
-            metric.encode_histogram::<NoLabelSet>(sum_s, histogram.len(), &buckets, None)?;
+            let metric = encoder.encode_descriptor(&name, timed.help(), None, MetricType::Histogram)?;
+            encode_histogram(metric, histogram)?;
         }
         Ok(())
     }
+}
+
+/// The lines of one histogram of microseconds.
+pub fn encode_histogram(mut metric: MetricEncoder<'_>, histogram: &Histogram<u64>) -> fmt::Result {
+    let mut counts = [0; BUCKETS_US.len() + 1];
+    for step in histogram.iter_recorded() {
+        let us = histogram.lowest_equivalent(step.value_iterated_to());
+        counts[BUCKETS_US.partition_point(|bound| *bound < us)] += step.count_at_value();
+    }
+    let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+    let buckets: Vec<_> = bounds.zip(counts).collect();
+    let sum_s = histogram.mean() * histogram.len() as f64 / 1e6;
+    metric.encode_histogram::<NoLabelSet>(sum_s, histogram.len(), &buckets, None)
 }
 
 /// The counters of all shards, each with its number as label.

@@ -198,6 +198,26 @@ impl Drop for Departures<'_> {
     }
 }
 
+/// One histogram by itself, of what is not a shard's.
+#[derive(Clone, Debug)]
+pub struct Times(Histogram<u64>);
+
+impl Default for Times {
+    fn default() -> Self {
+        Self(empty())
+    }
+}
+
+impl Times {
+    pub fn record(&mut self, us: u64) {
+        record(&mut self.0, us, 1);
+    }
+
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.0
+    }
+}
+
 /// Measures from its start.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(u64);

@@ -8,4 +8,4 @@ pub mod latency;
 pub mod process;
 
 pub use counters::{Counter, Counters, Family};
-pub use latency::{Latency, Timed};
+pub use latency::{Latency, Timed, Times};

@@ -4,7 +4,7 @@
 //! ```text
 //!  publication to user:{id} ──► recognise ──► keep ──► pending ──► acknowledge ──► confirmed ──┐
 //!                                                  │    │   ▲ └──── its time is over ► expired ──┼─► forgotten
-//!                           due ◄── the service ◄──┘    ▼   │ └──── no room ─────────► dropped ──┘
+//!                           due ◄── the upkeep ◄───┘    ▼   │ └──── no room ─────────► dropped ──┘
 //!                       arrived ◄── a session that begins ──┘
 //! ```
 //!

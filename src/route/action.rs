@@ -74,7 +74,7 @@ pub struct OneChannel {
 
 #[derive(Debug)]
 pub struct Forward {
-    pub service: &'static str,
+    pub service: Box<str>,
     /// What the service may order or partition by.
     pub key: Option<NameTemplate>,
     pub audience: Option<Audience>,

@@ -8,7 +8,7 @@ use super::field::{Field, FieldError};
 use super::table::Route;
 use super::template::{NameTemplate, OF_SESSION, OF_TIME, Place, Scope, Template, TemplateError};
 
-/// The services that a route may name. Without a backend behind it each is `local`.
+/// The services that a route may name beside those of the configuration. Without a backend behind it each is `local`.
 pub const SERVICES: [&str; 5] = ["local", "location", "dispatch", "chat", "notifications"];
 
 /// Most fields of one route.
@@ -44,12 +44,20 @@ pub enum Problem {
     Conflict,
 }
 
+/// What all routes are compiled with.
+pub struct Context<'a> {
+    /// Those that routes ask for, in the order of their bits.
+    pub claims: Vec<String>,
+    /// Those of the configuration, beside [`SERVICES`].
+    pub services: &'a [&'a str],
+}
+
 impl Route {
     pub fn compile(
         file: &str,
         line: usize,
         definition: &Definition,
-        claims: &mut Vec<String>,
+        context: &mut Context<'_>,
     ) -> Result<Self, Problem> {
         let mut fields = Vec::new();
         for (is_required, described) in [(true, &definition.fields), (false, &definition.optional)] {
@@ -61,7 +69,7 @@ impl Route {
         if fields.len() > FIELDS_MAX {
             return Err(Problem::TooManyFields);
         }
-        let mut entry = Entry { keys: definition.clone(), fields: &fields };
+        let mut entry = Entry { keys: definition.clone(), fields: &fields, services: context.services };
         entry.check_phase()?;
         let action = entry.action(definition.action)?;
         entry.refuse_unused()?;
@@ -69,7 +77,7 @@ impl Route {
             kind: definition.kind.as_str().into(),
             when: definition.when.as_deref().map(Into::into),
             roles: definition.roles.iter().flatten().map(|role| role.as_str().into()).collect(),
-            claim: definition.claim.as_deref().map_or(Ok(0), |claim| bit_of(claim, claims))?,
+            claim: definition.claim.as_deref().map_or(Ok(0), |claim| bit_of(claim, &mut context.claims))?,
             before_auth: definition.before_auth,
             fields: fields.into(),
             action,
@@ -84,6 +92,7 @@ impl Route {
 struct Entry<'a> {
     keys: Definition,
     fields: &'a [Field],
+    services: &'a [&'a str],
 }
 
 impl Entry<'_> {
@@ -198,10 +207,10 @@ impl Entry<'_> {
         self.name("channel", &text)
     }
 
-    fn service(&mut self) -> Result<&'static str, Problem> {
+    fn service(&mut self) -> Result<Box<str>, Problem> {
         let name = self.keys.service.take().unwrap_or_else(|| SERVICES[0].to_owned());
-        let known = SERVICES.into_iter().find(|known| **known == name);
-        known.ok_or(Problem::UnknownService(name))
+        let mut known = SERVICES.iter().chain(self.services);
+        if known.any(|known| **known == name) { Ok(name.into()) } else { Err(Problem::UnknownService(name)) }
     }
 
     fn reply(&mut self, places: &[&[Place]]) -> Result<Option<Template>, Problem> {
@@ -275,7 +284,7 @@ impl fmt::Display for Problem {
             Problem::TooManyClaims => write!(f, "all routes together ask for more than {CLAIMS_MAX} claims"),
             Problem::Template(key, error) => write!(f, "{key}: {error}"),
             Problem::UnknownService(name) => {
-                write!(f, "there is no service {name}; there are {}", SERVICES.join(", "))
+                write!(f, "there is no service {name}: neither one of [[services]] nor {}", SERVICES.join(", "))
             }
             Problem::Example(why) => write!(f, "the example does not take this route: {why}"),
             Problem::Conflict => f.write_str("there is another route for the same messages"),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::protocol::request::{Request, RequestError};
 
 use super::action::Action;
-use super::compile::Problem;
+use super::compile::{Context, Problem};
 use super::definition::{Definition, Definitions, Event};
 use super::field::{self, Field, Values};
 use super::vocabulary::Vocabulary;
@@ -109,24 +109,30 @@ impl Routes {
     /// The vocabularies inside the binary. They live as long as the process.
     pub fn shipped() -> &'static Routes {
         static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
-            Routes::compile(&Vocabulary::ALL, &Definitions::default()).unwrap_or_else(|errors| panic!("{errors:?}"))
+            Routes::compile(&Vocabulary::ALL, &Definitions::default(), &[])
+                .unwrap_or_else(|errors| panic!("{errors:?}"))
         });
         &ROUTES
     }
 
-    /// Compiles vocabularies, and what the configuration adds to them or puts in the place of their routes.
+    /// Compiles vocabularies, and what the configuration adds to them or puts in the place of their routes: services and
+    /// routes of its own.
     ///
     /// # Errors
     ///
     /// Every route that cannot be used.
-    pub fn compile(vocabularies: &[Vocabulary], own: &Definitions) -> Result<Routes, Vec<RouteError>> {
+    pub fn compile(
+        vocabularies: &[Vocabulary],
+        own: &Definitions,
+        services: &[&str],
+    ) -> Result<Routes, Vec<RouteError>> {
         let mut errors = Vec::new();
-        let (mut events, mut claims) = (Vec::new(), Vec::new());
-        let mut routes = compiled(own, &mut claims, &mut errors);
+        let (mut events, mut context) = (Vec::new(), Context { claims: Vec::new(), services });
+        let mut routes = compiled(own, &mut context, &mut errors);
         let mut shipped = Vec::new();
         for definitions in vocabularies.iter().map(|vocabulary| vocabulary.definitions()) {
             let file = definitions.file.clone();
-            shipped.extend(compiled(&definitions, &mut claims, &mut errors));
+            shipped.extend(compiled(&definitions, &mut context, &mut errors));
             events.extend(definitions.events.into_iter().map(|event| (file.clone(), event)));
         }
         note_conflicts(&routes, &mut errors);
@@ -138,7 +144,7 @@ impl Routes {
         routes.extend(shipped);
         // Stable: of several routes of a type the order in the files counts, those of the configuration first.
         routes.sort_by(|a, b| by_length(&a.kind, &b.kind));
-        Ok(Routes { routes: routes.into(), events, claims })
+        Ok(Routes { routes: routes.into(), events, claims: context.claims })
     }
 
     /// The route of a message: of those of its type the first whose field it has, and that its sender may take.
@@ -216,10 +222,10 @@ struct EventLine<'a> {
     event: &'a Event,
 }
 
-fn compiled(definitions: &Definitions, claims: &mut Vec<String>, errors: &mut Vec<RouteError>) -> Vec<Route> {
+fn compiled(definitions: &Definitions, context: &mut Context<'_>, errors: &mut Vec<RouteError>) -> Vec<Route> {
     let mut routes = Vec::new();
     for (line, definition) in &definitions.routes {
-        match Route::compile(&definitions.file, *line, definition, claims) {
+        match Route::compile(&definitions.file, *line, definition, context) {
             Ok(route) => routes.push(route),
             Err(problem) => errors.push(RouteError {
                 file: definitions.file.clone(),

@@ -1,7 +1,56 @@
-//! What the gateway does for its users by itself, beside passing messages on: [tasks](crate::control) that look at what
-//! the shards share and publish what follows from it.
+//! Services outside: who takes the messages that routes forward. Each has a bounded [`queue`], which the shards fill and
+//! never wait for, and a client of its broker or backend that empties it, on a thread of its own.
 //!
-//! Started once, by [`crate::gateway`]. What may not live here: brokers, which are sources (`ingress/`), and connections.
+//! [`start`] is called once, by [`crate::gateway`], before the shards. A backend that cannot be reached is no reason to
+//! stop: calls are refused meanwhile, it is tried again for ever, and its [`ServiceStatus`] says so.
+//!
+//! What may not live here: what a message means, and who may say it; routes say that.
 
-pub mod notifications;
-pub mod presence;
+mod envelope;
+pub mod export;
+pub mod queue;
+mod redis;
+pub mod status;
+
+use std::io;
+use std::sync::Arc;
+
+use crate::config::{Backend, Config};
+use crate::control::Control;
+use crate::lane::{Bus, Remote, Services};
+
+pub use queue::{Job, Jobs, Queue};
+pub use status::ServiceStatus;
+
+/// The services of the configuration, started.
+pub struct Started {
+    /// For the shards.
+    pub services: Services,
+    /// For the admin port.
+    pub statuses: Vec<Arc<ServiceStatus>>,
+}
+
+/// Starts every service that is configured, and returns at once; whether their backends are there shows in the status.
+///
+/// # Errors
+///
+/// When a thread cannot be had, or the settings name no backend that could exist.
+pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io::Result<Started> {
+    let (mut list, mut statuses) = (Vec::new(), Vec::new());
+    for rule in &config.services {
+        let name: Box<str> = rule.common.name.as_str().into();
+        if rule.backend == Backend::Local {
+            list.push((name, None));
+            continue;
+        }
+        let status = Arc::new(ServiceStatus::new(&rule.common.name, rule.common.kind.name()));
+        let (queue, jobs) = Queue::new(rule.common.queue, bus.clone(), status.clone());
+        match &rule.backend {
+            Backend::Local => {}
+            Backend::Redis(service) => redis::start(&config.redis, service.clone(), jobs, control)?,
+        }
+        list.push((name, Some(Remote::new(Arc::new(queue), rule.common.timeout))));
+        statuses.push(status);
+    }
+    Ok(Started { services: Services::new(shards, list), statuses })
+}

@@ -44,6 +44,7 @@ mod restarts;
 mod revocation;
 mod routes;
 mod seccomp;
+mod service_redis;
 mod sessions;
 mod shutdown;
 mod silent_crowds;

@@ -75,6 +75,15 @@ impl Config {
         self
     }
 
+    /// Adds an entry to `[[services]]`.
+    #[must_use]
+    pub fn service(mut self, keys: &[(&str, &str)]) -> Config {
+        let rule = keys.iter().map(|(key, text)| ((*key).to_owned(), Value::from(*text)));
+        let rules = self.sections.entry("services").or_insert_with(|| Value::Array(vec![]));
+        rules.as_array_mut().expect("a list").push(Value::Table(Table::from_iter(rule)));
+        self
+    }
+
     /// The token that the admin port will ask for.
     pub fn admin_token(&self) -> Option<String> {
         Some(self.sections.get("admin")?.get("token")?.as_str()?.to_owned())

@@ -66,6 +66,14 @@ impl Redis {
         command.unwrap_or_else(|error| panic!("cannot publish: {error}"))
     }
 
+    /// Asks it anything.
+    #[track_caller]
+    pub fn query<T: redis::FromRedisValue>(&mut self, command: &[&str]) -> T {
+        let (name, arguments) = command.split_first().expect("a command");
+        let answer = redis::cmd(name).arg(arguments).query(&mut self.connection);
+        answer.unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
     /// Publishes these in order, in one round trip.
     #[track_caller]
     pub fn publish_all(&mut self, channel: &str, payloads: impl Iterator<Item = String>) {

@@ -39,7 +39,7 @@ fn a_node_is_ready_when_its_sources_are_connected_and_until_it_drains() {
     assert_eq!(unready.json()["reasons"][0].as_str(), Some("redis is not connected"));
     assert_eq!(unready.json()["sources"][0]["state"].as_str(), Some("connecting"));
 
-    node.context.sources[0].connected();
+    node.context.sources[0].link.connected();
     let ready = node.get("/readyz");
     assert_eq!((ready.status, ready.json()["ready"].as_bool()), (200, Some(true)));
     assert_eq!(ready.json()["sources"][0]["state"].as_str(), Some("connected"));
@@ -54,7 +54,7 @@ fn a_node_is_ready_when_its_sources_are_connected_and_until_it_drains() {
 #[test]
 fn a_control_task_that_has_failed_is_told_by_readyz_and_counted() {
     let node = Node::start(1, None);
-    node.context.sources[0].connected();
+    node.context.sources[0].link.connected();
     assert_eq!(node.get("/readyz").status, 200);
     node.control.run("clumsy", async |_| panic!("as a test has it"));
     let unready = asked(&node, "/readyz").find(|answer| answer.status == 503).expect("in time");
@@ -77,7 +77,7 @@ fn without_any_answer_there_is_an_error_and_probes_still_work() {
 #[test]
 fn a_stuck_lane_is_told_to_whoever_publishes_and_to_whoever_asks() {
     let node = Node::start_with(2, None, serve_first_and_forget_the_others);
-    node.context.sources[0].connected();
+    node.context.sources[0].link.connected();
     assert_eq!(node.get("/readyz").status, 200);
     while node.context.bus.publish("all", "x").lost == 0 {}
     let answer = node.post("/broadcast/all", b"x").json();
@@ -101,7 +101,7 @@ fn a_stuck_lane_is_told_to_whoever_publishes_and_to_whoever_asks() {
 #[test]
 fn a_shard_that_does_not_turn_is_named_by_readyz_and_later_by_livez() {
     let node = Node::start(2, None);
-    node.context.sources[0].connected();
+    node.context.sources[0].link.connected();
     assert_eq!((node.get("/readyz").status, node.get("/livez").status), (200, 200));
 
     let turn = |now_us: u64| node.context.counters[1].turned_at_us.set(now_us as i64);

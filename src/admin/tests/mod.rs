@@ -98,6 +98,7 @@ impl Node {
             sources: vec![Arc::new(SourceStatus::new("redis"))],
             tasks: control.tasks().clone(),
             revocations: Revocations::default(),
+            backends: vec![],
             services: Services::new(1, [("chat".into(), None)]),
             session_key: SessionKey::default(),
             public: Public {

@@ -7,13 +7,14 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Value;
 
 use crate::channel::{Overflow, Pattern};
 use crate::config::SetBy;
 use crate::config::finding::Findings;
-use crate::config::key::nearest;
 use crate::config::value::{duration, text};
+
+use super::entry::Entry;
 
 /// Its name in the file.
 pub const LIST: &str = "channels";
@@ -49,76 +50,37 @@ pub fn read(list: Value, set_by: &SetBy, findings: &mut Findings) -> Vec<Channel
         findings.problem_at(LIST, set_by, format_args!("more than {RULES_MAX} entries"));
     }
     let mut rules: Vec<(usize, ChannelRule)> = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        let mut place = Place { index, set_by, findings };
-        let Some(rule) = place.read(entry) else { continue };
+    for (index, value) in entries.into_iter().enumerate() {
+        let mut entry = Entry { list: LIST, index, set_by, findings };
+        let Some(rule) = rule(&mut entry, value) else { continue };
         if let Some((earlier, _)) = rules.iter().find(|(_, earlier)| earlier.pattern.covers(&rule.pattern)) {
-            place.warning("pattern", format_args!("never holds: {LIST}[{earlier}] comes before and matches the same"));
+            entry.warning("pattern", format_args!("never holds: {LIST}[{earlier}] comes before and matches the same"));
         }
         rules.push((index, rule));
     }
     rules.into_iter().map(|(_, rule)| rule).collect()
 }
 
-/// One entry's place in the list, counted from 0.
-struct Place<'a> {
-    index: usize,
-    set_by: &'a SetBy,
-    findings: &'a mut Findings,
-}
-
-impl Place<'_> {
-    /// `None`: there is a problem.
-    fn read(&mut self, entry: Value) -> Option<ChannelRule> {
-        let Value::Table(keys) = entry else {
-            self.findings.problem_at(format_args!("{LIST}[{}]", self.index), self.set_by, "expected keys and values");
-            return None;
-        };
-        if !keys.contains_key("pattern") {
-            self.problem("pattern", "must be set");
-            return None;
-        }
-        let accepted: Table = keys.clone().into_iter().filter(|(name, value)| self.accepts(name, value)).collect();
-        if accepted.len() < keys.len() {
-            return None;
-        }
-        let rule = ChannelRule::deserialize(accepted).ok()?;
-        self.check(&rule).then_some(rule)
+/// `None`: there is a problem.
+fn rule(entry: &mut Entry<'_>, value: Value) -> Option<ChannelRule> {
+    let keys = entry.keys(value)?;
+    if !keys.contains_key("pattern") {
+        entry.problem("pattern", "must be set");
+        return None;
     }
-
-    /// Tries a value alone.
-    fn accepts(&mut self, name: &str, value: &Value) -> bool {
-        let known = Table::try_from(ChannelRule::default()).unwrap_or_default();
-        if !known.contains_key(name) {
-            let hint = nearest(name, known.keys().cloned());
-            let hint = hint.map(|key| format!("; did you mean {key}?")).unwrap_or_default();
-            self.problem(name, format_args!("unknown key{hint}"));
-            return false;
-        }
-        let alone = Table::from_iter([(name.to_owned(), value.clone())]);
-        ChannelRule::deserialize(alone).map_err(|error| self.problem(name, error.message())).is_ok()
+    let rule: ChannelRule = entry.read(keys)?;
+    let delay = rule.batch_delay;
+    let fits = delay.is_zero() || BATCH_DELAYS.contains(&delay);
+    if !fits {
+        entry.problem("batch_delay", format_args!("{delay:?} is neither 0s nor between 1ms and 1s"));
     }
-
-    fn check(&mut self, rule: &ChannelRule) -> bool {
-        let delay = rule.batch_delay;
-        let fits = delay.is_zero() || BATCH_DELAYS.contains(&delay);
-        if !fits {
-            self.problem("batch_delay", format_args!("{delay:?} is neither 0s nor between 1ms and 1s"));
-        }
-        fits
-    }
-
-    fn problem(&mut self, name: &str, message: impl std::fmt::Display) {
-        self.findings.problem_at(format_args!("{LIST}[{}].{name}", self.index), self.set_by, message);
-    }
-
-    fn warning(&mut self, name: &str, message: impl std::fmt::Display) {
-        self.findings.warning_at(format_args!("{LIST}[{}].{name}", self.index), self.set_by, message);
-    }
+    fits.then_some(rule)
 }
 
 #[cfg(test)]
 mod tests {
+    use toml::Table;
+
     use super::*;
 
     fn findings(text: &str) -> (Vec<ChannelRule>, Findings) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::auth::SECRET_BYTES_MIN;
-use super::{Config, DEVELOPMENT_SECRET};
+use super::{Backend, Config, DEVELOPMENT_SECRET};
 use crate::config::check::Checks;
 use crate::config::value::address::is_loopback;
 use crate::shard::seats::Sessions;
@@ -15,6 +15,7 @@ pub fn check(config: &Config, checks: &mut Checks<'_>) {
     times(config, checks);
     echo(config, checks);
     sessions(config, checks);
+    brokers(config, checks);
 }
 
 fn ports(config: &Config, checks: &mut Checks<'_>) {
@@ -77,6 +78,14 @@ fn sessions(config: &Config, checks: &mut Checks<'_>) {
         let message =
             "has no effect: with server.sessions = \"single\" the newest connection of a user is the only one";
         checks.of("limits").note("connections_per_user", message);
+    }
+}
+
+/// Services of a broker need to know where it is.
+fn brokers(config: &Config, checks: &mut Checks<'_>) {
+    let needs_redis = config.services.iter().find(|service| matches!(service.backend, Backend::Redis(_)));
+    if let Some(service) = needs_redis.filter(|_| config.redis.url.is_none() && !checks.of("redis").is_refused("url")) {
+        checks.of("redis").problem("url", format_args!("must be set for the service {}", service.common.name));
     }
 }
 

@@ -9,6 +9,7 @@ mod auth;
 pub mod channels;
 mod crossing;
 mod debug;
+mod entry;
 mod heartbeat;
 mod limits;
 mod log;
@@ -17,6 +18,7 @@ mod presence;
 mod redis;
 pub mod routes;
 mod server;
+pub mod services;
 mod typing;
 mod vocabularies;
 
@@ -33,6 +35,7 @@ pub use notifications::Notifications;
 pub use presence::Presence;
 pub use redis::Redis;
 pub use server::Server;
+pub use services::{Backend, Body, RedisService, ServiceRule};
 pub use typing::Typing;
 pub use vocabularies::Vocabularies;
 
@@ -57,6 +60,9 @@ pub struct Config {
     /// What holds for the channels of a pattern. A list and therefore not a key: read by `channels`, from a file alone.
     #[serde(skip)]
     pub channels: Vec<ChannelRule>,
+    /// Who takes the messages of clients. A list and therefore not a key: read by `services`, from a file alone.
+    #[serde(skip)]
+    pub services: Vec<ServiceRule>,
     /// Routes beside those of the vocabularies. A list and therefore not a key: read by `routes`, from a file alone.
     #[serde(skip)]
     pub routes: Definitions,

@@ -2,8 +2,8 @@
 //!
 //! What a route is and what can be wrong with it is `route`'s; here it becomes a finding with its line in the file.
 
-use crate::config::SetBy;
 use crate::config::finding::Findings;
+use crate::config::{Config, SetBy};
 use crate::route::{Definitions, Routes, Vocabulary};
 
 /// Its name in the file.
@@ -18,13 +18,9 @@ pub fn read(text: &str, set_by: &SetBy, findings: &mut Findings) -> Definitions 
 }
 
 /// Compiles everything that clients may say. It lives as long as the process; `None`: there are problems.
-pub fn compile(
-    on: &[Vocabulary],
-    own: &Definitions,
-    set_by: &SetBy,
-    findings: &mut Findings,
-) -> Option<&'static Routes> {
-    match Routes::compile(on, own) {
+pub fn compile(on: &[Vocabulary], config: &Config, set_by: &SetBy, findings: &mut Findings) -> Option<&'static Routes> {
+    let services: Vec<&str> = config.services.iter().map(|service| service.common.name.as_str()).collect();
+    match Routes::compile(on, &config.routes, &services) {
         Ok(routes) => {
             findings.note_at("vocabularies", set_by, told(on, &routes));
             Some(Box::leak(Box::new(routes)))

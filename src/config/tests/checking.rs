@@ -190,3 +190,11 @@ fn every_entry_of_a_list_that_is_wrong_is_named() {
     let proxies = from_file("[server]\ntrusted_proxies = ['10.0.0.0/33']\nproxy_protocol = true").expect_err("wrong");
     assert_eq!(proxies.len(), 1, "what was refused counts as set: {proxies:?}");
 }
+
+#[test]
+fn services_need_to_know_where_their_broker_is() {
+    let file = format!("[auth]\nsecret = '{SECRET}'\n[[services]]\nname = 'chat'\nkind = 'redis'\npublish = 'x'\n");
+    let problems = from_all(Some(&file), &[], Flags::default()).expect_err("no URL");
+    assert_eq!(problems, ["redis.url (default): must be set for the service chat"]);
+    from_all(Some(&file), &[("REDIS_URL", "redis://127.0.0.1")], Flags::default()).expect("valid");
+}

@@ -9,8 +9,10 @@ pub mod list;
 mod pin;
 mod redis_url;
 mod secret;
+mod subject;
 pub mod text;
 
 pub use pin::Pin;
 pub use redis_url::RedisUrl;
 pub use secret::{MASK, Secret};
+pub use subject::Subject;

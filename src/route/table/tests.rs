@@ -8,12 +8,12 @@ fn own(text: &str) -> Definitions {
 }
 
 fn with(text: &str) -> &'static Routes {
-    let routes = Routes::compile(&Vocabulary::ALL, &own(text));
+    let routes = Routes::compile(&Vocabulary::ALL, &own(text), &["orders"]);
     Box::leak(Box::new(routes.unwrap_or_else(|errors| panic!("{text}: {errors:?}"))))
 }
 
 fn errors_of(text: &str) -> Vec<RouteError> {
-    Routes::compile(&Vocabulary::ALL, &own(text)).err().unwrap_or_else(|| panic!("{text} can be used"))
+    Routes::compile(&Vocabulary::ALL, &own(text), &["orders"]).err().unwrap_or_else(|| panic!("{text} can be used"))
 }
 
 fn found(routes: &'static Routes, message: &str, user_type: Option<&str>) -> Result<&'static Route, NotFound> {
@@ -154,7 +154,10 @@ fn what_is_wrong_is_named_with_file_and_line() {
         ("action = 'join'\nchannel = 'x:{h}'", "there is no {h} here"),
         ("action = 'join'\nchannel = 'x:{g}'", "{g} is no text"),
         ("action = 'join'\nchannel = 'x:{o}'", "{o} is no text, or may be missing"),
-        ("action = 'forward'\nservice = 'postman'", "there is no service postman; there are local, location"),
+        (
+            "action = 'forward'\nservice = 'postman'",
+            "there is no service postman: neither one of [[services]] nor local, location",
+        ),
         ("action = 'forward'\nchannel = 'x'", "needs the key message"),
         ("action = 'typing'\nchannel = 'x'\nflag = 'f'", "there is no required field f of a type"),
         ("action = 'locate'\nchannel = 'x'\nmessage = 'x'", "there is no required field latitude"),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::clock::TICK_MS;
 use crate::lane::frame::Frame;
-use crate::lane::{Call, Failure, ServiceId};
+use crate::lane::{Call, Content, Failure, ServiceId};
 use crate::protocol::reply::{Message, Problem};
 
 use crate::shard::calls::{Refusal, Released, Waiting};
@@ -47,9 +47,7 @@ impl Session<'_> {
         let reply = reply.map(|bytes| Frame { bytes, arrived_us: now.us });
         let waiting = Waiting { from, kind: kind.clone(), id, service, reply };
         let ticket = self.state.calls.begin(waiting, now.tick())?;
-        let call = Call {
-            from,
-            ticket,
+        let content = Content {
             kind,
             user_id: self.user_id(connection).into(),
             session_id: self.session_id(connection).to_string().into(),
@@ -59,6 +57,7 @@ impl Session<'_> {
             key,
             deadline_us: now.us + u64::from(remote.timeout_ticks) * u64::from(TICK_MS) * 1000,
         };
+        let call = Call { from, ticket, content };
         if let Err(failure) = remote.service.call(call) {
             self.state.calls.refuse(from, ticket, failure);
             self.release(false);

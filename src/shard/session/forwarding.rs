@@ -26,7 +26,7 @@ impl Session<'_> {
         given: &Given<'_>,
     ) -> Result<(), SessionError> {
         let services = &self.state.rules.services;
-        if let Some(service) = services.find(forward.service).filter(|service| services.remote(*service).is_some()) {
+        if let Some(service) = services.find(&forward.service).filter(|service| services.remote(*service).is_some()) {
             return self.hand_over(connection, request, (service, forward), given);
         }
         if let (Some(audience), Some(message)) = (&forward.audience, &forward.message) {

@@ -130,10 +130,10 @@ fn a_message_reaches_its_service_with_who_says_it_and_its_answer_reaches_him() {
         shard.settle();
         assert_eq!(ann.heard(), []);
         let call = lock(&desk.calls)[0].clone();
-        assert_eq!((&*call.user_id, call.user_type.as_deref()), ("ann", Some("driver")));
-        assert_eq!((call.from, &*call.session_id), (ann.id, &*shard.session_id(ann.id)));
-        assert_eq!((&*call.kind, &*call.body), ("chat", r#"{"type":"chat","id":7}"#));
-        assert_eq!(call.deadline_us, shard.clock.now().us + TIMEOUT_MS * 1000);
+        assert_eq!((&*call.content.user_id, call.content.user_type.as_deref()), ("ann", Some("driver")));
+        assert_eq!((call.from, &*call.content.session_id), (ann.id, &*shard.session_id(ann.id)));
+        assert_eq!((&*call.content.kind, &*call.content.body), ("chat", r#"{"type":"chat","id":7}"#));
+        assert_eq!(call.content.deadline_us, shard.clock.now().us + TIMEOUT_MS * 1000);
 
         shard.respond(ann.id, call.ticket, Part::Taken);
         shard.settle();
@@ -162,8 +162,11 @@ fn a_route_whose_service_is_outside_hands_the_message_over_and_answers_when_it_i
         shard.settle();
         assert_eq!((ann.errors(), bob.heard()), (vec!["not_subscribed".to_owned()], vec![]));
         let call = lock(&desk.calls)[0].clone();
-        assert_eq!((&*call.kind, call.channel.as_deref(), call.key.as_deref()), ("chat", Some("clan:k1"), Some("k1")));
-        let body: Value = serde_json::from_str(&call.body).unwrap();
+        assert_eq!(
+            (&*call.content.kind, call.content.channel.as_deref(), call.content.key.as_deref()),
+            ("chat", Some("clan:k1"), Some("k1"))
+        );
+        let body: Value = serde_json::from_str(&call.content.body).unwrap();
         assert_eq!((&body["userId"], &body["content"]), (&"ann".into(), &r#"{user_id} "hello""#.into()));
 
         shard.respond(ann.id, call.ticket, Part::Taken);

@@ -1,0 +1,5 @@
+//! How a broker is reached: from the settings to a client of it. Used by the sources (`ingress`) and by the services
+//! (`service`), each of which has connections of its own.
+
+pub mod redis;
+pub mod subject;

@@ -1,0 +1,220 @@
+//! `[[services]]`: who takes the messages of clients that routes forward. A list, so only a file can set it; a file per
+//! kind has the keys that only that kind has.
+//!
+//! Invariant: no two entries have the same name, and none is left out but for a problem.
+
+mod redis;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::config::SetBy;
+use crate::config::finding::Findings;
+use crate::config::key::field_names;
+use crate::config::value::duration;
+
+use super::entry::Entry;
+
+pub use redis::{Body, RedisService};
+
+/// Its name in the file.
+pub const LIST: &str = "services";
+
+/// Each has a queue, and a row in every table.
+const SERVICES_MAX: usize = 64;
+
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(120);
+
+const QUEUES: RangeInclusive<usize> = 1..=1_000_000;
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceRule {
+    pub common: Common,
+    pub backend: Backend,
+}
+
+/// What every entry has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Common {
+    /// As routes name it.
+    pub name: String,
+    pub kind: Kind,
+    /// How long a client waits for its answer; then `error` with the code `timeout`.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Messages that may wait for the backend. What comes on top is refused with `service_unavailable`.
+    pub queue: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// What the route says is all that is done.
+    #[default]
+    Local,
+    Redis,
+}
+
+impl Kind {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// What only its kind has.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Backend {
+    Local,
+    Redis(RedisService),
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { name: String::new(), kind: Kind::Local, timeout: Duration::from_secs(5), queue: 10_000 }
+    }
+}
+
+impl ServiceRule {
+    /// As it is written, secrets masked.
+    pub fn table(&self) -> Table {
+        let mut table = Table::try_from(&self.common).unwrap_or_default();
+        table.extend(match &self.backend {
+            Backend::Local => Table::new(),
+            Backend::Redis(redis) => Table::try_from(redis).unwrap_or_default(),
+        });
+        table
+    }
+}
+
+pub fn read(list: Value, set_by: &SetBy, findings: &mut Findings) -> Vec<ServiceRule> {
+    let Value::Array(entries) = list else {
+        findings.problem_at(LIST, set_by, "expected a list: [[services]], in two brackets, for each service");
+        return vec![];
+    };
+    if entries.len() > SERVICES_MAX {
+        findings.problem_at(LIST, set_by, format_args!("more than {SERVICES_MAX} entries"));
+    }
+    let mut rules: Vec<ServiceRule> = Vec::new();
+    for (index, value) in entries.into_iter().enumerate() {
+        let mut entry = Entry { list: LIST, index, set_by, findings };
+        let Some(rule) = rule(&mut entry, value) else { continue };
+        if rules.iter().any(|earlier| earlier.common.name == rule.common.name) {
+            entry.problem("name", format_args!("there is a service {} already", rule.common.name));
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+/// `None`: there is a problem.
+fn rule(entry: &mut Entry<'_>, value: Value) -> Option<ServiceRule> {
+    let keys = entry.keys(value)?;
+    for key in ["name", "kind"] {
+        if !keys.contains_key(key) {
+            entry.problem(key, "must be set");
+            return None;
+        }
+    }
+    let of_all = field_names::<Common>();
+    let (common, own): (Table, Table) = keys.into_iter().partition(|(name, _)| of_all.contains(&name.as_str()));
+    let common = entry.read(common)?;
+    let common = check(entry, common)?;
+    let backend = match common.kind {
+        Kind::Local => entry.read::<Nothing>(own).map(|Nothing {}| Backend::Local),
+        Kind::Redis => RedisService::read(entry, own).map(Backend::Redis),
+    };
+    Some(ServiceRule { common, backend: backend? })
+}
+
+fn check(entry: &mut Entry<'_>, common: Common) -> Option<Common> {
+    let Common { name, timeout, queue, .. } = &common;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if !is_name || name == "local" {
+        entry.problem("name", format_args!("`{name}` is no name such as `chat`"));
+    } else if !TIMEOUTS.contains(timeout) {
+        entry.problem("timeout", format_args!("{timeout:?} is not between 100ms and 2m"));
+    } else if !QUEUES.contains(queue) {
+        entry.problem("queue", format_args!("{queue} is not between {} and {}", QUEUES.start(), QUEUES.end()));
+    } else {
+        return Some(common);
+    }
+    None
+}
+
+/// The keys of a kind that has none.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Nothing {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(text: &str) -> (Vec<ServiceRule>, Vec<String>) {
+        let mut document: Table = text.parse().expect("valid TOML");
+        let mut findings = Findings::default();
+        let set_by = SetBy::File("r.toml".into());
+        let rules = read(document.remove(LIST).expect("the list"), &set_by, &mut findings);
+        (rules, findings.problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn entries_are_read_in_their_order() {
+        let (rules, problems) = findings(
+            "[[services]]\nname = 'chat'\nkind = 'redis'\nstream = 'chat.{key}'\ntimeout = '2s'\n\
+             [[services]]\nname = 'location'\nkind = 'local'\n",
+        );
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!((rules[0].common.name.as_str(), rules[0].common.timeout.as_secs()), ("chat", 2));
+        assert_eq!((rules[1].common.name.as_str(), &rules[1].backend), ("location", &Backend::Local));
+        let printed = rules[0].table().to_string();
+        assert!(printed.contains("stream = \"chat.{key}\"") && printed.contains("kind = \"redis\""), "{printed}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_entry_and_key() {
+        let chat = "[[services]]\nname = 'chat'\n";
+        for (text, line) in [
+            ("services = 1".to_owned(), "services (file r.toml): expected a list: [[services]]"),
+            ("[[services]]\nkind = 'local'".to_owned(), "services[0].name (file r.toml): must be set"),
+            (chat.to_owned(), "services[0].kind (file r.toml): must be set"),
+            (format!("{chat}kind = 'rediss'"), "services[0].kind (file r.toml): unknown variant `rediss`"),
+            (format!("{chat}kind = 'local'\nstream = 'x'"), "services[0].stream (file r.toml): unknown key"),
+            (
+                format!("{chat}kind = 'redis'\nstreem = 'x'"),
+                "services[0].streem (file r.toml): unknown key; did you mean stream?",
+            ),
+            (
+                format!("{chat}kind = 'redis'\nstream = 'x{{y}}'"),
+                "services[0].stream (file r.toml): there is no {y} here",
+            ),
+            (
+                format!("{chat}kind = 'redis'"),
+                "services[0].publish (file r.toml): one of publish and stream must be set",
+            ),
+            (
+                "[[services]]\nname = 'a b'\nkind = 'local'".to_owned(),
+                "services[0].name (file r.toml): `a b` is no name such as `chat`",
+            ),
+            (format!("{chat}kind = 'local'\ntimeout = '1ms'"), "services[0].timeout (file r.toml): 1ms is not between"),
+            (format!("{chat}kind = 'local'\nqueue = 0"), "services[0].queue (file r.toml): 0 is not between"),
+            (
+                format!("{chat}kind = 'local'\n{chat}kind = 'local'"),
+                "services[1].name (file r.toml): there is a service chat already",
+            ),
+        ] {
+            let (_, problems) = findings(&text);
+            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+            assert!(problems[0].starts_with(line), "{text}: {problems:?}");
+        }
+    }
+}

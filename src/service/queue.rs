@@ -1,0 +1,247 @@
+//! The queue before a backend: the shards put calls in and never wait, the backend's task takes them out.
+//!
+//! Bounded in number and bytes. What finds no room, or a backend that is known to be away, is refused at once. Every
+//! [`Job`] is answered exactly once: one that is dropped without, as when the task breaks off, is told as failed.
+
+use tokio::sync::{mpsc, oneshot};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::now_us;
+use crate::lane::{Bus, Call, ConnectionId, Content, Failure, Part, Response, Service, Ticket};
+
+use super::ServiceStatus;
+
+/// Bytes that may wait for one backend, beside the bound in number.
+const BYTES_MAX: usize = 64 << 20;
+
+/// What a job costs beside its texts.
+const JOB_BYTES: usize = 256;
+
+/// The shards' end.
+pub struct Queue {
+    sender: mpsc::Sender<Job>,
+    bus: Bus,
+    status: Arc<ServiceStatus>,
+}
+
+/// The backend's end.
+pub struct Jobs {
+    receiver: mpsc::Receiver<Job>,
+    pub status: Arc<ServiceStatus>,
+}
+
+/// One message on its way to a backend, and the way back.
+pub struct Job {
+    pub content: Content,
+    back: Option<Back>,
+    begun_us: u64,
+    bytes: usize,
+    status: Arc<ServiceStatus>,
+}
+
+enum Back {
+    Client {
+        bus: Bus,
+        to: ConnectionId,
+        ticket: Ticket,
+    },
+    /// Somebody in this process.
+    Asker(oneshot::Sender<Result<Option<Box<str>>, Failure>>),
+}
+
+impl Queue {
+    /// A queue for so many calls, of which the backend's task takes the other end.
+    pub fn new(length: usize, bus: Bus, status: Arc<ServiceStatus>) -> (Self, Jobs) {
+        let (sender, receiver) = mpsc::channel(length);
+        (Self { sender, bus, status: status.clone() }, Jobs { receiver, status })
+    }
+
+    /// Asks the service on behalf of the gateway itself. What comes back is its answer, or nothing when it has taken the
+    /// message.
+    ///
+    /// # Errors
+    ///
+    /// Why the service has not done what it was asked.
+    pub async fn ask(&self, content: Content) -> Result<Option<Box<str>>, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        self.put(content, Back::Asker(sender))?;
+        receiver.await.unwrap_or(Err(Failure::Away))
+    }
+
+    fn put(&self, content: Content, back: Back) -> Result<(), Failure> {
+        if !self.status.link.is_connected() {
+            return Err(Failure::Away);
+        }
+        let permit = self.sender.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => Failure::Full,
+            mpsc::error::TrySendError::Closed(()) => Failure::Away,
+        })?;
+        let bytes = JOB_BYTES + content.body.len();
+        if !self.status.enter(bytes, BYTES_MAX) {
+            return Err(Failure::Full);
+        }
+        permit.send(Job { content, back: Some(back), begun_us: now_us(), bytes, status: self.status.clone() });
+        Ok(())
+    }
+}
+
+impl Service for Queue {
+    fn call(&self, Call { from, ticket, content }: Call) -> Result<(), Failure> {
+        self.put(content, Back::Client { bus: self.bus.clone(), to: from, ticket })
+    }
+}
+
+impl Jobs {
+    /// The next one. `None` when the shards have gone.
+    pub async fn next(&mut self) -> Option<Job> {
+        self.receiver.recv().await
+    }
+
+    /// Answers all that wait: the backend is away.
+    pub fn refuse(&mut self, failure: Failure) {
+        while let Ok(job) = self.receiver.try_recv() {
+            job.fail(failure);
+        }
+    }
+
+    /// As many as are there, `max` at most, and one at least; waits for it. Empty when the shards have gone.
+    pub async fn several(&mut self, max: usize) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        self.receiver.recv_many(&mut jobs, max).await;
+        jobs
+    }
+}
+
+impl Job {
+    /// What is left of the time in which somebody waits for the answer.
+    pub fn time_left(&self) -> Duration {
+        Duration::from_micros(self.content.deadline_us.saturating_sub(now_us()))
+    }
+
+    /// The backend has the message.
+    pub fn taken(mut self) {
+        self.answer_with(Part::Taken, Ok(None));
+    }
+
+    /// The backend answers with a message for the client.
+    pub fn answer(mut self, text: &str) {
+        self.answer_with(Part::message(text), Ok(Some(text.into())));
+    }
+
+    /// The backend does not do it.
+    pub fn fail(mut self, failure: Failure) {
+        self.answer_with(Part::Failed(failure), Err(failure));
+    }
+
+    fn answer_with(&mut self, part: Part, result: Result<Option<Box<str>>, Failure>) {
+        match self.back.take() {
+            Some(Back::Client { bus, to, ticket }) => {
+                // Waits while the lane of the client's shard is full, and so does whatever the backend says meanwhile.
+                bus.respond(Response { to, ticket, part, fate: None }).put();
+            }
+            // Whoever asked does not wait any more.
+            Some(Back::Asker(sender)) => drop(sender.send(result)),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.answer_with(Part::Failed(Failure::Away), Err(Failure::Away));
+        self.status.leave(self.bytes);
+        self.status.record(now_us().saturating_sub(self.begun_us));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Policies;
+    use crate::lane::{Command, LaneEnd};
+
+    fn queue(length: usize) -> (Queue, Jobs, LaneEnd) {
+        let (bus, mut ends) = Bus::open(1, Arc::default(), Policies::default(), Duration::ZERO).expect("a lane");
+        let status = Arc::new(ServiceStatus::new("chat", "redis"));
+        status.link.connected();
+        let (queue, jobs) = Queue::new(length, bus, status);
+        (queue, jobs, ends.remove(0))
+    }
+
+    fn content(bytes: usize) -> Content {
+        Content {
+            kind: "chat".into(),
+            user_id: "ana".into(),
+            session_id: "s".into(),
+            user_type: None,
+            body: "x".repeat(bytes).into(),
+            channel: None,
+            key: None,
+            deadline_us: u64::MAX,
+        }
+    }
+
+    fn call(ticket: u64, bytes: usize) -> Call {
+        let from = ConnectionId { shard: 0, slot: 1, generation: 2 };
+        Call { from, ticket: Ticket(ticket), content: content(bytes) }
+    }
+
+    fn next(jobs: &mut Jobs) -> Job {
+        jobs.receiver.try_recv().expect("a job")
+    }
+
+    fn told(end: &LaneEnd) -> (Ticket, Result<(), Failure>) {
+        let Command::Respond(response) = end.take().expect("an answer").command else { panic!("no answer") };
+        let Response { ticket, part, .. } = response;
+        (ticket, if let Part::Failed(failure) = part { Err(failure) } else { Ok(()) })
+    }
+
+    #[test]
+    fn what_finds_no_room_is_refused_and_room_comes_back() {
+        let (queue, mut jobs, end) = queue(2);
+        assert_eq!(queue.call(call(1, 10)), Ok(()));
+        assert_eq!(queue.call(call(2, 10)), Ok(()));
+        assert_eq!(queue.call(call(3, 10)), Err(Failure::Full));
+        next(&mut jobs).taken();
+        assert_eq!(told(&end), (Ticket(1), Ok(())));
+        assert_eq!(queue.call(call(4, BYTES_MAX)), Err(Failure::Full));
+        assert_eq!(queue.call(call(5, 10)), Ok(()));
+        assert_eq!((jobs.status.waiting(), jobs.status.latency().histogram().len()), (2, 1));
+    }
+
+    #[test]
+    fn nothing_waits_for_who_is_away() {
+        let (queue, jobs, _end) = queue(2);
+        jobs.status.link.disconnected("gone".into());
+        assert_eq!(queue.call(call(1, 10)), Err(Failure::Away));
+        jobs.status.link.connected();
+        drop(jobs);
+        assert_eq!(queue.call(call(2, 10)), Err(Failure::Away));
+    }
+
+    #[test]
+    fn every_job_is_answered_once_also_one_that_is_dropped() {
+        let (queue, mut jobs, end) = queue(3);
+        (1..=3).for_each(|ticket| queue.call(call(ticket, 10)).expect("room"));
+        next(&mut jobs).answer("{}");
+        next(&mut jobs).fail(Failure::Refused);
+        drop(jobs);
+        let answers = [told(&end), told(&end), told(&end)];
+        assert_eq!(answers.map(|(ticket, _)| ticket), [1, 2, 3].map(Ticket));
+        assert_eq!(answers.map(|(_, result)| result), [Ok(()), Err(Failure::Refused), Err(Failure::Away)]);
+        assert!(end.is_empty());
+    }
+
+    #[test]
+    fn the_gateway_itself_asks_as_well() {
+        let (queue, mut jobs, end) = queue(1);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let (asked, ()) = runtime.block_on(async {
+            tokio::join!(queue.ask(content(10)), async { jobs.next().await.expect("a job").answer("yes") })
+        });
+        assert_eq!(asked, Ok(Some("yes".into())));
+        assert!(end.is_empty());
+    }
+}

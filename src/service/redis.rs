@@ -1,0 +1,170 @@
+//! A service that is a channel or a stream of Redis. What is there goes out as one pipeline, in the order of the calls,
+//! and while it is on its way the next one gathers: one round trip whatever the number.
+//!
+//! A message is *taken* when Redis has answered its command: `PUBLISH` is at most once (subscribers that are away miss
+//! it), `XADD` is in the stream. A pipeline whose answer is lost is told as failed, although Redis may have done it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value, cmd};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use crate::broker::redis::client;
+use crate::config::{Body, Redis, RedisService};
+use crate::control::{Backoff, Control, Stop};
+use crate::lane::{Content, Failure};
+
+use super::envelope::envelope;
+use super::{Job, Jobs, ServiceStatus};
+
+/// Commands of one pipeline.
+const PIPELINE_MAX: usize = 256;
+
+/// From the first packet to a connection that can be used.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For the answer to a pipeline. Longer, and the connection is given up.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two looks at a connection on which nothing is said.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// Starts the service's task and returns at once.
+///
+/// # Errors
+///
+/// When its thread cannot be had, or the settings name no Redis.
+pub fn start(redis: &Redis, service: RedisService, jobs: Jobs, control: &Control) -> io::Result<()> {
+    let url = redis.url.as_ref().ok_or_else(|| io::Error::other("redis.url is not set"))?;
+    let client = client(redis, url).map_err(io::Error::other)?;
+    let work = Work { client, address: url.to_string(), service, status: jobs.status.clone() };
+    control.run_apart("service.redis", async move |stop: Stop| {
+        stop.run_until_cancelled(work.run(jobs)).await;
+    })
+}
+
+/// What the task works with.
+struct Work {
+    client: Client,
+    /// For the log.
+    address: String,
+    service: RedisService,
+    status: Arc<ServiceStatus>,
+}
+
+impl Work {
+    /// Connects, serves, and connects again.
+    async fn run(self, mut jobs: Jobs) {
+        let mut backoff = Backoff::default();
+        loop {
+            let error = match self.connect().await {
+                Ok(connection) => {
+                    self.status.link.connected();
+                    info!(service = self.status.name(), redis = %self.address, "connected");
+                    backoff.reset();
+                    match self.serve(connection, &mut jobs).await {
+                        Ok(()) => return,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) => error,
+            };
+            let delay = backoff.delay();
+            if self.status.link.disconnected(error.to_string()) {
+                let service = self.status.name();
+                warn!(service, redis = %self.address, %error, "not connected to Redis, trying until it is back");
+            } else {
+                debug!(redis = %self.address, %error, retry_in = ?delay, "still not connected to Redis");
+            }
+            // Those who came before it was known that Redis is away.
+            jobs.refuse(Failure::Away);
+            sleep(delay).await;
+        }
+    }
+
+    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// Until the connection is lost, or the shards have gone.
+    async fn serve(&self, mut connection: MultiplexedConnection, jobs: &mut Jobs) -> RedisResult<()> {
+        loop {
+            let Ok(batch) = timeout(PULSE, jobs.several(PIPELINE_MAX)).await else {
+                cmd("PING").exec_async(&mut connection).await?;
+                continue;
+            };
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.send(&mut connection, batch).await?;
+        }
+    }
+
+    /// One pipeline. A command that Redis refuses fails alone; a connection that is lost fails all of them.
+    async fn send(&self, connection: &mut MultiplexedConnection, batch: Vec<Job>) -> RedisResult<()> {
+        let mut pipeline = Pipeline::with_capacity(batch.len());
+        pipeline.ignore_errors();
+        let mut sent = Vec::with_capacity(batch.len());
+        for job in batch {
+            match self.command(&job.content) {
+                Some(command) => {
+                    pipeline.add_command(command);
+                    sent.push(job);
+                }
+                None => job.fail(Failure::Refused),
+            }
+        }
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let answers: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
+        for (job, answer) in sent.into_iter().zip(answers) {
+            match answer {
+                Ok(_) => job.taken(),
+                Err(error) => {
+                    self.tell_refused(&error);
+                    job.fail(Failure::Refused);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_refused(&self, error: &RedisError) {
+        debug!(service = self.status.name(), redis = %self.address, %error, "refused by Redis");
+    }
+
+    /// `None` when the message lacks what its channel or stream is named by.
+    fn command(&self, content: &Content) -> Option<Cmd> {
+        let write = |name: &mut String, _, value: &str| name.push_str(value);
+        if let Some(subject) = &self.service.publish {
+            let mut publish = cmd("PUBLISH");
+            publish.arg(subject.fill(content, write)?);
+            match self.service.body {
+                Body::Message => publish.arg(&*content.body),
+                Body::Envelope => publish.arg(envelope(content)),
+            };
+            return Some(publish);
+        }
+        let mut add = cmd("XADD");
+        add.arg(self.service.stream.as_ref()?.fill(content, write)?);
+        add.arg("MAXLEN").arg("~").arg(self.service.stream_max).arg("*");
+        add.arg("type").arg(&*content.kind).arg("user_id").arg(&*content.user_id);
+        add.arg("session_id").arg(&*content.session_id);
+        let optional = [("user_type", &content.user_type), ("channel", &content.channel), ("key", &content.key)];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                add.arg(name).arg(&**value);
+            }
+        }
+        add.arg("message").arg(&*content.body);
+        Some(add)
+    }
+}

@@ -1,0 +1,82 @@
+//! What a service says of itself: whether its backend is reached, what waits, and how long answers take.
+//!
+//! Read by the admin port at any time. What clients are told of their calls is counted by the shards
+//! ([`crate::lane::services`]); this is the backend's side.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use crate::control::Link;
+use crate::metrics::Times;
+
+#[derive(Debug)]
+pub struct ServiceStatus {
+    name: Box<str>,
+    kind: &'static str,
+    /// To the backend.
+    pub link: Link,
+    /// Calls that wait in the queue or for the backend, and their bytes.
+    waiting: AtomicUsize,
+    waiting_bytes: AtomicUsize,
+    /// From a call to its last answer, in microseconds. Written by the service's thread.
+    latency: Mutex<Times>,
+}
+
+impl ServiceStatus {
+    pub fn new(name: &str, kind: &'static str) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            link: Link::default(),
+            waiting: AtomicUsize::new(0),
+            waiting_bytes: AtomicUsize::new(0),
+            latency: Mutex::default(),
+        }
+    }
+
+    /// As routes name it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `redis`, as the configuration says.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Calls that wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Bytes of those calls.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes.load(Relaxed)
+    }
+
+    /// A copy of what has been timed.
+    pub fn latency(&self) -> Times {
+        self.latency.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A call of so many bytes begins to wait, if that many may. Several shards may ask at once.
+    pub(super) fn enter(&self, bytes: usize, bytes_max: usize) -> bool {
+        let fits = self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes <= bytes_max;
+        if fits {
+            self.waiting.fetch_add(1, Relaxed);
+        } else {
+            self.waiting_bytes.fetch_sub(bytes, Relaxed);
+        }
+        fits
+    }
+
+    /// It waits no longer.
+    pub(super) fn leave(&self, bytes: usize) {
+        self.waiting.fetch_sub(1, Relaxed);
+        self.waiting_bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    pub(super) fn record(&self, us: u64) {
+        self.latency.lock().unwrap_or_else(PoisonError::into_inner).record(us);
+    }
+}

@@ -1,0 +1,107 @@
+//! Promise: with Redis behind a service, what clients say reaches Redis before they are told so; a Redis that is away is
+//! an error and no silence.
+
+use std::collections::HashMap;
+
+use crate::support::client::Client;
+use crate::support::config::Config;
+use crate::support::gateway::Gateway;
+use crate::support::redis::Redis;
+use crate::support::tokens::token;
+use crate::support::wait::eventually;
+use crate::support::wire;
+
+const CHAT: &str = r#"{"type":"chat","clanId":"k1","content":"hello","id":7}"#;
+
+fn started(redis: &Redis, service: &[(&str, &str)]) -> Gateway {
+    let config = Config::new().set("redis.url", redis.url()).service(service);
+    let gateway = Gateway::start(config);
+    eventually("the service is connected", || is_connected(&gateway));
+    gateway
+}
+
+fn is_connected(gateway: &Gateway) -> bool {
+    gateway.admin().get("/metrics").body.contains("ringway_service_connected{service=\"chat\"} 1")
+}
+
+/// Connected, and in the clan.
+fn member(gateway: &Gateway, user: &str) -> Client {
+    let mut client = Client::connect(gateway, &token(user));
+    client.send(r#"{"type":"subscribe_clan_chat","clanId":"k1"}"#);
+    assert_eq!(wire::string(&client.next_json(), &["type"]), "subscription_confirmed");
+    client
+}
+
+fn error_code(client: &mut Client) -> String {
+    client.send(CHAT);
+    wire::string(&client.next_json(), &["payload", "code"]).to_owned()
+}
+
+#[test]
+fn what_is_published_comes_back_to_members_on_every_node() {
+    let redis = Redis::start();
+    let service = [("name", "chat"), ("kind", "redis"), ("publish", "ws:{channel}")];
+    let nodes = [started(&redis, &service), started(&redis, &service)];
+    let (mut ana, mut bob) = (member(&nodes[0], "ana"), member(&nodes[1], "bob"));
+    ana.send(CHAT);
+    // To the sender two things come, in either order: Redis has it, and Redis brings it.
+    let heard = [ana.next_json(), ana.next_json()];
+    let of_type = |kind| heard.iter().find(|message| wire::string(message, &["type"]) == kind).expect(kind);
+    assert_eq!(wire::number(of_type("message_sent"), &["id"]), Some(7));
+    let id = wire::string(of_type("message_sent"), &["messageId"]);
+    for message in [of_type("chat"), &bob.next_json()] {
+        assert_eq!(wire::string(message, &["messageId"]), id);
+        assert_eq!((wire::string(message, &["userId"]), wire::string(message, &["content"])), ("ana", "hello"));
+    }
+}
+
+#[test]
+fn what_is_appended_to_a_stream_says_who_said_it_and_keeps_the_order() {
+    const MESSAGES: usize = 200;
+    let mut redis = Redis::start();
+    let gateway = started(&redis, &[("name", "chat"), ("kind", "redis"), ("stream", "chat.{key}")]);
+    let mut ana = member(&gateway, "ana");
+    // No more than may wait for answers at once.
+    for some in (0..MESSAGES).collect::<Vec<_>>().chunks(25) {
+        for n in some {
+            ana.send(&format!(r#"{{"type":"chat","clanId":"k1","content":"{n}","id":{n}}}"#));
+        }
+        for n in some {
+            let answer = ana.expect_type("message_sent");
+            assert_eq!(wire::number(&answer, &["id"]), Some(*n as u64));
+        }
+    }
+    let entries: Vec<(String, HashMap<String, String>)> = redis.query(&["XRANGE", "chat.k1", "-", "+"]);
+    assert_eq!(entries.len(), MESSAGES);
+    for (n, (_, fields)) in entries.iter().enumerate() {
+        assert_eq!((&*fields["user_id"], &*fields["type"], &*fields["channel"]), ("ana", "chat", "clan:k1"));
+        assert!(fields["message"].contains(&format!(r#""content":"{n}""#)), "{fields:?}");
+    }
+}
+
+#[test]
+fn a_message_that_redis_refuses_fails_alone() {
+    let mut redis = Redis::start();
+    let gateway = started(&redis, &[("name", "chat"), ("kind", "redis"), ("stream", "chat.{user_id}")]);
+    let () = redis.query(&["SET", "chat.ana", "no stream"]);
+    let (mut ana, mut bob) = (member(&gateway, "ana"), member(&gateway, "bob"));
+    assert_eq!(error_code(&mut ana), "service_refused");
+    bob.send(CHAT);
+    assert_eq!(wire::string(&bob.next_json(), &["type"]), "message_sent");
+}
+
+#[test]
+fn a_redis_that_is_away_is_an_error_until_it_is_back() {
+    let mut redis = Redis::start();
+    let gateway = started(&redis, &[("name", "chat"), ("kind", "redis"), ("stream", "chat")]);
+    let mut ana = member(&gateway, "ana");
+    redis.kill();
+    eventually("the service is known to be away", || !is_connected(&gateway));
+    assert_eq!(error_code(&mut ana), "service_unavailable");
+    redis.restart();
+    eventually("the service is connected again", || is_connected(&gateway));
+    ana.send(CHAT);
+    assert_eq!(wire::string(&ana.next_json(), &["type"]), "message_sent");
+    let page = gateway.admin().get("/metrics").body;
+    assert!(page.contains("ringway_service_reconnects_total{service=\"chat\"} 1"), "{page}");
+}
