@@ -30,6 +30,7 @@ use ringway::shard::floor::{Arrival, Floor};
 use ringway::shard::id::SessionKey;
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Slot};
 use ringway::shard::nearby::Nearby;
+use ringway::shard::pending::Pending;
 use ringway::shard::profiles::Profiles;
 use ringway::shard::quotas::{Held, Shares};
 use ringway::shard::rules::{LobbyRules, Rules};
@@ -120,6 +121,7 @@ fn state(shard: usize, bus: &Bus, grid_use: &Arc<GridUse>, connections: usize) -
         sessions: 0,
         shares: Shares::default(),
         seats: Arc::new(Seats::new(Sessions::Multi, [bus.lanes()[0].bell.clone()])),
+        pending: Pending::new(0),
         calls: Calls::new(shard, Services::default(), 0),
         echoes: 0,
         scratch: Vec::new(),
@@ -273,6 +275,7 @@ fn rules() -> Rules {
     Rules {
         routes: Routes::shipped(),
         services: Services::default(),
+        authorizer: None,
         verifier: Verifier::new(&VerifierSettings { secrets, ..VerifierSettings::default() }),
         origins: Origins::default(),
         roles: Vec::new(),

@@ -31,7 +31,7 @@ const SHARD: &[&[&str]] = &[
     &["floor"],
     &["session"],
     &["state"],
-    &["calls"],
+    &["calls", "pending"],
     &["connection"],
     &["rules"],
     &["id", "nearby", "profiles", "quotas", "seats"],
@@ -43,6 +43,7 @@ const SHARD: &[&[&str]] = &[
 const FLOOR: &[&[&str]] = &[
     &["turn"],
     &["arrival", "commands"],
+    &["authorizing"],
     &["reading", "sending"],
     &["answering", "attention", "delivery", "echo", "inspect"],
     &["closing"],

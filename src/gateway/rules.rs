@@ -27,6 +27,7 @@ pub fn rules(
     Rules {
         routes,
         services,
+        authorizer: None,
         verifier: auth.verifier(Wanted::new(routes.claims())),
         origins: Origins::new(auth.origins.clone()),
         roles: auth.roles.clone(),

@@ -19,6 +19,7 @@ use crate::channel::{Interest, Overflow, Policies, ShardSet, name};
 use crate::clock;
 use crate::ws::frame::encode_text;
 
+use super::authorization::Verdict;
 use super::bell::Bell;
 use super::call::Response;
 use super::command::{Addressed, Command, Draft, Filter, Posted, Publication};
@@ -197,6 +198,11 @@ impl Bus {
     /// What a service says to a call. The parts of one answer are put one after the other.
     pub fn respond(&self, response: Response) -> Posting {
         self.to_shard_of(response.to, Command::Respond(response))
+    }
+
+    /// What an authorizer says to a question.
+    pub fn permit(&self, verdict: Verdict) -> Posting {
+        self.to_shard_of(verdict.to, Command::Permit(verdict))
     }
 
     /// A command for the shard of a connection; for nobody, when there is no such shard.

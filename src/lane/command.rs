@@ -10,6 +10,7 @@ use crate::clock;
 use crate::geo::Place;
 use crate::ws::close::CloseCode;
 
+use super::authorization::Verdict;
 use super::call::Response;
 use super::frame::{Channel, Frame};
 use super::id::ConnectionId;
@@ -21,6 +22,8 @@ pub enum Command {
     Send(Addressed),
     /// What a service says to a message of a client.
     Respond(Response),
+    /// Whether a message of a client may join what it asks for.
+    Permit(Verdict),
     /// Closes all connections of a user.
     Disconnect {
         user: Box<str>,
@@ -43,6 +46,8 @@ impl Command {
             Self::Publish(publication) => Some(publication.frame.bytes.len()),
             Self::Send(addressed) => Some(addressed.frame.bytes.len()),
             Self::Respond(response) => Some(response.part.frame().map_or(1, |frame| frame.bytes.len())),
+            // As an answer without bytes: bounded with the messages.
+            Self::Permit(_) => Some(1),
             Self::Disconnect { .. } | Self::Ask(_) | Self::Drain { .. } => None,
         }
     }

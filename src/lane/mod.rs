@@ -3,6 +3,7 @@
 //!
 //! Knows no shard: shards take from here, everybody else puts in.
 
+pub mod authorization;
 pub mod bell;
 pub mod bus;
 pub mod call;
@@ -15,6 +16,7 @@ pub mod queue;
 pub mod report;
 pub mod services;
 
+pub use authorization::{Authorizer, Permission, Question, Verdict};
 pub use bus::{Bus, Outcome, Posting};
 pub use call::{Call, Content, Failure, Fate, Part, Response, Service, Ticket};
 pub use command::{Addressed, Command, Draft, Except, Filter, Posted, Publication};

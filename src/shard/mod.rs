@@ -14,6 +14,7 @@ pub mod id;
 pub mod io;
 pub mod lobby;
 pub mod nearby;
+pub mod pending;
 pub mod profiles;
 pub mod quotas;
 pub mod rules;

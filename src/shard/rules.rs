@@ -1,10 +1,11 @@
 //! What holds for every connection: the configuration as the shards use it, in ticks and bytes, immutable and shared.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{Grants, Identity, Origins, Verifier};
 
-use crate::lane::{ConnectionId, Services};
+use crate::lane::{Authorizer, ConnectionId, Services};
 use crate::route::Routes;
 use crate::shard::id::{SessionId, SessionKey};
 use crate::shard::seats::Sessions;
@@ -15,6 +16,8 @@ pub struct Rules {
     pub routes: &'static Routes,
     /// Where messages of clients go.
     pub services: Services,
+    /// Who decides what may be joined, beside tokens and configuration.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
     pub verifier: Verifier,
     pub origins: Origins,
     /// User types of tokens that may connect; empty: all.

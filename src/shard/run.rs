@@ -27,6 +27,7 @@ use crate::shard::lobby::Lobby;
 use crate::shard::lobby::shared::Shared;
 use crate::shard::lobby::transfer::Transfer;
 use crate::shard::nearby::Nearby;
+use crate::shard::pending::Pending;
 use crate::shard::profiles::Profiles;
 use crate::shard::state::ShardState;
 
@@ -105,6 +106,7 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         presence: shared.presence.clone(),
         bus: shared.bus.clone(),
         seats: shared.seats.clone(),
+        pending: Pending::new(now.tick()),
         calls: Calls::new(index, shared.rules.services.clone(), now.tick()),
         notifications: shared.notifications.clone(),
         echoes: 0,

@@ -15,6 +15,7 @@ use crate::notification::Notifications;
 use crate::shard::calls::Calls;
 use crate::shard::io::Slot;
 use crate::shard::nearby::Nearby;
+use crate::shard::pending::Pending;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::Shares;
 use crate::shard::rules::Rules;
@@ -44,6 +45,8 @@ pub struct ShardState {
     pub seats: Arc<Seats>,
     /// Messages of clients that wait for services.
     pub calls: Calls,
+    /// Messages of clients that wait until it is known what they may join.
+    pub pending: Pending,
     /// What was sent to users and waits for their confirmation.
     pub notifications: Notifications,
     /// Open connections of the echo endpoint.

@@ -232,7 +232,7 @@ fn serve_shard(shard: usize, end: LaneEnd, counters: Arc<Counters>, teller: mpsc
                 TypeCount { user_type: "driver".into(), sessions: 2 },
                 TypeCount { user_type: "driver".into(), sessions: 1 },
             ]),
-            Command::Respond(_) => unreachable!("the admin port is no service"),
+            Command::Respond(_) | Command::Permit(_) => unreachable!("the admin port is no service"),
             Command::Drain { .. } => return,
         }
     }

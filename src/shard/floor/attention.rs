@@ -40,6 +40,7 @@ impl<I: Io> Floor<I> {
         self.expired.make_contiguous()[before..].sort_unstable();
         self.sweeps.tick(self.state.now.tick(), self.slots_used);
         self.state.calls.tick(self.state.now.tick());
+        self.state.pending.tick(self.state.now.tick());
     }
 
     /// After a tick that came late nobody is judged before a ping has had its time: the shard has read nothing
@@ -81,7 +82,8 @@ impl<I: Io> Floor<I> {
     /// Ticks come only while somebody has a deadline: an empty shard sleeps.
     pub(in crate::shard) fn keep_ticking(&mut self) {
         let of_connections = !self.wheel.is_empty() || !self.expired.is_empty();
-        let of_others = self.state.calls.is_waiting() || !self.state.typing.is_empty() || self.is_draining();
+        let of_messages = self.state.calls.is_waiting() || self.state.pending.is_waiting();
+        let of_others = of_messages || !self.state.typing.is_empty() || self.is_draining();
         if (of_connections || of_others) && !self.ticking {
             self.ticking = true;
             self.tick_due = self.state.now.tick() + 1;

@@ -225,6 +225,7 @@ impl<I: Io> Floor<I> {
         }
         self.state.table.leave_all(slot);
         self.state.calls.forget(slot);
+        self.state.pending.forget(slot);
         self.state.nearby.forget(slot);
         self.state.shares.leave_user(slot);
     }

@@ -11,6 +11,7 @@ impl<I: Io> Floor<I> {
             Command::Publish(publication) => self.publish(publication),
             Command::Send(addressed) => self.send_addressed(addressed),
             Command::Respond(response) => self.respond(response),
+            Command::Permit(verdict) => self.permit(verdict),
             Command::Disconnect { user, code, answer } => self.sweeps.disconnect(&user, code, answer),
             Command::Ask(query) => self.inspections.ask(query),
             Command::Drain { over } => self.start_draining(over),

@@ -2,7 +2,7 @@
 //!
 //! Owns the slab of connections and moves bytes between the backend and the sans-IO parts: the decoder, the session,
 //! the subscription table, the timer wheel. Here is what it consists of; beside it: [`arrival`] (how a client comes
-//! in), [`answering`] (what services say), [`turn`] (one round of everything), [`reading`] (what a client sent), [`attention`] (deadlines), [`sending`]
+//! in), [`answering`] (what services say), [`authorizing`] (whether what was asked for may be joined), [`turn`] (one round of everything), [`reading`] (what a client sent), [`attention`] (deadlines), [`sending`]
 //! (what is under the cork leaves), [`closing`] (how a connection ends), [`sweeps`] (who is closed together),
 //! [`delivery`] (how publications reach their subscribers), [`audience`] (which of them), [`fan_out`] (publications on
 //! their way to many), [`wire`] (connections, backend and what waits between them), [`cork`] (frames gathered within a
@@ -17,6 +17,7 @@ mod answering;
 mod arrival;
 mod attention;
 mod audience;
+mod authorizing;
 pub(in crate::shard) mod closing;
 mod commands;
 pub(in crate::shard) mod cork;

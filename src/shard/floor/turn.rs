@@ -33,6 +33,7 @@ impl<I: Io> Floor<I> {
         worked |= self.go_on_closing();
         worked |= self.attend_to_expired(start_us + DEADLINES_UNTIL_US);
         worked |= self.go_on_with_calls(start_us + DEADLINES_UNTIL_US);
+        worked |= self.go_on_without_verdicts(start_us + DEADLINES_UNTIL_US);
         worked |= self.end_typing();
         worked |= self.take_events(start_us + EVENTS_UNTIL_US);
         worked |= self.fan_out(start_us + FAN_OUTS_UNTIL_US);
@@ -102,7 +103,9 @@ impl<I: Io> Floor<I> {
     /// Whether the next turn has something to do, without a look at the lane.
     fn has_work(&mut self) -> bool {
         let waiting = !self.wire.cork.is_empty() || !self.fan_outs.is_idle() || !self.expired.is_empty();
-        let is_due = self.state.calls.has_work() || self.state.typing.is_due(self.state.now.tick());
+        let is_due = self.state.calls.has_work()
+            || self.state.pending.has_work()
+            || self.state.typing.is_due(self.state.now.tick());
         waiting || is_due || !self.inspections.is_empty() || self.is_to_close() || self.wire.io.has_queued()
     }
 

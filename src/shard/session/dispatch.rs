@@ -19,6 +19,20 @@ impl Session<'_> {
             self.effects.close = Some(CloseCode::TOO_MANY_MESSAGES);
             return;
         }
+        self.serve(connection, message);
+        if self.state.pending.has_asked() {
+            // There was nobody to ask, so nothing has come behind it either.
+            let next = self.state.pending.next(self.slot);
+            debug_assert!(next.is_none());
+        }
+    }
+
+    /// Serves a message that has waited: it was counted when it came.
+    pub fn go_on(&mut self, connection: &mut Connection, message: &str) {
+        self.serve(connection, message);
+    }
+
+    fn serve(&mut self, connection: &mut Connection, message: &str) {
         match Request::parse(message) {
             Ok(request) => {
                 if let Err(error) = self.act(connection, &request) {
@@ -34,6 +48,9 @@ impl Session<'_> {
         let route = self.route(connection, request)?;
         let values = route.read(request)?;
         let given = Given { values: &values, ..Given::default() };
+        if self.is_to_wait(connection, request, &route.action, &given)? {
+            return Ok(());
+        }
         match &route.action {
             Action::Authenticate { field, reply } => self.authenticate(connection, request, field, reply),
             Action::Ping { reply } => {

@@ -6,6 +6,7 @@ use crate::auth::TokenError;
 use crate::channel::typing::Full;
 use crate::lane::Failure;
 use crate::protocol::request::RequestError;
+use crate::shard::pending;
 use crate::ws::close::CloseCode;
 
 /// Why a message is answered with an `error`.
@@ -42,6 +43,8 @@ pub enum ChannelError {
     BadName,
     TooMany,
     NotSubscribed,
+    /// Whether it is allowed cannot be told now.
+    Unavailable,
 }
 
 impl SessionError {
@@ -119,6 +122,15 @@ impl From<Full> for SessionError {
     }
 }
 
+impl From<pending::Full> for SessionError {
+    fn from(full: pending::Full) -> Self {
+        match full {
+            pending::Full::Connection => Self::TooManyRequests,
+            pending::Full::Shard => Self::Busy,
+        }
+    }
+}
+
 impl From<TokenError> for SessionError {
     fn from(error: TokenError) -> Self {
         Self::Token(error)
@@ -127,7 +139,7 @@ impl From<TokenError> for SessionError {
 
 impl ChannelError {
     /// In the order in which a client is told of them.
-    pub const ALL: [Self; 4] = [Self::NotAllowed, Self::BadName, Self::TooMany, Self::NotSubscribed];
+    pub const ALL: [Self; 5] = [Self::NotAllowed, Self::BadName, Self::TooMany, Self::NotSubscribed, Self::Unavailable];
 
     /// The word for `error` messages.
     pub fn code(self) -> &'static str {
@@ -136,6 +148,7 @@ impl ChannelError {
             Self::BadName => "bad_channel",
             Self::TooMany => "too_many_channels",
             Self::NotSubscribed => "not_subscribed",
+            Self::Unavailable => "service_unavailable",
         }
     }
 
@@ -146,6 +159,7 @@ impl ChannelError {
             Self::BadName => "these are not channel names",
             Self::TooMany => "subscribed to as many channels as a connection may",
             Self::NotSubscribed => "not subscribed to these channels",
+            Self::Unavailable => "whether these channels are allowed cannot be told now: try again",
         }
     }
 }

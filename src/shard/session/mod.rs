@@ -14,6 +14,7 @@ pub mod calling;
 pub mod error;
 
 mod authentication;
+mod authorization;
 mod confirmation;
 mod dispatch;
 mod filling;

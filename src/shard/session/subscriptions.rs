@@ -2,6 +2,7 @@
 
 use crate::channel::name;
 use crate::channel::table::Joined;
+use crate::lane::Permission;
 use crate::protocol::reply::Part;
 use crate::protocol::request::{Request, RequestError};
 use crate::route::action::{ChannelList, OneChannel};
@@ -12,7 +13,7 @@ use crate::shard::session::error::{ChannelError, SessionError};
 use crate::shard::session::filling::Given;
 
 /// Channels in one request. More are refused as a bad field; the channels a connection may be in are limited apart.
-const CHANNELS_PER_REQUEST_MAX: usize = 1024;
+pub(super) const CHANNELS_PER_REQUEST_MAX: usize = 1024;
 
 /// What became of a list: the items that hold now, and those that are refused.
 #[derive(Default)]
@@ -125,6 +126,11 @@ impl Session<'_> {
         }
         if name::is_implicit(channel) || !self.is_granted(connection, channel) {
             return Err(ChannelError::NotAllowed);
+        }
+        match self.permission(channel) {
+            Permission::Granted => {}
+            Permission::Denied => return Err(ChannelError::NotAllowed),
+            Permission::Unavailable => return Err(ChannelError::Unavailable),
         }
         // The session's own channel, that of its type and the cells of its circle are not counted.
         let of_type = usize::from(self.state.profiles.user_type(connection.profile).is_some());

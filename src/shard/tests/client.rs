@@ -99,6 +99,10 @@ impl Said {
         Self::Text(text.into())
     }
 
+    pub fn into_text(self) -> Option<String> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
     pub fn close(code: CloseCode) -> Self {
         Self::Close(Some(code.0))
     }

@@ -5,6 +5,7 @@
 
 mod arriving;
 mod authenticating;
+mod authorizing;
 mod batching;
 mod beating;
 mod calling;
@@ -55,6 +56,7 @@ use crate::lane::frame::Frame;
 use crate::route::Routes;
 use crate::shard::calls::Calls;
 use crate::shard::nearby::Nearby;
+use crate::shard::pending::Pending;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::{Held, Shares};
 use crate::shard::seats::{Seats, Sessions};
@@ -109,6 +111,7 @@ impl Shard {
         let commands = others.pop().expect("its own");
         let bells = bus.lanes().iter().map(|lane| lane.bell.clone());
         let seats = Arc::new(Seats::new(rules.sessions, bells));
+        let pending = Pending::new(clock.now().tick());
         let calls = Calls::new(SHARD, rules.services.clone(), clock.now().tick());
         let presence = Arc::new(Presence::new(presence_settings()));
         let rules = Arc::new(rules);
@@ -127,6 +130,7 @@ impl Shard {
             shares: Shares::default(),
             seats,
             calls,
+            pending,
             echoes: 0,
             scratch: Vec::new(),
             presence: presence.clone(),
@@ -289,6 +293,7 @@ impl Shard {
         assert_eq!((state.table.membership_count(), state.table.channel_count()), (0, 0), "subscriptions and channels");
         assert_eq!((state.table.user_share(), state.sessions), (0, 0), "users and sessions");
         assert!(state.calls.is_empty() && !state.calls.is_waiting(), "calls");
+        assert!(state.pending.is_empty() && !state.pending.is_waiting(), "messages that wait");
         assert_eq!((state.profiles.is_empty(), state.echoes), (true, 0), "profiles and echoes");
         assert!(state.typing.is_empty(), "who writes");
         assert!(state.seats.is_empty(), "seats and those who lost one");
@@ -317,6 +322,7 @@ fn rules() -> Rules {
     Rules {
         routes: Routes::shipped(),
         services: Services::default(),
+        authorizer: None,
         verifier: Verifier::new(&VERIFIER_SETTINGS),
         origins: Origins::default(),
         roles: Vec::new(),
