@@ -32,7 +32,7 @@ use crate::shard::quotas::Quotas;
 use crate::shard::rules::Rules;
 use crate::shard::run::{self, Shard};
 use crate::shard::seats::{Seats, Sessions};
-use crate::{admin, ingress, service, upkeep};
+use crate::{admin, authorize, ingress, service, upkeep};
 
 pub struct Gateway {
     /// Where clients connect.
@@ -57,9 +57,10 @@ impl Gateway {
         let listeners = Listeners::bind(config.server.listen, inherited(&config.server), size.shards)?;
         let counters: Arc<[Arc<Counters>]> = (0..size.shards).map(|_| Arc::default()).collect();
         let (bus, lane_ends) = Bus::open(size.shards, Arc::default(), policies, config.server.lane_patience)?;
-        let service::Started { services, statuses } = service::start(config, size.shards, &bus, control)?;
-        let rules = rules::rules(config, routes, services, size.handshakes_max, batch_delay_min_us);
-        let rules = Arc::new(rules);
+        let mut services = service::start(config, size.shards, &bus, control)?;
+        let authorizer = authorize::start(config, &mut services, &bus, control)?;
+        let outside = rules::Outside { services: services.services, authorizer };
+        let rules = Arc::new(rules::rules(config, routes, outside, size.handshakes_max, batch_delay_min_us));
         let notifications = rules::notifications(&config.notifications);
         let inlet = Inlet { bus: bus.clone(), notifications: notifications.clone() };
         let shares = listeners.share()?;
@@ -85,7 +86,7 @@ impl Gateway {
             tasks: control.tasks().clone(),
             revocations: rules.verifier.revocations().clone(),
             services: rules.services.clone(),
-            backends: statuses,
+            backends: services.statuses,
             session_key: rules.session_key.clone(),
             public: rules::for_the_test_client(config, routes, public),
             draining: draining.clone(),

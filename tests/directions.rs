@@ -12,6 +12,7 @@ const SRC: &[&[&str]] = &[
     &["command"],
     &["cli", "gateway"],
     &["admin"],
+    &["authorize"],
     &["ingress", "service", "upkeep"],
     &["broker", "control"],
     &["host", "logging"],

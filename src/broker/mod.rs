@@ -3,3 +3,5 @@
 
 pub mod redis;
 pub mod subject;
+#[cfg(feature = "postgres")]
+pub mod tls;

@@ -1,6 +1,7 @@
 //! What the configuration says about connections and channels, as the shards use it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::admin::Public;
 use crate::auth::{Origins, Wanted};
@@ -8,17 +9,23 @@ use crate::channel::policy::Policy;
 use crate::channel::{Policies, presence};
 use crate::clock::ticks;
 use crate::config::{self, ChannelRule, Config, Debug, UserTypeFrom};
-use crate::lane::Services;
+use crate::lane::{Authorizer, Services};
 use crate::notification::{Bounds, Notifications};
 use crate::route::Routes;
 use crate::shard::id::SessionKey;
 use crate::shard::rules::{Echo, LobbyRules, Rules};
 use crate::ws::handshake::proxies::Proxies;
 
+/// Whom shards ask.
+pub struct Outside {
+    pub services: Services,
+    pub authorizer: Option<Arc<dyn Authorizer>>,
+}
+
 pub fn rules(
     config: &Config,
     routes: &'static Routes,
-    services: Services,
+    outside: Outside,
     handshakes_max: usize,
     batch_delay_min_us: u32,
 ) -> Rules {
@@ -26,8 +33,8 @@ pub fn rules(
     let server = &config.server;
     Rules {
         routes,
-        services,
-        authorizer: None,
+        services: outside.services,
+        authorizer: outside.authorizer,
         verifier: auth.verifier(Wanted::new(routes.claims())),
         origins: Origins::new(auth.origins.clone()),
         roles: auth.roles.clone(),

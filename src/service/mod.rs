@@ -28,6 +28,15 @@ pub struct Started {
     pub services: Services,
     /// For the admin port.
     pub statuses: Vec<Arc<ServiceStatus>>,
+    /// For the gateway itself, by the names of the services.
+    queues: Vec<(Box<str>, Arc<Queue>)>,
+}
+
+impl Started {
+    /// By which the gateway itself asks a service; none if it is local, or not there.
+    pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {
+        self.queues.iter().find(|(known, _)| **known == *name).map(|(_, queue)| queue.clone())
+    }
 }
 
 /// Starts every service that is configured, and returns at once; whether their backends are there shows in the status.
@@ -36,7 +45,7 @@ pub struct Started {
 ///
 /// When a thread cannot be had, or the settings name no backend that could exist.
 pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io::Result<Started> {
-    let (mut list, mut statuses) = (Vec::new(), Vec::new());
+    let (mut list, mut statuses, mut queues) = (Vec::new(), Vec::new(), Vec::new());
     for rule in &config.services {
         let name: Box<str> = rule.common.name.as_str().into();
         if rule.backend == Backend::Local {
@@ -49,8 +58,10 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
             Backend::Local => {}
             Backend::Redis(service) => redis::start(&config.redis, service.clone(), jobs, control)?,
         }
-        list.push((name, Some(Remote::new(Arc::new(queue), rule.common.timeout))));
+        let queue = Arc::new(queue);
+        queues.push((name.clone(), queue.clone()));
+        list.push((name, Some(Remote::new(queue, rule.common.timeout))));
         statuses.push(status);
     }
-    Ok(Started { services: Services::new(shards, list), statuses })
+    Ok(Started { services: Services::new(shards, list), statuses, queues })
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod admin_port;
 mod auth_message;
+mod authorize;
 mod batch_delay;
 mod bench;
 mod client_library;

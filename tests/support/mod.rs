@@ -21,6 +21,7 @@ pub mod gateway;
 pub mod http;
 pub mod non_readers;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod prometheus;

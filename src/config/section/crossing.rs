@@ -16,6 +16,7 @@ pub fn check(config: &Config, checks: &mut Checks<'_>) {
     echo(config, checks);
     sessions(config, checks);
     brokers(config, checks);
+    authorize(config, checks);
 }
 
 fn ports(config: &Config, checks: &mut Checks<'_>) {
@@ -86,6 +87,22 @@ fn brokers(config: &Config, checks: &mut Checks<'_>) {
     let needs_redis = config.services.iter().find(|service| matches!(service.backend, Backend::Redis(_)));
     if let Some(service) = needs_redis.filter(|_| config.redis.url.is_none() && !checks.of("redis").is_refused("url")) {
         checks.of("redis").problem("url", format_args!("must be set for the service {}", service.common.name));
+    }
+}
+
+/// Who is asked must be there.
+fn authorize(config: &Config, checks: &mut Checks<'_>) {
+    let (wish, dsn) = (&config.authorize, &config.postgres.dsn);
+    let is_known = |name: &String| config.services.iter().any(|service| service.common.name == *name);
+    if let Some(name) = wish.service.as_ref().filter(|name| !is_known(name)) {
+        checks.of("authorize").problem("service", format_args!("there is no service {name} in [[services]]"));
+    }
+    match (&wish.sql, dsn) {
+        (Some(_), None) if !checks.of("postgres").is_refused("dsn") => {
+            checks.of("authorize").problem("sql", "needs postgres.dsn (POSTGRES_DSN)");
+        }
+        (None, Some(_)) => checks.of("postgres").warning("dsn", "has no effect: authorize.sql is not set"),
+        _ => {}
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod admin;
 mod auth;
+mod authorize;
 pub mod channels;
 mod crossing;
 mod debug;
@@ -14,6 +15,7 @@ mod heartbeat;
 mod limits;
 mod log;
 mod notifications;
+mod postgres;
 mod presence;
 mod redis;
 pub mod routes;
@@ -26,12 +28,14 @@ use serde::{Deserialize, Serialize};
 
 pub use admin::Admin;
 pub use auth::{Auth, DEVELOPMENT_SECRET, UserTypeFrom};
+pub use authorize::Authorize;
 pub use channels::ChannelRule;
 pub use debug::Debug;
 pub use heartbeat::Heartbeat;
 pub use limits::Limits;
 pub use log::{Level, Log, LogFormat};
 pub use notifications::Notifications;
+pub use postgres::Postgres;
 pub use presence::Presence;
 pub use redis::Redis;
 pub use server::Server;
@@ -48,12 +52,14 @@ pub struct Config {
     pub server: Server,
     pub admin: Admin,
     pub auth: Auth,
+    pub authorize: Authorize,
     pub limits: Limits,
     pub heartbeat: Heartbeat,
     pub presence: Presence,
     pub notifications: Notifications,
     pub typing: Typing,
     pub redis: Redis,
+    pub postgres: Postgres,
     pub vocabularies: Vocabularies,
     pub log: Log,
     pub debug: Debug,
@@ -78,12 +84,14 @@ impl Config {
         self.server.check(&mut checks.of("server"));
         self.admin.check(&mut checks.of("admin"));
         self.auth.check(&mut checks.of("auth"));
+        self.authorize.check(&mut checks.of("authorize"));
         self.limits.check(&mut checks.of("limits"));
         self.heartbeat.check(&mut checks.of("heartbeat"));
         self.presence.check(&mut checks.of("presence"));
         self.notifications.check(&mut checks.of("notifications"));
         self.typing.check(&mut checks.of("typing"));
         self.redis.check(&mut checks.of("redis"));
+        self.postgres.check(&mut checks.of("postgres"));
         self.debug.check(&mut checks.of("debug"));
         crossing::check(self, checks);
     }

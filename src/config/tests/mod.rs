@@ -69,7 +69,8 @@ fn every_flag_sets_its_key() {
 fn every_key_can_be_set_by_its_variable() {
     let loaded = from_environment(&[("RINGWAY_AUTH_SECRET", SECRET)]).expect("valid");
     let table = toml::Table::try_from(&loaded.config).expect("plain data");
-    for key in Key::all() {
+    // A service has to stand in a list, which is a file's.
+    for key in Key::all().into_iter().filter(|key| key.to_string() != "authorize.service") {
         let value = match (key.to_string().as_str(), &table[key.section].get(key.name)) {
             ("redis.url", _) => "redis://h".to_owned(),
             ("server.trusted_proxies", _) => "10.0.0.0/8, ::1".to_owned(),
@@ -81,8 +82,8 @@ fn every_key_can_be_set_by_its_variable() {
             _ => SECRET.to_owned(),
         };
         let variable = key.variable();
-        let others = [("JWT_SECRET", SECRET), ("RINGWAY_SERVER_LISTEN", "127.0.0.1:4000")];
-        let loaded = from_environment(&[others[0], others[1], (&variable, &value)]).expect(&variable);
+        let others = [("JWT_SECRET", SECRET), ("RINGWAY_SERVER_LISTEN", "127.0.0.1:4000"), ("POSTGRES_DSN", "host=h")];
+        let loaded = from_environment(&[&others[..], &[(&*variable, &*value)]].concat()).expect(&variable);
         assert_eq!(loaded.provenance.of(key), &SetBy::Environment(variable));
     }
 }

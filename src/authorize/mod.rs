@@ -1,0 +1,179 @@
+//! Who decides who may join what, where tokens and configuration leave it open: a database, or a service.
+//!
+//! ```text
+//!  shard: Authorizer::ask ──► a bounded queue ──► the task `authorize`: cache, budget, then whoever decides
+//!    ▲                                                             │
+//!    └── Command::Permit(Verdict) ◄── the shard's lane ◄───────────┘
+//! ```
+//!
+//! [`start`] is called once, by [`crate::gateway`]. Every question gets exactly one verdict, within `authorize.timeout`.
+//!
+//! Invariant: only an answer that says so opens a channel. Nobody reached, nothing understood, no time left: not now.
+
+mod cache;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod service;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::channel::Pattern;
+use crate::config::Config;
+use crate::control::Control;
+use crate::lane::{Authorizer, Bus, Failure, Permission, Question, Verdict};
+use crate::service::Started;
+
+use cache::{Budget, Cache};
+
+/// Questions that may wait. A shard has at most one of each connection under way.
+const QUEUE_MAX: usize = 100_000;
+
+/// Questions that are decided at the same time: many more than a database has connections would only wait there.
+const AT_ONCE_MAX: usize = 256;
+
+/// Starts whoever decides, if the configuration names somebody, and adds its state to the others'.
+///
+/// # Errors
+///
+/// When its thread cannot be had, or the settings name nobody who could exist.
+pub fn start(
+    config: &Config,
+    started: &mut Started,
+    bus: &Bus,
+    control: &Control,
+) -> io::Result<Option<Arc<dyn Authorizer>>> {
+    let wish = &config.authorize;
+    if !wish.is_on() {
+        return Ok(None);
+    }
+    let oracle = oracle(config, started)?;
+    let (sender, questions) = mpsc::channel(QUEUE_MAX);
+    let decider = Decider {
+        oracle,
+        cache: Cache::new(wish.cache, wish.cache_entries),
+        budget: Budget::default(),
+        timeout: wish.timeout,
+    };
+    let bus = bus.clone();
+    control.run_apart("authorize", async move |stop| {
+        let serving = async { tokio::join!(decider.serve(questions, bus), decider.oracle.keep_looking()) };
+        stop.run_until_cancelled(serving).await;
+    })?;
+    Ok(Some(Arc::new(Asker { sender, patterns: wish.channels.clone().into() })))
+}
+
+fn oracle(config: &Config, started: &mut Started) -> io::Result<Oracle> {
+    if let Some(name) = &config.authorize.service {
+        let queue = started.queue(name).ok_or_else(|| io::Error::other(format!("the service {name} is local")))?;
+        return Ok(Oracle::Service(service::Asked::new(queue, config.authorize.timeout)));
+    }
+    #[cfg(feature = "postgres")]
+    if let (Some(sql), Some(dsn)) = (&config.authorize.sql, &config.postgres.dsn) {
+        let status = Arc::new(crate::service::ServiceStatus::new("authorize", "postgres"));
+        started.statuses.push(status.clone());
+        return postgres::Database::open(&config.postgres, dsn, sql, status).map(Oracle::Postgres);
+    }
+    Err(io::Error::other("authorize.sql needs PostgreSQL"))
+}
+
+/// The shards' end.
+struct Asker {
+    sender: mpsc::Sender<Question>,
+    patterns: Box<[Pattern]>,
+}
+
+impl Authorizer for Asker {
+    fn concerns(&self, channel: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(channel))
+    }
+
+    fn ask(&self, question: Question) -> Result<(), Failure> {
+        self.sender.try_send(question).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Failure::Full,
+            mpsc::error::TrySendError::Closed(_) => Failure::Away,
+        })
+    }
+}
+
+/// Whoever decides.
+enum Oracle {
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Database),
+    Service(service::Asked),
+}
+
+impl Oracle {
+    /// Keeps its state true. Ends only where somebody else does that.
+    async fn keep_looking(&self) {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.keep_looking().await,
+            // The service looks after itself.
+            Self::Service(_) => {}
+        }
+    }
+
+    async fn decide(&self, user_id: &str, channel: &str) -> Permission {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.decide(user_id, channel).await,
+            Self::Service(service) => service.decide(user_id, channel).await,
+        }
+    }
+}
+
+/// What the task works with.
+struct Decider {
+    oracle: Oracle,
+    cache: Cache,
+    budget: Budget,
+    timeout: Duration,
+}
+
+impl Decider {
+    async fn serve(&self, mut questions: mpsc::Receiver<Question>, bus: Bus) {
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                question = questions.recv(), if under_way.len() < AT_ONCE_MAX => match question {
+                    Some(question) => under_way.push(self.decide(question)),
+                    None => return,
+                },
+                Some(verdict) = under_way.next() => drop(bus.permit(verdict).put()),
+            }
+        }
+    }
+
+    /// One channel after the other: a client that asks for many waits for itself.
+    async fn decide(&self, question: Question) -> Verdict {
+        let Question { from, ticket, user_id, channels, .. } = question;
+        let mut permissions: Vec<(Box<str>, Permission)> = Vec::with_capacity(channels.len());
+        let deciding = async {
+            for channel in &channels {
+                permissions.push((channel.clone(), self.permission(&user_id, channel).await));
+            }
+        };
+        // What is not decided in time is not in the verdict, and unknown is not granted.
+        let _ = timeout(self.timeout, deciding).await;
+        Verdict { to: from, ticket, permissions }
+    }
+
+    async fn permission(&self, user_id: &str, channel: &str) -> Permission {
+        if let Some(permission) = self.cache.get(user_id, channel) {
+            return permission;
+        }
+        if !self.budget.spend(user_id) {
+            return Permission::Unavailable;
+        }
+        let permission = self.oracle.decide(user_id, channel).await;
+        self.cache.put(user_id, channel, permission);
+        permission
+    }
+}
