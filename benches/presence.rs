@@ -49,7 +49,7 @@ fn in_channels_of_two() {
 
 fn presence() -> Presence {
     let channels = vec!["conv:*".parse().expect("a pattern")];
-    Presence::new(Settings { channels, grace_ticks: 1, announce_max: 100, list_max: 100 })
+    Presence::new(Settings { channels, grace_ticks: 1, leaving_per_user_max: 1024, announce_max: 100, list_max: 100 })
 }
 
 /// As long as a UUID.

@@ -64,7 +64,7 @@ impl Gateway {
         let notifications = rules::notifications(&config.notifications);
         let inlet = Inlet { bus: bus.clone(), notifications: notifications.clone() };
         let shares = listeners.share()?;
-        let presence = Arc::new(Presence::new(rules::presence(&config.presence)));
+        let presence = Arc::new(Presence::new(rules::presence(config)));
         let common = Common { rules: &rules, counters: &counters, inlet: &inlet, presence: &presence };
         let shards = start_shards(config, size.capacity, shares, lane_ends, &common)?;
         let presence_updates = upkeep::presence::start(&presence, &bus, control)?;

@@ -19,18 +19,17 @@
 //! however many users a channel has. Nothing of it grows by copying itself.
 
 mod members;
-mod queue;
+mod places;
 mod roster;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 
 use super::Pattern;
-use queue::Queue;
+use places::Places;
 use roster::Roster;
 
 pub use roster::{Change, Changes, Listed};
@@ -38,10 +37,6 @@ pub use roster::{Change, Changes, Listed};
 /// Parts of the map, each behind a lock of its own. Many, so that a part with its share of some million channels still
 /// grows in a fraction of a turn.
 pub const STRIPES: usize = 1024;
-
-/// Users who may be leaving at once, in all channels together. Beyond it nobody is given a grace: what clients could make
-/// us remember is bounded.
-const LEAVING_MAX: usize = 1 << 20;
 
 /// Channels of one stripe that may wait to be told of. Beyond it a difference is told at the channel's next change.
 const PENDING_MAX: usize = 1 << 16;
@@ -59,6 +54,8 @@ pub struct Settings {
     pub channels: Vec<Pattern>,
     /// How long a user stays online whose last connection has ended; 0: not at all.
     pub grace_ticks: u32,
+    /// Channels in which one user may be leaving at once. In others, and when too many users are, nobody is given a grace.
+    pub leaving_per_user_max: u32,
     /// Users of a channel up to which each is announced; above, only their number is.
     pub announce_max: usize,
     /// Users that a list names.
@@ -70,7 +67,8 @@ pub struct Presence {
     settings: Settings,
     hasher: RandomState,
     stripes: Box<[Mutex<Stripe>]>,
-    leaving: AtomicUsize,
+    /// One for each user who is leaving a channel.
+    places: Places,
 }
 
 #[derive(Default)]
@@ -79,18 +77,18 @@ struct Stripe {
     rosters: HashTable<(u64, Box<Roster>)>,
     /// Hashes of channels with something to tell, each at most once.
     pending: VecDeque<u64>,
-    /// In the order in which they end.
-    graces: Queue<Grace>,
+    /// One for each user who is leaving a channel, in the order in which they end.
+    graces: BTreeSet<Grace>,
     online: usize,
     changes: u64,
 }
 
-/// A user is leaving. He may have come back since: what holds stands in the roster.
-#[derive(Clone, Copy)]
+/// A user is leaving, as the roster says too. Who comes back has none any more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Grace {
-    channel: u64,
-    user: u32,
     ends_at: u32,
+    user: u32,
+    channel: u64,
 }
 
 const _: () = assert!(size_of::<Grace>() == 16);
@@ -113,12 +111,13 @@ impl Default for Presence {
 
 impl Presence {
     pub fn new(settings: Settings) -> Self {
-        let stripes = if settings.channels.is_empty() { 0 } else { STRIPES };
+        let is_on = !settings.channels.is_empty();
+        let stripes = if is_on { STRIPES } else { 0 };
         Self {
+            places: if is_on { Places::new(settings.leaving_per_user_max) } else { Places::default() },
             settings,
             hasher: RandomState::new(),
             stripes: (0..stripes).map(|_| Mutex::default()).collect(),
-            leaving: AtomicUsize::new(0),
         }
     }
 
@@ -134,9 +133,16 @@ impl Presence {
 
     /// A session of `user` has joined the channel.
     pub fn enter(&self, channel: &str, user: &str) {
-        if self.covers(channel) {
-            let (hash, user_hash) = (self.hash(channel), self.user_hash(user));
-            self.stripe(hash).change(hash, Some(channel), &self.settings, |roster| roster.enter(user_hash, user));
+        if !self.covers(channel) {
+            return;
+        }
+        let (hash, user_hash) = (self.hash(channel), self.user_hash(user));
+        let mut stripe = self.stripe(hash);
+        let was_leaving = stripe.change(hash, Some(channel), &self.settings, |roster| roster.enter(user_hash, user));
+        if let Some(ends_at) = was_leaving.flatten() {
+            let had_grace = stripe.graces.remove(&Grace { ends_at, user: user_hash, channel: hash });
+            debug_assert!(had_grace, "who is leaving has a grace");
+            self.places.give_back(user_hash);
         }
     }
 
@@ -153,15 +159,14 @@ impl Presence {
         if !self.covers(channel) {
             return;
         }
-        if self.settings.grace_ticks == 0 || self.leaving.load(Relaxed) >= LEAVING_MAX {
+        let (hash, user_hash) = (self.hash(channel), self.user_hash(user));
+        if self.settings.grace_ticks == 0 || !self.places.take(user_hash) {
             return self.leave(channel, user);
         }
-        let (hash, user_hash) = (self.hash(channel), self.user_hash(user));
         let ends_at = now.saturating_add(self.settings.grace_ticks);
-        let mut stripe = self.stripe(hash);
-        if stripe.roster(hash).is_some_and(|roster| roster.vanish(user_hash, user, ends_at)) {
-            stripe.graces.push(Grace { channel: hash, user: user_hash, ends_at });
-            self.leaving.fetch_add(1, Relaxed);
+        let begins = self.stripe(hash).begin_grace(Grace { ends_at, user: user_hash, channel: hash }, user);
+        if !begins {
+            self.places.give_back(user_hash);
         }
     }
 
@@ -184,9 +189,9 @@ impl Presence {
     pub fn expire(&self, stripe: usize, now: u32) -> bool {
         let mut stripe = self.lock(stripe);
         for _ in 0..GRACES_PER_GO {
-            let Some(grace) = stripe.graces.pop_if(|grace| grace.ends_at <= now) else { return false };
-            self.leaving.fetch_sub(1, Relaxed);
-            stripe.change(grace.channel, None, &self.settings, |roster| roster.expire(grace.user, now));
+            let Some(grace) = stripe.next_over(now) else { return false };
+            self.places.give_back(grace.user);
+            stripe.change(grace.channel, None, &self.settings, |roster| roster.expire(grace.user, grace.ends_at));
         }
         true
     }
@@ -237,19 +242,43 @@ impl Presence {
 
 impl Stripe {
     fn roster(&mut self, hash: u64) -> Option<&mut Roster> {
-        self.rosters.find_mut(hash, |(other, _)| *other == hash).map(|(_, roster)| &mut **roster)
+        roster(&mut self.rosters, hash)
+    }
+
+    /// The connection of a session has ended. False when the user has others in the channel.
+    fn begin_grace(&mut self, grace: Grace, user: &str) -> bool {
+        let Self { rosters, graces, .. } = self;
+        let leaving = roster(rosters, grace.channel).and_then(|roster| roster.vanish(grace.user, user, grace.ends_at));
+        let Some(ends_at) = leaving else { return false };
+        // Each has one of his own, also of users with the same hash.
+        while !graces.insert(Grace { ends_at: *ends_at, ..grace }) {
+            *ends_at += 1;
+        }
+        true
+    }
+
+    /// Takes a grace that is over.
+    fn next_over(&mut self, now: u32) -> Option<Grace> {
+        let is_over = self.graces.first()?.ends_at <= now;
+        if is_over { self.graces.pop_first() } else { None }
     }
 
     /// Changes a channel's roster, which is made if there is none and it has a name. Then the channel waits to be told of,
-    /// if there is something to tell, and goes if there is nothing more to know of it.
-    fn change(&mut self, hash: u64, name: Option<&str>, settings: &Settings, change: impl FnOnce(&mut Roster)) {
+    /// if there is something to tell, and goes if there is nothing more to know of it. `None`: there is no roster.
+    fn change<R>(
+        &mut self,
+        hash: u64,
+        name: Option<&str>,
+        settings: &Settings,
+        change: impl FnOnce(&mut Roster) -> R,
+    ) -> Option<R> {
         if let Some(name) = name.filter(|_| self.roster(hash).is_none()) {
             self.rosters.insert_unique(hash, (hash, Roster::new(name)), |(hash, _)| *hash);
         }
         let may_wait = self.pending.len() < PENDING_MAX;
-        let Some(roster) = self.roster(hash) else { return };
+        let roster = self.roster(hash)?;
         let before = roster.online();
-        change(roster);
+        let changed = change(roster);
         roster.fit(settings.announce_max);
         let after = roster.online();
         let waits = may_wait && before != after && roster.begin_to_wait();
@@ -263,6 +292,7 @@ impl Stripe {
         if is_over {
             self.forget(hash);
         }
+        Some(changed)
     }
 
     /// Adds what is to be told of a channel, and says how many users were compared for it.
@@ -285,6 +315,10 @@ impl Stripe {
             found.remove();
         }
     }
+}
+
+fn roster(rosters: &mut HashTable<(u64, Box<Roster>)>, hash: u64) -> Option<&mut Roster> {
+    rosters.find_mut(hash, |(other, _)| *other == hash).map(|(_, roster)| &mut **roster)
 }
 
 #[cfg(test)]

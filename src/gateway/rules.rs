@@ -74,10 +74,14 @@ pub fn rules(
     }
 }
 
-pub fn presence(section: &config::Presence) -> presence::Settings {
-    let config::Presence { channels, grace, announce_max, list_max } = section.clone();
+/// Connections that a user may lose at once while each of them is in as many channels as it may be, and still be online.
+const LEAVING_CONNECTIONS_MAX: u32 = 8;
+
+pub fn presence(config: &Config) -> presence::Settings {
+    let config::Presence { channels, grace, announce_max, list_max } = config.presence.clone();
     let grace_ticks = if grace.is_zero() { 0 } else { ticks(grace) };
-    presence::Settings { channels, grace_ticks, announce_max, list_max }
+    let leaving_per_user_max = LEAVING_CONNECTIONS_MAX * config.limits.channels_per_connection as u32;
+    presence::Settings { channels, grace_ticks, leaving_per_user_max, announce_max, list_max }
 }
 
 /// What the admin port's test client connects to.

@@ -63,13 +63,15 @@ impl Roster {
         self.online as usize
     }
 
-    pub fn enter(&mut self, hash: u32, user: &str) {
+    /// When his grace would have ended, if he was leaving.
+    pub fn enter(&mut self, hash: u32, user: &str) -> Option<u32> {
         let member = self.members.find_or_add(hash, user);
         self.online += u32::from(!member.is_online());
-        member.state = match member.state {
-            State::Here(sessions) => State::Here(sessions + 1),
-            State::Leaving(_) | State::Gone => State::Here(1),
-        };
+        let sessions = if let State::Here(sessions) = member.state { sessions } else { 0 };
+        match std::mem::replace(&mut member.state, State::Here(sessions + 1)) {
+            State::Leaving(ends_at) => Some(ends_at),
+            State::Here(_) | State::Gone => None,
+        }
     }
 
     pub fn leave(&mut self, hash: u32, user: &str) {
@@ -81,18 +83,17 @@ impl Roster {
         }
     }
 
-    /// True when the user begins to leave: he is online until `ends_at`.
-    pub fn vanish(&mut self, hash: u32, user: &str, ends_at: u32) -> bool {
-        let Some(member) = self.members.find(hash, |member| *member.user == *user) else { return false };
-        let State::Here(sessions) = member.state else { return false };
+    /// The tick until which the user is online, if he begins to leave: it may be put off.
+    pub fn vanish(&mut self, hash: u32, user: &str, ends_at: u32) -> Option<&mut u32> {
+        let member = self.members.find(hash, |member| *member.user == *user)?;
+        let State::Here(sessions) = member.state else { return None };
         member.state = if sessions > 1 { State::Here(sessions - 1) } else { State::Leaving(ends_at) };
-        sessions == 1
+        if let State::Leaving(ends_at) = &mut member.state { Some(ends_at) } else { None }
     }
 
-    /// A user with this hash departs if his grace is over.
-    pub fn expire(&mut self, hash: u32, now: u32) {
-        let is_over = |member: &Member| matches!(member.state, State::Leaving(ends_at) if ends_at <= now);
-        self.depart(hash, is_over);
+    /// The user with this hash departs whose grace ends at this tick.
+    pub fn expire(&mut self, hash: u32, ends_at: u32) {
+        self.depart(hash, |member| member.state == State::Leaving(ends_at));
     }
 
     /// Somebody who is online is not any more. He is remembered as long as the others believe he is.

@@ -8,7 +8,7 @@ const GRACE: u32 = 10;
 
 fn presence(announce_max: usize) -> Presence {
     let channels = vec!["conv:*".parse().expect("a pattern")];
-    Presence::new(Settings { channels, grace_ticks: GRACE, announce_max, list_max: 50 })
+    Presence::new(Settings { channels, grace_ticks: GRACE, leaving_per_user_max: 100, announce_max, list_max: 50 })
 }
 
 /// What is to be told now, channel by channel.
@@ -64,7 +64,55 @@ fn whoever_comes_back_within_the_grace_was_never_away() {
     presence.vanish("conv:1", "ann", 6 + GRACE);
     assert_eq!(changes(&presence, 5 + 2 * GRACE), [], "each grace is a whole one");
     assert_eq!(changes(&presence, 6 + 2 * GRACE), [offline("ann")]);
-    assert_eq!(presence.leaving.load(Relaxed), 0);
+    assert_eq!(presence.places.taken(), 0);
+}
+
+#[test]
+fn whoever_reconnects_over_and_over_has_one_grace_for_each_channel() {
+    let presence = presence(9);
+    let channels: Vec<String> = (0..64).map(|number| format!("conv:{number}")).collect();
+    for now in 0..1000 {
+        channels.iter().for_each(|channel| presence.enter(channel, "ann"));
+        channels.iter().for_each(|channel| presence.vanish(channel, "ann", now / 200));
+    }
+    let graces = || presence.stripes.iter().map(|stripe| stripe.lock().expect("sound").graces.len()).sum::<usize>();
+    assert_eq!((presence.places.taken(), graces()), (64, 64));
+    assert!(told(&presence, GRACE + 3).iter().all(|told| told.changes == [online("ann")]), "the last one counts");
+    assert_eq!(told(&presence, GRACE + 4).len(), 64);
+    assert_eq!((presence.places.taken(), graces()), (0, 0));
+}
+
+#[test]
+fn no_user_takes_the_others_places_among_those_who_leave() {
+    let presence = presence(9);
+    let max = presence.settings.leaving_per_user_max as usize;
+    for number in 0..2 * max {
+        presence.enter(&format!("conv:{number}"), "eve");
+        presence.vanish(&format!("conv:{number}"), "eve", 0);
+    }
+    assert_eq!((presence.places.taken(), presence.totals().online), (max, max));
+    presence.enter("conv:0", "ann");
+    presence.vanish("conv:0", "ann", 0);
+    assert!(users(&presence, "conv:0").contains("ann"));
+    // Once she is back in some of them, she may leave as many others.
+    presence.enter("conv:0", "eve");
+    presence.enter("conv:x", "eve");
+    presence.vanish("conv:x", "eve", 0);
+    assert_eq!(users(&presence, "conv:x"), ["eve".to_owned()].into());
+}
+
+#[test]
+fn users_with_one_hash_end_one_after_the_other() {
+    let mut stripe = Stripe::default();
+    let settings = presence(9).settings;
+    for user in ["ann", "bob", "cat"] {
+        stripe.change(1, Some("conv:1"), &settings, |roster| roster.enter(7, user));
+        assert!(stripe.begin_grace(Grace { ends_at: 5, user: 7, channel: 1 }, user));
+    }
+    let back = stripe.change(1, Some("conv:1"), &settings, |roster| roster.enter(7, "bob"));
+    assert_eq!(back, Some(Some(6)));
+    let ends: Vec<u32> = std::iter::from_fn(|| stripe.next_over(9)).map(|grace| grace.ends_at).collect();
+    assert_eq!(ends, [5, 6, 7]);
 }
 
 #[test]

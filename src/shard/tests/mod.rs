@@ -315,7 +315,7 @@ impl Shard {
 /// In conversations it is known who is online.
 fn presence_settings() -> Settings {
     let channels = vec!["conv:*".parse().unwrap()];
-    Settings { channels, grace_ticks: 900, announce_max: 4, list_max: 5 }
+    Settings { channels, grace_ticks: 900, leaving_per_user_max: 100, announce_max: 4, list_max: 5 }
 }
 
 fn rules() -> Rules {
