@@ -154,8 +154,9 @@ impl Presence {
         }
     }
 
-    /// The connection of a session of `user` in the channel has ended. If it was his last one there, his grace begins.
-    pub fn vanish(&self, channel: &str, user: &str, now: u32) {
+    /// The connection of a session of `user` in the channel has ended, of which something was heard last at `heard_at`. If
+    /// it was his last one there, he is leaving: until a grace after the last that was heard of any of them.
+    pub fn vanish(&self, channel: &str, user: &str, heard_at: u32) {
         if !self.covers(channel) {
             return;
         }
@@ -163,7 +164,7 @@ impl Presence {
         if self.settings.grace_ticks == 0 || !self.places.take(user_hash) {
             return self.leave(channel, user);
         }
-        let ends_at = now.saturating_add(self.settings.grace_ticks);
+        let ends_at = heard_at.saturating_add(self.settings.grace_ticks);
         let begins = self.stripe(hash).begin_grace(Grace { ends_at, user: user_hash, channel: hash }, user);
         if !begins {
             self.places.give_back(user_hash);

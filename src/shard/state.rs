@@ -56,11 +56,12 @@ pub struct ShardState {
 }
 
 impl ShardState {
-    /// The connection of a session ends: before it leaves its channels, its user's grace in the presence of each begins.
-    pub fn begin_grace(&self, slot: Slot, user_channel: ChannelId) {
+    /// The connection of a session ends, of which something was heard last at this tick: before it leaves its channels,
+    /// its user's grace in the presence of each begins.
+    pub fn begin_grace(&self, slot: Slot, user_channel: ChannelId, heard_at: u32) {
         if self.presence.is_on() {
             let user = name::user_of(self.table.name(user_channel));
-            self.table.channels_of(slot).for_each(|channel| self.presence.vanish(channel, user, self.now.tick()));
+            self.table.channels_of(slot).for_each(|channel| self.presence.vanish(channel, user, heard_at));
         }
     }
 

@@ -17,22 +17,15 @@ const DEPTH_MAX: u32 = u32::BITS / BITS;
 pub struct Member {
     pub user: Box<str>,
     pub hash: u32,
-    pub state: State,
+    /// In the channel. Without any he is leaving or, while the others do not know it yet, gone.
+    pub sessions: u32,
+    /// The tick at which the last of his graces ends; 0: none has begun. Without a session, he is online until then.
+    pub ends_at: u32,
     /// Whether the others were told last that he is online.
     pub told_online: bool,
 }
 
 const _: () = assert!(size_of::<Member>() == 32);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// With so many sessions in the channel, at least one.
-    Here(u32),
-    /// Has none, and counts as online until this tick.
-    Leaving(u32),
-    /// Not online. Kept only while the others do not know.
-    Gone,
-}
 
 pub enum Members {
     Leaf(Vec<Member>),
@@ -46,7 +39,12 @@ pub struct Branch {
 
 impl Member {
     pub fn is_online(&self) -> bool {
-        self.state != State::Gone
+        self.sessions > 0 || self.is_leaving()
+    }
+
+    /// Has no session, and counts as online for a while.
+    pub fn is_leaving(&self) -> bool {
+        self.sessions == 0 && self.ends_at > 0
     }
 }
 
@@ -68,7 +66,7 @@ impl Members {
         self.len() == 0
     }
 
-    /// The member of this name, who is [`State::Gone`] and unknown when there was none.
+    /// The member of this name, who is gone and unknown when there was none.
     pub fn find_or_add(&mut self, hash: u32, user: &str) -> &mut Member {
         self.enter(hash, user, 0).0
     }
@@ -122,7 +120,7 @@ impl Members {
             Self::Leaf(list) => {
                 let found = list.iter().position(|member| member.hash == hash && *member.user == *user);
                 let at = found.unwrap_or_else(|| {
-                    add(list, Member { user: user.into(), hash, state: State::Gone, told_online: false });
+                    add(list, Member { user: user.into(), hash, sessions: 0, ends_at: 0, told_online: false });
                     list.len() - 1
                 });
                 (&mut list[at], found.is_none())
@@ -233,10 +231,10 @@ mod tests {
     fn users_with_one_hash_are_told_apart() {
         let mut members = Members::default();
         for number in 0..200 {
-            members.find_or_add(7, &number.to_string()).state = State::Here(number + 1);
+            members.find_or_add(7, &number.to_string()).sessions = number + 1;
         }
         assert_eq!(members.len(), 200);
-        assert!(members.find(7, |member| &*member.user == "5").is_some_and(|member| member.state == State::Here(6)));
+        assert!(members.find(7, |member| &*member.user == "5").is_some_and(|member| member.sessions == 6));
         assert!(members.remove(7, |member| &*member.user == "5"));
         assert!(!members.remove(7, |member| &*member.user == "5"));
         assert_eq!(names(&members).len(), 199);

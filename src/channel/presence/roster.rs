@@ -3,7 +3,7 @@
 //! Up to so many users each arrival and departure is told, above only the number of users. A channel goes over to
 //! numbers at once and comes back when it has shrunk to a half, so that one user who comes and goes does not turn it about.
 
-use super::members::{Member, Members, State};
+use super::members::{Member, Members};
 
 /// Deliveries per second that the number of users may cost one channel: everybody in it is told, so in a larger one it is
 /// told less often.
@@ -67,33 +67,34 @@ impl Roster {
     pub fn enter(&mut self, hash: u32, user: &str) -> Option<u32> {
         let member = self.members.find_or_add(hash, user);
         self.online += u32::from(!member.is_online());
-        let sessions = if let State::Here(sessions) = member.state { sessions } else { 0 };
-        match std::mem::replace(&mut member.state, State::Here(sessions + 1)) {
-            State::Leaving(ends_at) => Some(ends_at),
-            State::Here(_) | State::Gone => None,
-        }
+        let was_leaving = member.is_leaving();
+        member.sessions += 1;
+        was_leaving.then(|| std::mem::take(&mut member.ends_at))
     }
 
     pub fn leave(&mut self, hash: u32, user: &str) {
         let Some(member) = self.members.find(hash, |member| *member.user == *user) else { return };
-        match member.state {
-            State::Here(sessions) if sessions > 1 => member.state = State::Here(sessions - 1),
-            State::Here(_) => self.depart(hash, |member| *member.user == *user),
-            State::Leaving(_) | State::Gone => debug_assert!(false, "only who is there leaves"),
+        debug_assert!(member.sessions > 0, "only who is there leaves");
+        if member.sessions > 1 {
+            member.sessions -= 1;
+        } else {
+            self.depart(hash, |member| *member.user == *user);
         }
     }
 
-    /// The tick until which the user is online, if he begins to leave: it may be put off.
+    /// A connection has ended whose grace ends at this tick. The tick until which the user is online, if it was his last
+    /// one: it may be put off.
     pub fn vanish(&mut self, hash: u32, user: &str, ends_at: u32) -> Option<&mut u32> {
         let member = self.members.find(hash, |member| *member.user == *user)?;
-        let State::Here(sessions) = member.state else { return None };
-        member.state = if sessions > 1 { State::Here(sessions - 1) } else { State::Leaving(ends_at) };
-        if let State::Leaving(ends_at) = &mut member.state { Some(ends_at) } else { None }
+        debug_assert!(member.sessions > 0, "only who is there vanishes");
+        member.sessions = member.sessions.saturating_sub(1);
+        member.ends_at = member.ends_at.max(ends_at);
+        (member.sessions == 0).then_some(&mut member.ends_at)
     }
 
     /// The user with this hash departs whose grace ends at this tick.
     pub fn expire(&mut self, hash: u32, ends_at: u32) {
-        self.depart(hash, |member| member.state == State::Leaving(ends_at));
+        self.depart(hash, |member| member.is_leaving() && member.ends_at == ends_at);
     }
 
     /// Somebody who is online is not any more. He is remembered as long as the others believe he is.
@@ -103,7 +104,7 @@ impl Roster {
         debug_assert!(member.is_online());
         self.online -= 1;
         if by_user && member.told_online {
-            member.state = State::Gone;
+            (member.sessions, member.ends_at) = (0, 0);
         } else {
             self.members.remove(hash, is_wanted);
         }

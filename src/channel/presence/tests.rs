@@ -212,10 +212,11 @@ impl Subscriber {
     }
 }
 
-/// Sessions by device, and until when a user without any is online.
+/// How many sessions a user has, and until when he is online without any.
 #[derive(Default)]
 struct Model {
     sessions: u32,
+    /// The last of his graces.
     until: Option<u32>,
 }
 
@@ -236,23 +237,27 @@ proptest! {
         let presence = presence(announce_max);
         let mut model = BTreeMap::<(String, String), Model>::new();
         let mut subscribers = BTreeMap::<String, Subscriber>::new();
-        let mut now = 0;
+        let mut now = 0u32;
         for (channel, user, step, pause) in steps {
             let (channel, user) = (format!("conv:{channel}"), format!("u{user}"));
             let known = model.entry((channel.clone(), user.clone())).or_default();
             match step {
                 0..=3 => {
                     presence.enter(&channel, &user);
-                    (known.sessions, known.until) = (known.sessions + 1, None);
+                    known.until = known.until.filter(|_| known.sessions > 0);
+                    known.sessions += 1;
                 }
                 4 | 5 if known.sessions > 0 => {
                     presence.leave(&channel, &user);
                     known.sessions -= 1;
+                    known.until = known.until.filter(|_| known.sessions > 0);
                 }
                 6 | 7 if known.sessions > 0 => {
-                    presence.vanish(&channel, &user, now);
+                    // Some were silent before.
+                    let heard_at = now.saturating_sub(2 * pause);
+                    presence.vanish(&channel, &user, heard_at);
                     known.sessions -= 1;
-                    known.until = (known.sessions == 0).then_some(now + GRACE);
+                    known.until = known.until.max(Some(heard_at + GRACE));
                 }
                 _ => now += pause,
             }

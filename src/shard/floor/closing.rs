@@ -100,7 +100,7 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn vanished(&mut self, slot: Slot) {
         if self.wire.connections[slot as usize].is_alive() {
             self.state.counters.closed.count(ABNORMAL);
-            self.leave(slot);
+            self.leave(slot, self.state.now.tick());
         }
         self.stop(slot);
     }
@@ -186,13 +186,15 @@ impl<I: Io> Floor<I> {
             return;
         }
         self.state.counters.closed.count(label);
-        self.leave(slot);
+        let is_silent = goodbye.code == Some(CloseCode::NO_SIGN_OF_LIFE);
+        let now = self.state.now.tick();
+        self.leave(slot, if is_silent { self.wire.connections[slot as usize].last_seen } else { now });
         if goodbye.code == Some(CloseCode::TOO_SLOW) {
             // It will not read what waits; if it reads anything it should be the reason.
             let dropped = self.wire.drop_waiting(slot);
             self.wire.count_dropped([dropped, 0, 0, 0]);
         }
-        let until = self.state.now.tick() + self.state.rules.close_deadline_ticks;
+        let until = now + self.state.rules.close_deadline_ticks;
         self.wire.connections[slot as usize].phase.close(until);
         let frame = match goodbye.code {
             Some(code) => encode_close(code, goodbye.reason),
@@ -202,8 +204,9 @@ impl<I: Io> Floor<I> {
         self.wheel.set(slot, until);
     }
 
-    /// Takes the connection out of everything that could send to it or count it.
-    fn leave(&mut self, slot: Slot) {
+    /// Takes the connection out of everything that could send to it or count it. Its end counts as heard of, unless it is
+    /// closed because there was nothing to hear.
+    fn leave(&mut self, slot: Slot, heard_at: u32) {
         let connection = &mut self.wire.connections[slot as usize];
         debug_assert!(connection.is_alive());
         let id = ConnectionId { shard: self.state.shard as u16, slot, generation: connection.generation };
@@ -211,7 +214,7 @@ impl<I: Io> Floor<I> {
             let user_id = name::user_of(self.state.table.name(connection.user_channel));
             let sitter = Sitter { user_id, device_id: connection.device_id() };
             self.state.seats.leave(sitter, id);
-            self.state.begin_grace(slot, connection.user_channel);
+            self.state.begin_grace(slot, connection.user_channel, heard_at);
             self.state.sessions -= 1;
             self.state.profiles.leave(connection.profile);
             connection.profile = profiles::NONE;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::auth::Grants;
 use crate::channel::presence::{Change, Changes};
+use crate::ws::frame::Opcode;
 
 use super::client::Said;
 use super::{Shard, under_faults};
@@ -73,6 +74,43 @@ fn a_user_whose_connection_ends_stays_for_the_grace_however_it_ends() {
         let told: BTreeSet<String> = shard.changes().iter().map(|change| format!("{change:?}")).collect();
         assert_eq!(told, [offline("bob"), offline("cat")].map(|change| format!("{change:?}")).into());
         assert_eq!(shard.online("conv:1"), ["ann".to_owned()].into());
+    });
+}
+
+#[test]
+fn who_is_closed_for_silence_is_online_for_the_grace_since_the_last_sign_of_life() {
+    under_faults(|mut shard| {
+        let (silent, talking) = (shard.client("ann"), shard.client("bob"));
+        [&silent, &talking].iter().for_each(|client| client.subscribe("conv:1"));
+        shard.settle();
+        assert_eq!(shard.changes().len(), 2);
+        for _ in 0..2 {
+            shard.pass(44_500);
+            talking.say_frame(Opcode::Pong, b"");
+        }
+        assert_eq!(shard.closed("no_sign_of_life"), 1);
+        assert_eq!(shard.changes(), [], "it was heard 89 seconds ago");
+        shard.pass(1_500);
+        assert_eq!(shard.changes(), [offline("ann")]);
+        assert_eq!(shard.online("conv:1"), ["bob".to_owned()].into());
+    });
+}
+
+#[test]
+fn of_several_devices_the_one_that_was_heard_last_counts() {
+    under_faults(|mut shard| {
+        let (phone, desk) = (shard.client("ann"), shard.client("ann"));
+        [&phone, &desk].iter().for_each(|client| client.subscribe("conv:1"));
+        shard.settle();
+        assert_eq!(shard.changes(), [online("ann")]);
+        shard.pass(50_000);
+        desk.say_close(1000);
+        // The phone has been silent since, and is closed for it.
+        shard.pass(85_000);
+        assert_eq!((shard.closed("no_sign_of_life"), shard.changes()), (1, vec![]));
+        shard.pass(6_000);
+        assert_eq!(shard.changes(), [offline("ann")]);
+        drop(phone);
     });
 }
 
