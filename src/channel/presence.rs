@@ -19,6 +19,7 @@
 //! however many users a channel has. Nothing of it grows by copying itself.
 
 mod members;
+mod pace;
 mod places;
 mod roster;
 
@@ -29,6 +30,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 
 use super::Pattern;
+use pace::Pace;
 use places::Places;
 use roster::Roster;
 
@@ -37,6 +39,9 @@ pub use roster::{Change, Changes, Listed};
 /// Parts of the map, each behind a lock of its own. Many, so that a part with its share of some million channels still
 /// grows in a fraction of a turn.
 pub const STRIPES: usize = 1024;
+
+/// In which all times are told.
+const TICKS_PER_S: usize = 10;
 
 /// Channels of one stripe that may wait to be told of. Beyond it a difference is told at the channel's next change.
 const PENDING_MAX: usize = 1 << 16;
@@ -69,6 +74,8 @@ pub struct Presence {
     stripes: Box<[Mutex<Stripe>]>,
     /// One for each user who is leaving a channel.
     places: Places,
+    /// Of whoever tells.
+    pace: Mutex<Pace>,
 }
 
 #[derive(Default)]
@@ -115,6 +122,7 @@ impl Presence {
         let stripes = if is_on { STRIPES } else { 0 };
         Self {
             places: if is_on { Places::new(settings.leaving_per_user_max) } else { Places::default() },
+            pace: Mutex::default(),
             settings,
             hasher: RandomState::new(),
             stripes: (0..stripes).map(|_| Mutex::default()).collect(),
@@ -200,13 +208,14 @@ impl Presence {
     /// Adds what some channels of one stripe have to be told to `told`, as if it had been.
     pub fn take(&self, stripe: usize, now: u32, told: &mut Vec<Changes>) {
         let mut stripe = self.lock(stripe);
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let mut compared = 0;
         for _ in 0..stripe.pending.len() {
             if compared >= COMPARED_PER_GO {
                 return;
             }
             let Some(hash) = stripe.pending.pop_front() else { return };
-            compared += stripe.tell(hash, now, &self.settings, told);
+            compared += stripe.tell(hash, now, &self.settings, &mut pace, told);
         }
     }
 
@@ -297,15 +306,17 @@ impl Stripe {
     }
 
     /// Adds what is to be told of a channel, and says how many users were compared for it.
-    fn tell(&mut self, hash: u64, now: u32, settings: &Settings, told: &mut Vec<Changes>) -> usize {
+    fn tell(&mut self, hash: u64, now: u32, settings: &Settings, pace: &mut Pace, told: &mut Vec<Changes>) -> usize {
         let Some(roster) = self.roster(hash) else { return 1 };
         let compared = roster.compared();
         if !roster.is_due(now) {
             self.pending.push_back(hash);
             return 1;
         }
-        told.extend(roster.tell(now, settings.announce_max));
-        if roster.is_over() {
+        told.extend(roster.tell(now, settings.announce_max, pace));
+        if roster.waits() {
+            self.pending.push_back(hash);
+        } else if roster.is_over() {
             self.forget(hash);
         }
         compared

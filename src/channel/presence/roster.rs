@@ -2,14 +2,15 @@
 //!
 //! Up to so many users each arrival and departure is told, above only the number of users. A channel goes over to
 //! numbers at once and comes back when it has shrunk to a half, so that one user who comes and goes does not turn it about.
+//! Of a user who comes and goes more often than the [pace](super::pace) allows the others are told later.
 
+use super::TICKS_PER_S;
 use super::members::{Member, Members};
+use super::pace::Pace;
 
 /// Deliveries per second that the number of users may cost one channel: everybody in it is told, so in a larger one it is
 /// told less often.
 const COUNTS_PER_S: usize = 10_000;
-
-const TICKS_PER_S: usize = 10;
 
 pub struct Roster {
     name: Box<str>,
@@ -115,8 +116,8 @@ impl Roster {
         if self.told != Told::Users {
             return;
         }
-        // Who is gone was announced, so no more can be than there may be online.
-        debug_assert!(self.members.len() <= 2 * announce_max + 1);
+        // Who is gone was announced, and is one of those who may wait when the channel has been told of.
+        debug_assert!(self.members.len() <= waiting_max(announce_max) + announce_max + 1);
         if self.online() > announce_max {
             self.members.retain(&mut |member| member.is_online());
             self.told = Told::Count { told: None, again_at: 0 };
@@ -136,6 +137,11 @@ impl Roster {
             Told::Users => true,
             Told::Count { told, .. } => told != Some(self.online),
         }
+    }
+
+    /// Something is left to tell.
+    pub fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Nobody is left, and nothing to tell.
@@ -159,29 +165,36 @@ impl Roster {
         }
     }
 
-    /// What is to be told, which counts as told from now on.
-    pub fn tell(&mut self, now: u32, announce_max: usize) -> Option<Changes> {
+    /// What is to be told, which counts as told from now on. What is held back for the sake of the pace goes on waiting.
+    pub fn tell(&mut self, now: u32, announce_max: usize, pace: &mut Pace) -> Option<Changes> {
         debug_assert!(self.is_due(now));
         self.waits = false;
         let changes = match self.told {
-            Told::Users => self.tell_users(),
+            Told::Users => self.tell_users(now, announce_max, pace),
             Told::Count { told, .. } => self.tell_count(told, now, announce_max),
         };
         let told = Changes { channel: self.name.to_string(), changes, online: self.online() };
         Some(told).filter(|told| !told.changes.is_empty())
     }
 
-    fn tell_users(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
+    fn tell_users(&mut self, now: u32, announce_max: usize, pace: &mut Pace) -> Vec<Change> {
+        let (mut changes, mut holds_back, online) = (Vec::new(), false, self.online());
+        let may_hold_back = self.members.len() <= waiting_max(announce_max);
         self.members.retain(&mut |member| {
             let is_online = member.is_online();
             if is_online != member.told_online {
+                let others = online - usize::from(is_online);
+                if !pace.charge(member.hash, others, now) && may_hold_back {
+                    holds_back = true;
+                    return true;
+                }
                 member.told_online = is_online;
                 let user = member.user.clone();
                 changes.push(if is_online { Change::Online(user) } else { Change::Offline(user) });
             }
             is_online
         });
+        self.waits = holds_back;
         changes
     }
 
@@ -210,4 +223,9 @@ impl Roster {
         });
         Listed { users, count: self.online() }
     }
+}
+
+/// Members up to which a channel in which each is announced remembers who is gone, to tell of him when it is his turn.
+fn waiting_max(announce_max: usize) -> usize {
+    2 * announce_max
 }

@@ -172,6 +172,58 @@ fn many_who_come_and_go_unseen_are_not_remembered_one_by_one() {
     assert_eq!(listed, Listed::default());
 }
 
+/// Deliveries that telling costs.
+fn deliveries(told: &[Changes]) -> usize {
+    told.iter().map(|told| told.changes.len() * told.online).sum()
+}
+
+#[test]
+fn what_one_user_who_comes_and_goes_costs_the_others_has_a_bound_and_nobody_else_waits_for_it() {
+    let presence = presence(100);
+    let channels: Vec<String> = (0..128).map(|number| format!("conv:{number}")).collect();
+    for channel in &channels {
+        (0..99).for_each(|number| presence.enter(channel, &format!("u{number}")));
+    }
+    let early: usize = [0, 1000, 2000].iter().map(|now| deliveries(&told(&presence, *now))).sum();
+    assert_eq!(early, 128 * 99 * 99, "everybody knows the others");
+    let (mut sum, mut is_here) = (0, false);
+    // A hundred messages in a minute.
+    for now in 3000..3600 {
+        if now % 6 == 0 {
+            let step = if is_here { Presence::leave } else { Presence::enter };
+            channels.iter().for_each(|channel| step(&presence, channel, "eve"));
+            is_here = !is_here;
+        }
+        let told = told(&presence, now);
+        assert!(now > 3000 || told.len() == 128, "at first she is told of at once");
+        sum += deliveries(&told);
+    }
+    assert!((12_800..12_800 * 3).contains(&sum), "{sum}");
+    presence.leave("conv:0", "u0");
+    assert!(changes(&presence, 3600).contains(&offline("u0")));
+    // At last everybody knows.
+    presence.enter("conv:0", "eve");
+    (3601..4400).for_each(|now| _ = told(&presence, now));
+    assert!(presence.stripes.iter().all(|stripe| stripe.lock().expect("sound").pending.is_empty()));
+}
+
+#[test]
+fn who_is_gone_and_to_be_told_of_later_is_not_remembered_without_end() {
+    let (presence, mut known) = (presence(4), 0);
+    for number in 0..1000 {
+        let user = format!("u{number}");
+        presence.enter("conv:1", &user);
+        known += usize::from(changes(&presence, 0).contains(&online(&user)));
+        let hash = presence.user_hash(&user);
+        (0..20).for_each(|_| _ = presence.pace.lock().expect("sound").charge(hash, 1000, 0));
+        presence.leave("conv:1", &user);
+    }
+    assert!(known > 900, "few share an account");
+    let gone = changes(&presence, 1000);
+    assert!((1..=8).contains(&gone.len()), "{gone:?}");
+    assert_eq!(presence.totals().channels, 0);
+}
+
 #[test]
 fn nothing_is_known_of_channels_without_presence() {
     let presence = presence(9);
