@@ -41,7 +41,7 @@ pub use roster::{Change, Changes, Listed};
 pub const STRIPES: usize = 1024;
 
 /// In which all times are told.
-const TICKS_PER_S: usize = 10;
+const TICKS_PER_S: u64 = 10;
 
 /// Channels of one stripe that may wait to be told of. Beyond it a difference is told at the channel's next change.
 const PENDING_MAX: usize = 1 << 16;

@@ -13,7 +13,7 @@ const DELIVERIES_PER_S: u64 = 200;
 /// What an account may owe, and still be charged: that everybody in 128 channels of a hundred is told once.
 const DELIVERIES_AT_ONCE: u64 = 12_800;
 
-const PER_TICK: u64 = DELIVERIES_PER_S / TICKS_PER_S as u64;
+const PER_TICK: u64 = DELIVERIES_PER_S / TICKS_PER_S;
 
 const ACCOUNTS: usize = 1 << 15;
 

@@ -10,7 +10,10 @@ use super::pace::Pace;
 
 /// Deliveries per second that the number of users may cost one channel: everybody in it is told, so in a larger one it is
 /// told less often.
-const COUNTS_PER_S: usize = 10_000;
+const COUNTS_PER_S: u64 = 10_000;
+
+/// The same for a number that differs by less than a hundredth from the one that was told: single users who come and go.
+const SMALL_COUNTS_PER_S: u64 = COUNTS_PER_S / 100;
 
 pub struct Roster {
     name: Box<str>,
@@ -26,8 +29,8 @@ pub struct Roster {
 enum Told {
     /// Each user: the members bear what.
     Users,
-    /// How many there are, if that has been told yet, and from which tick on it may be told again.
-    Count { told: Option<u32>, again_at: u32 },
+    /// How many there are, if that has been told yet, and at which tick.
+    Count { told: Option<u32>, told_at: u32 },
 }
 
 /// What the subscribers of one channel are to be told.
@@ -120,7 +123,7 @@ impl Roster {
         debug_assert!(self.members.len() <= waiting_max(announce_max) + announce_max + 1);
         if self.online() > announce_max {
             self.members.retain(&mut |member| member.is_online());
-            self.told = Told::Count { told: None, again_at: 0 };
+            self.told = Told::Count { told: None, told_at: 0 };
         }
     }
 
@@ -160,8 +163,12 @@ impl Roster {
     /// Whether what waits may be told now.
     pub fn is_due(&self, now: u32) -> bool {
         match self.told {
-            Told::Users => true,
-            Told::Count { again_at, .. } => again_at <= now,
+            Told::Users | Told::Count { told: None, .. } => true,
+            Told::Count { told: Some(told), told_at } => {
+                let is_small = told.abs_diff(self.online) < told.div_ceil(100);
+                let per_s = if is_small { SMALL_COUNTS_PER_S } else { COUNTS_PER_S };
+                u64::from(told_at) + u64::from(told) * TICKS_PER_S / per_s <= now.into()
+            }
         }
     }
 
@@ -200,6 +207,9 @@ impl Roster {
 
     /// When there are few enough, the next changes are told by user: who is there now counts as known.
     fn tell_count(&mut self, told: Option<u32>, now: u32, announce_max: usize) -> Vec<Change> {
+        if told == Some(self.online) {
+            return Vec::new();
+        }
         if self.online() <= announce_max / 2 {
             self.members.retain(&mut |member| {
                 member.told_online = true;
@@ -207,10 +217,9 @@ impl Roster {
             });
             self.told = Told::Users;
         } else {
-            let interval = self.online() * TICKS_PER_S / COUNTS_PER_S;
-            self.told = Told::Count { told: Some(self.online), again_at: now.saturating_add(interval as u32) };
+            self.told = Told::Count { told: Some(self.online), told_at: now };
         }
-        if told == Some(self.online) { Vec::new() } else { vec![Change::Count(self.online())] }
+        vec![Change::Count(self.online())]
     }
 
     pub fn list(&self, list_max: usize) -> Listed {

@@ -208,6 +208,25 @@ fn what_one_user_who_comes_and_goes_costs_the_others_has_a_bound_and_nobody_else
 }
 
 #[test]
+fn a_number_that_has_hardly_changed_is_told_less_often() {
+    let presence = presence(4);
+    (0..1000).for_each(|number| presence.enter("conv:1", &format!("u{number}")));
+    assert_eq!(changes(&presence, 0), [Change::Count(1000)]);
+    let mut told = Vec::new();
+    for now in 1..=200 {
+        let step = if now % 2 == 0 { Presence::leave } else { Presence::enter };
+        step(&presence, "conv:1", "eve");
+        told.extend(changes(&presence, now).into_iter().map(|change| (now, change)));
+    }
+    assert_eq!(told, [(101, Change::Count(1001))], "once in ten seconds");
+    (1000..1010).for_each(|number| presence.enter("conv:1", &format!("u{number}")));
+    assert_eq!(changes(&presence, 200), [], "one in a hundred of 1,001 are eleven");
+    presence.enter("conv:1", "eve");
+    presence.enter("conv:1", "u1010");
+    assert_eq!(changes(&presence, 200), [Change::Count(1012)]);
+}
+
+#[test]
 fn who_is_gone_and_to_be_told_of_later_is_not_remembered_without_end() {
     let (presence, mut known) = (presence(4), 0);
     for number in 0..1000 {
