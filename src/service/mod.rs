@@ -8,6 +8,8 @@
 
 mod envelope;
 pub mod export;
+#[cfg(feature = "http")]
+mod http;
 pub mod queue;
 mod redis;
 pub mod status;
@@ -57,6 +59,10 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
         match &rule.backend {
             Backend::Local => {}
             Backend::Redis(service) => redis::start(&config.redis, service.clone(), jobs, control)?,
+            #[cfg(feature = "http")]
+            Backend::Http(service) => http::start(service, rule.common.queue, jobs, control)?,
+            #[cfg(not(feature = "http"))]
+            Backend::Http(_) => return Err(io::Error::other("this build has no http")),
         }
         let queue = Arc::new(queue);
         queues.push((name.clone(), queue.clone()));

@@ -39,7 +39,7 @@ pub use postgres::Postgres;
 pub use presence::Presence;
 pub use redis::Redis;
 pub use server::Server;
-pub use services::{Backend, Body, RedisService, ServiceRule};
+pub use services::{Backend, Body, HttpService, RedisService, ServiceRule};
 pub use typing::Typing;
 pub use vocabularies::Vocabularies;
 
