@@ -58,7 +58,7 @@ impl ServiceStatus {
     }
 
     /// The next call may come, wherever the backend is.
-    pub(super) fn let_one_in(&self) {
+    pub fn let_one_in(&self) {
         self.lets_one_in.store(true, Relaxed);
     }
 

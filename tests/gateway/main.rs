@@ -45,6 +45,7 @@ mod restarts;
 mod revocation;
 mod routes;
 mod seccomp;
+mod service_http;
 mod service_redis;
 mod sessions;
 mod shutdown;
