@@ -31,9 +31,9 @@ pub use flags::Flags;
 pub use key::Key;
 pub use print::print;
 pub use section::{
-    Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, HttpService,
-    Level, Limits, Log, LogFormat, Notifications, Postgres, Presence, Redis, RedisService, Server, ServiceRule, Typing,
-    UserTypeFrom, Vocabularies,
+    Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Events, Heartbeat,
+    HttpService, Level, Limits, Log, LogFormat, Notifications, Postgres, Presence, Redis, RedisService, Server,
+    ServiceRule, Typing, UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
 pub use value::{Pin, RedisUrl, Secret, Subject, UrlTemplate};

@@ -7,6 +7,7 @@
 //! What may not live here: what a message means, and who may say it; routes say that.
 
 mod envelope;
+pub mod events;
 pub mod export;
 #[cfg(feature = "http")]
 mod http;

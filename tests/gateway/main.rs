@@ -16,6 +16,7 @@ mod dashboard;
 mod development_mode;
 mod echo;
 mod echo_conformance;
+mod events;
 mod full_shards;
 mod getting_started;
 mod grafana;
