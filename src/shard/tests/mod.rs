@@ -24,6 +24,7 @@ mod publishing;
 mod replacing;
 mod slow;
 mod subscribing;
+mod telling;
 mod timing;
 mod tracking;
 mod turning;
