@@ -18,6 +18,7 @@ use ringway::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
 use ringway::channel::{Interest, Overflow, Policies, Table, Typing};
 use ringway::clock::Now;
 use ringway::geo::GridUse;
+use ringway::lane::events::Teller;
 use ringway::lane::frame::{Frame, LocalFrame};
 use ringway::lane::{Bus, Channel, Command, Except, Posted, Publication, Services};
 use ringway::metrics::Counters;
@@ -127,6 +128,7 @@ fn state(shard: usize, bus: &Bus, grid_use: &Arc<GridUse>, connections: usize) -
         scratch: Vec::new(),
         presence: Arc::default(),
         bus: bus.clone(),
+        events: Teller::default(),
         notifications: Notifications::new(None),
     }
 }
@@ -285,6 +287,7 @@ fn rules() -> Rules {
         path: "/ws".into(),
         echo: None,
         server_id: "bench".into(),
+        tells_addresses: false,
         session_key: SessionKey::default(),
         connections_max: usize::MAX,
         message_bytes_max: 8192,

@@ -1,7 +1,8 @@
 //! The running gateway: listeners, shards, sources and the admin port, put together, and taken apart in order.
 //!
 //! ```text
-//!  bind ──► services ──► shards ──► upkeep ──► sources ──► admin port ──► … ──► drain the shards ──► stop the control side ──► close
+//!  bind ──► services ──► shards ──► upkeep ──► sources ──► admin port ──► …
+//!  ──► drain the shards ──► send the last events ──► stop the control side ──► close
 //! ```
 
 mod rules;
@@ -21,9 +22,11 @@ use crate::host::limits::Size;
 use crate::host::listeners::{Inherited, Listeners};
 use crate::host::pinning::{Cores, Pinning};
 use crate::ingress::Inlet;
+use crate::lane::events::Teller;
 use crate::lane::{Bus, Command, LaneEnd};
 use crate::metrics::Counters;
 use crate::route::Routes;
+use crate::service::events::{End, Telling};
 use crate::shard::io::{Capacity, Chosen};
 use crate::shard::lobby::addresses::Addresses;
 use crate::shard::lobby::shared::Shared;
@@ -34,6 +37,9 @@ use crate::shard::run::{self, Shard};
 use crate::shard::seats::{Seats, Sessions};
 use crate::{admin, authorize, ingress, service, upkeep};
 
+/// How long the last events may take on their way to their service when the shards have ended.
+const EVENTS_DEADLINE: Duration = Duration::from_secs(2);
+
 pub struct Gateway {
     /// Where clients connect.
     pub public: SocketAddr,
@@ -43,6 +49,7 @@ pub struct Gateway {
     bus: Bus,
     shards: Vec<JoinHandle<()>>,
     draining: Arc<AtomicBool>,
+    events: End,
 }
 
 impl Gateway {
@@ -59,6 +66,7 @@ impl Gateway {
         let (bus, lane_ends) = Bus::open(size.shards, Arc::default(), policies, config.server.lane_patience)?;
         let mut services = service::start(config, size.shards, &bus, control)?;
         let authorizer = authorize::start(config, &mut services, &bus, control)?;
+        let told = config.events.service.as_ref().and_then(|name| services.queue(name));
         let outside = rules::Outside { services: services.services, authorizer };
         let rules = Arc::new(rules::rules(config, routes, outside, size.handshakes_max, batch_delay_min_us));
         let notifications = rules::notifications(&config.notifications);
@@ -66,7 +74,10 @@ impl Gateway {
         let shares = listeners.share()?;
         let presence = Arc::new(Presence::new(rules::presence(config)));
         let common = Common { rules: &rules, counters: &counters, inlet: &inlet, presence: &presence };
-        let shards = start_shards(config, size.capacity, shares, lane_ends, &common)?;
+        let Telling { tellers, status: events, end } =
+            service::events::start(config, told, size.shards, &rules.session_key, control)?;
+        let ends = lane_ends.into_iter().zip(tellers).collect();
+        let shards = start_shards(config, size.capacity, shares, ends, &common)?;
         let presence_updates = upkeep::presence::start(&presence, &bus, control)?;
         if config.notifications.keep {
             upkeep::notifications::start(bus.clone(), notifications.clone(), control)?;
@@ -87,12 +98,13 @@ impl Gateway {
             revocations: rules.verifier.revocations().clone(),
             services: rules.services.clone(),
             backends: services.statuses,
+            events,
             session_key: rules.session_key.clone(),
             public: rules::for_the_test_client(config, routes, public),
             draining: draining.clone(),
         };
         let admin = admin::start(&config.admin, context, control)?;
-        Ok(Self { public, admin, listeners: Arc::new(listeners), bus, shards, draining })
+        Ok(Self { public, admin, listeners: Arc::new(listeners), bus, shards, draining, events: end })
     }
 
     /// For who ends the process without draining: these must be closed then, too.
@@ -106,6 +118,8 @@ impl Gateway {
         // Every lane keeps room for it.
         self.bus.to_all(|| Command::Drain { over }).try_put();
         let failed = self.shards.into_iter().filter_map(|shard| shard.join().err()).count();
+        // The services go on meanwhile.
+        self.events.wait(EVENTS_DEADLINE);
         control.stop();
         self.listeners.close();
         failed == 0
@@ -129,14 +143,14 @@ fn start_shards(
     config: &Config,
     capacity: Capacity,
     listeners: Vec<TcpListener>,
-    lane_ends: Vec<LaneEnd>,
+    ends: Vec<(LaneEnd, Teller)>,
     common: &Common<'_>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let draw = fastrand::usize(..);
     let pinning = Pinning::decide(&config.server.pin, &Cores::here(), listeners.len(), draw);
     let pinning = pinning.map_err(|error| io::Error::other(format!("server.pin: {error}")))?;
     pinning.tell();
-    let (transfers, arriving) = Transfers::new(lane_ends.iter().map(|end| end.bell.clone()));
+    let (transfers, arriving) = Transfers::new(ends.iter().map(|(lane, _)| lane.bell.clone()));
     let limits = &config.limits;
     let shared = Arc::new(Shared {
         rules: common.rules.clone(),
@@ -147,16 +161,17 @@ fn start_shards(
         grid_use: Arc::default(),
         addresses: Addresses::new(limits.connects_per_address, ticks(limits.connects_window)),
         quotas: quotas(limits, common.rules.sessions),
-        seats: Arc::new(Seats::new(common.rules.sessions, lane_ends.iter().map(|end| end.bell.clone()))),
+        seats: Arc::new(Seats::new(common.rules.sessions, ends.iter().map(|(lane, _)| lane.bell.clone()))),
         transfers,
         capacity,
     });
-    let ends = listeners.into_iter().zip(lane_ends).zip(arriving).enumerate();
-    let shards = ends.map(|(index, ((listener, lane), arriving))| Shard {
+    let ends = listeners.into_iter().zip(ends).zip(arriving).enumerate();
+    let shards = ends.map(|(index, ((listener, (lane, events)), arriving))| Shard {
         index,
         core: pinning.core_of(index),
         listener,
         lane,
+        events,
         arriving,
         shared: shared.clone(),
     });

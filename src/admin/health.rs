@@ -14,6 +14,7 @@ use crate::control::{LinkState, LinkStatus};
 use crate::ingress::SourceStatus;
 use crate::lane::Query;
 use crate::service::ServiceStatus;
+use crate::service::events::EventsStatus;
 
 use super::error::AdminError;
 use super::subscriptions::Subscriptions;
@@ -60,6 +61,9 @@ pub struct Ready {
     reasons: Vec<String>,
     sources: Vec<SourceLine>,
     services: Vec<ServiceLine>,
+    /// Only where a service is told of connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<EventsLine>,
 }
 
 #[derive(Serialize)]
@@ -99,6 +103,29 @@ impl From<&Arc<ServiceStatus>> for ServiceLine {
     }
 }
 
+#[derive(Serialize)]
+pub struct EventsLine {
+    service: String,
+    #[serde(flatten)]
+    link: LinkStatus,
+    sent: u64,
+    lost: u64,
+    /// Events that wait.
+    waiting: i64,
+}
+
+impl From<&Arc<EventsStatus>> for EventsLine {
+    fn from(events: &Arc<EventsStatus>) -> Self {
+        Self {
+            service: events.service().into(),
+            link: events.link.status(),
+            sent: events.sent.get(),
+            lost: events.lost.get(),
+            waiting: events.waiting.get(),
+        }
+    }
+}
+
 /// Whether new clients should be sent here: not while draining, and not while what is published could not arrive.
 /// A service that is away is shown and no reason: everything else works, and every node misses it alike. Read from what
 /// is known; no shard is asked.
@@ -114,8 +141,9 @@ pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Read
         reasons.insert(0, "draining".into());
     }
     let services = state.context.backends.iter().map(ServiceLine::from).collect();
+    let events = state.context.events.as_ref().map(EventsLine::from);
     let ready = reasons.is_empty();
-    (status(ready), Json(Ready { ready, reasons, sources, services }))
+    (status(ready), Json(Ready { ready, reasons, sources, services, events }))
 }
 
 #[derive(Serialize)]

@@ -17,6 +17,7 @@ use crate::lane::{Lanes, ServicesPage};
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
 use crate::notification;
+use crate::service::events::EventsPage;
 use crate::service::export::Backends;
 use crate::upkeep::presence::Online;
 
@@ -46,6 +47,7 @@ pub fn registry(context: &Context) -> Registry {
     ours.register_collector(Box::new(Lanes(context.bus.clone())));
     ours.register_collector(Box::new(ServicesPage(context.services.clone())));
     ours.register_collector(Box::new(Backends(context.backends.clone())));
+    ours.register_collector(Box::new(EventsPage(context.events.clone())));
     ours.register_collector(Box::new(notification::Export(context.notifications.clone())));
     ours.register_collector(Box::new(Sources(context.sources.clone())));
     let (presence, updates) = (context.presence.clone(), context.presence_updates.clone());

@@ -59,6 +59,7 @@ use crate::lane::{Bus, Services};
 use crate::metrics::{Counters, counters};
 use crate::notification::Notifications;
 use crate::service::ServiceStatus;
+use crate::service::events::EventsStatus;
 use crate::shard::id::SessionKey;
 
 use bodies::Bodies;
@@ -96,6 +97,8 @@ pub struct Context {
     pub services: Services,
     /// How the backends of the services are.
     pub backends: Vec<Arc<ServiceStatus>>,
+    /// Who is told of connections, and how far; `None`: nobody.
+    pub events: Option<Arc<EventsStatus>>,
     /// Finds the connection that a session id names.
     pub session_key: SessionKey,
     /// What the test client connects to.

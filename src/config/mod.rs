@@ -31,12 +31,12 @@ pub use flags::Flags;
 pub use key::Key;
 pub use print::print;
 pub use section::{
-    Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits,
-    Log, LogFormat, Notifications, Postgres, Presence, Redis, RedisService, Server, ServiceRule, Typing, UserTypeFrom,
-    Vocabularies,
+    Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Events, Heartbeat,
+    HttpService, Level, Limits, Log, LogFormat, Notifications, Postgres, Presence, Redis, RedisService, Server,
+    ServiceRule, Typing, UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
-pub use value::{Pin, RedisUrl, Secret, Subject};
+pub use value::{Pin, RedisUrl, Secret, Subject, UrlTemplate};
 
 /// The exit code of a process that was configured wrongly: `EX_CONFIG` of `sysexits.h`. The systemd unit knows it and
 /// does not restart after it.

@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use super::section::{channels, routes, services};
 use super::settle::{LISTEN, SetBy};
+use super::value::MASK;
 use super::{Key, Loaded};
 
 pub fn print(loaded: &Loaded) -> String {
@@ -33,8 +34,16 @@ pub fn print(loaded: &Loaded) -> String {
         let _ = write!(text, "\n[[{}]] # {}\n{keys}", channels::LIST, comment(&provenance.lists));
     }
     for rule in &config.services {
-        let keys = rule.table();
-        let _ = write!(text, "\n[[{}]] # {}\n{keys}", services::LIST, comment(&provenance.lists));
+        let mut keys = rule.table();
+        let _ = writeln!(text, "\n[[{}]] # {}", services::LIST, comment(&provenance.lists));
+        keys.retain(|name, value| {
+            let is_secret = value.as_str() == Some(MASK);
+            if is_secret {
+                let _ = writeln!(text, "# {name} is not shown");
+            }
+            !is_secret
+        });
+        let _ = write!(text, "{keys}");
     }
     for (_, route) in &config.routes.routes {
         let keys = toml::Table::try_from(route).unwrap_or_default();

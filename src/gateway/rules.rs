@@ -43,6 +43,7 @@ pub fn rules(
         path: config.server.path.clone(),
         echo: echo(config),
         server_id: config.server.id.clone(),
+        tells_addresses: config.events.service.is_some() && config.events.address,
         session_key: SessionKey::default(),
         sessions: server.sessions,
         connections_max: Some(config.server.max_connections).filter(|n| *n > 0).unwrap_or(usize::MAX),

@@ -1,5 +1,6 @@
 //! The way into the shards: one lane per shard, the bell that wakes it, what travels in lanes, and the bus that fills
-//! them. And the way out of them, to the services that messages of clients are for.
+//! them. And the ways out of them: to the services that messages of clients are for, and for what they tell of their
+//! connections.
 //!
 //! Knows no shard: shards take from here, everybody else puts in.
 
@@ -8,6 +9,7 @@ pub mod bell;
 pub mod bus;
 pub mod call;
 pub mod command;
+pub mod events;
 mod export;
 pub mod frame;
 mod id;

@@ -7,7 +7,10 @@
 //! What may not live here: what a message means, and who may say it; routes say that.
 
 mod envelope;
+pub mod events;
 pub mod export;
+#[cfg(feature = "http")]
+mod http;
 pub mod queue;
 mod redis;
 pub mod status;
@@ -57,6 +60,10 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
         match &rule.backend {
             Backend::Local => {}
             Backend::Redis(service) => redis::start(&config.redis, service.clone(), jobs, control)?,
+            #[cfg(feature = "http")]
+            Backend::Http(service) => http::start(service, rule.common.queue, jobs, control)?,
+            #[cfg(not(feature = "http"))]
+            Backend::Http(_) => return Err(io::Error::other("this build has no http")),
         }
         let queue = Arc::new(queue);
         queues.push((name.clone(), queue.clone()));

@@ -71,7 +71,7 @@ impl Queue {
     }
 
     fn put(&self, content: Content, back: Back) -> Result<(), Failure> {
-        if !self.status.link.is_connected() {
+        if !self.status.takes_calls() {
             return Err(Failure::Away);
         }
         let permit = self.sender.try_reserve().map_err(|error| match error {
@@ -219,6 +219,16 @@ mod tests {
         jobs.status.link.connected();
         drop(jobs);
         assert_eq!(queue.call(call(2, 10)), Err(Failure::Away));
+    }
+
+    #[test]
+    fn one_is_let_in_to_see_whether_it_is_back() {
+        let (queue, jobs, _end) = queue(3);
+        jobs.status.link.disconnected("broken".into());
+        jobs.status.let_one_in();
+        assert_eq!(queue.call(call(1, 10)), Ok(()));
+        assert_eq!(queue.call(call(2, 10)), Err(Failure::Away));
+        assert_eq!(jobs.status.waiting(), 1);
     }
 
     #[test]

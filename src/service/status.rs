@@ -3,7 +3,7 @@
 //! Read by the admin port at any time. What clients are told of their calls is counted by the shards
 //! ([`crate::lane::services`]); this is the backend's side.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use crate::control::Link;
@@ -15,6 +15,8 @@ pub struct ServiceStatus {
     kind: &'static str,
     /// To the backend.
     pub link: Link,
+    /// One call may come although the backend is away: its answer tells whether it still is.
+    lets_one_in: AtomicBool,
     /// Calls that wait in the queue or for the backend, and their bytes.
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
@@ -28,6 +30,7 @@ impl ServiceStatus {
             name: name.into(),
             kind,
             link: Link::default(),
+            lets_one_in: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             latency: Mutex::default(),
@@ -52,6 +55,17 @@ impl ServiceStatus {
     /// Bytes of those calls.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes.load(Relaxed)
+    }
+
+    /// The next call may come, wherever the backend is.
+    pub fn let_one_in(&self) {
+        self.lets_one_in.store(true, Relaxed);
+    }
+
+    /// Whether a call may come. Of several that ask at once while the backend is away one may.
+    pub(super) fn takes_calls(&self) -> bool {
+        let is_let_in = || self.lets_one_in.load(Relaxed) && self.lets_one_in.swap(false, Relaxed);
+        self.link.is_connected() || is_let_in()
     }
 
     /// A copy of what has been timed.

@@ -31,6 +31,8 @@ pub struct Rules {
     /// The echo endpoint, where there is one.
     pub echo: Option<Echo>,
     pub server_id: String,
+    /// Whether it is told from where a session came.
+    pub tells_addresses: bool,
     /// New at every start.
     pub session_key: SessionKey,
 

@@ -19,6 +19,7 @@ use crate::channel::{Table, Typing};
 use crate::clock::{Now, now_us};
 use crate::lane::LaneEnd;
 use crate::lane::bell::Bell;
+use crate::lane::events::Teller;
 use crate::metrics::{Latency, Timed};
 use crate::shard::calls::Calls;
 use crate::shard::floor::Floor;
@@ -42,6 +43,8 @@ pub struct Shard {
     pub core: Option<CoreId>,
     pub listener: TcpListener,
     pub lane: LaneEnd,
+    /// Tells who comes and goes.
+    pub events: Teller,
     /// Clients that other shards have no room for.
     pub arriving: Receiver<Box<Transfer>>,
     pub shared: Arc<Shared>,
@@ -80,13 +83,15 @@ async fn serve<B: Backend>(shard: Shard, tell: &Tell) {
             let _ = tell.send(Ok(()));
             monoio::spawn(lobby.clone().receive_clients(listener));
             turn_until_done(&lobby).await;
+            // All has been told; the lobby lives on in tasks that nobody ends.
+            lobby.floor.borrow_mut().state.events = Teller::default();
         }
         Err(error) => drop(tell.send(Err(error))),
     }
 }
 
 fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpListener)> {
-    let Shard { index, listener, lane, arriving, shared, .. } = shard;
+    let Shard { index, listener, lane, events, arriving, shared, .. } = shard;
     let (bell, capacity) = (lane.bell.clone(), shared.capacity);
     let io = B::new(capacity, &bell)?;
     let (now, rules) = (Now::read(), &shared.rules);
@@ -108,6 +113,7 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         seats: shared.seats.clone(),
         pending: Pending::new(now.tick()),
         calls: Calls::new(index, shared.rules.services.clone(), now.tick()),
+        events,
         notifications: shared.notifications.clone(),
         echoes: 0,
         scratch: Vec::new(),

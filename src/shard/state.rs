@@ -8,6 +8,7 @@ use crate::channel::table::ChannelId;
 use crate::channel::typing::Stop;
 use crate::channel::{Presence, Table, Typing, name};
 use crate::clock::Now;
+use crate::lane::events::Teller;
 use crate::lane::{Bus, Draft, Except};
 use crate::metrics::{Counters, Latency};
 use crate::notification::Notifications;
@@ -47,6 +48,8 @@ pub struct ShardState {
     pub calls: Calls,
     /// Messages of clients that wait until it is known what they may join.
     pub pending: Pending,
+    /// By which it is told who comes and goes.
+    pub events: Teller,
     /// What was sent to users and waits for their confirmation.
     pub notifications: Notifications,
     /// Open connections of the echo endpoint.

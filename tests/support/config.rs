@@ -84,6 +84,20 @@ impl Config {
         self
     }
 
+    /// Adds what a text in TOML says: entries to its lists, keys to its sections.
+    #[must_use]
+    #[track_caller]
+    pub fn with(mut self, text: &str) -> Config {
+        for (name, value) in Config::parse(text).sections {
+            match (self.sections.get_mut(&name), value) {
+                (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
+                (Some(Value::Table(keys)), Value::Table(more)) => keys.extend(more),
+                (_, value) => _ = self.sections.insert(name, value),
+            }
+        }
+        self
+    }
+
     /// The token that the admin port will ask for.
     pub fn admin_token(&self) -> Option<String> {
         Some(self.sections.get("admin")?.get("token")?.as_str()?.to_owned())

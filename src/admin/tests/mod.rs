@@ -99,6 +99,7 @@ impl Node {
             tasks: control.tasks().clone(),
             revocations: Revocations::default(),
             backends: vec![],
+            events: None,
             services: Services::new(1, [("chat".into(), None)]),
             session_key: SessionKey::default(),
             public: Public {

@@ -17,6 +17,7 @@ pub fn check(config: &Config, checks: &mut Checks<'_>) {
     sessions(config, checks);
     brokers(config, checks);
     authorize(config, checks);
+    events(config, checks);
 }
 
 fn ports(config: &Config, checks: &mut Checks<'_>) {
@@ -103,6 +104,16 @@ fn authorize(config: &Config, checks: &mut Checks<'_>) {
         }
         (None, Some(_)) => checks.of("postgres").warning("dsn", "has no effect: authorize.sql is not set"),
         _ => {}
+    }
+}
+
+/// Events go to a service outside.
+fn events(config: &Config, checks: &mut Checks<'_>) {
+    let Some(name) = &config.events.service else { return };
+    let found = config.services.iter().find(|service| service.common.name == *name);
+    if found.is_none_or(|service| service.backend == Backend::Local) {
+        let message = format_args!("there is no service {name} outside: [[services]] must have it, and not be local");
+        checks.of("events").problem("service", message);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod channels;
 mod crossing;
 mod debug;
 mod entry;
+mod events;
 mod heartbeat;
 mod limits;
 mod log;
@@ -31,6 +32,7 @@ pub use auth::{Auth, DEVELOPMENT_SECRET, UserTypeFrom};
 pub use authorize::Authorize;
 pub use channels::ChannelRule;
 pub use debug::Debug;
+pub use events::Events;
 pub use heartbeat::Heartbeat;
 pub use limits::Limits;
 pub use log::{Level, Log, LogFormat};
@@ -39,7 +41,7 @@ pub use postgres::Postgres;
 pub use presence::Presence;
 pub use redis::Redis;
 pub use server::Server;
-pub use services::{Backend, Body, RedisService, ServiceRule};
+pub use services::{Backend, Body, HttpService, RedisService, ServiceRule};
 pub use typing::Typing;
 pub use vocabularies::Vocabularies;
 
@@ -58,6 +60,7 @@ pub struct Config {
     pub presence: Presence,
     pub notifications: Notifications,
     pub typing: Typing,
+    pub events: Events,
     pub redis: Redis,
     pub postgres: Postgres,
     pub vocabularies: Vocabularies,
@@ -90,6 +93,7 @@ impl Config {
         self.presence.check(&mut checks.of("presence"));
         self.notifications.check(&mut checks.of("notifications"));
         self.typing.check(&mut checks.of("typing"));
+        self.events.check(&mut checks.of("events"));
         self.redis.check(&mut checks.of("redis"));
         self.postgres.check(&mut checks.of("postgres"));
         self.debug.check(&mut checks.of("debug"));

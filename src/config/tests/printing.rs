@@ -37,6 +37,24 @@ fn what_is_printed_reads_back_as_the_same_configuration() {
     assert!(without_secrets[0].starts_with("server.listen"), "{without_secrets:?}");
 }
 
+#[cfg(feature = "http")]
+#[test]
+fn services_are_printed_without_their_secrets_and_read_back() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(b"hunter2-hunter2-hunter2-hunter2-hunter2\n").expect("it is writable");
+    let service = "[[services]]\nkind = 'http'\nurl = 'https://a.example/{type}?x=1'\nname = ";
+    let secret = "secret = 'hunter2-hunter2-hunter2-hunter2'";
+    let first = format!("{service}'a'\n{secret}\n{service}'b'\nsecret_file = '{}'\n", file.path().display());
+    let first = from_file(&first).expect("valid");
+    let printed = print(&first);
+    assert!(!printed.contains("hunter2") && printed.contains("# secret is not shown"), "{printed}");
+    let mut again = from_file(&printed).expect(&printed).config;
+    assert_eq!(again.services[1], first.config.services[1]);
+    let Backend::Http(a) = &mut again.services[0].backend else { panic!("{printed}") };
+    assert_eq!(a.secret.replace(Secret::new("hunter2-hunter2-hunter2-hunter2")), None, "a mask is no secret");
+    assert_eq!(again.services, first.config.services);
+}
+
 #[test]
 fn development_mode_is_printed_as_such_and_reads_back() {
     let first = load(&Flags::default(), no_environment()).expect("valid");

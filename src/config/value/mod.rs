@@ -11,8 +11,10 @@ mod redis_url;
 mod secret;
 mod subject;
 pub mod text;
+mod url_template;
 
 pub use pin::Pin;
 pub use redis_url::RedisUrl;
 pub use secret::{MASK, Secret};
 pub use subject::Subject;
+pub use url_template::UrlTemplate;

@@ -10,6 +10,8 @@ pub mod outbox;
 pub mod phase;
 pub mod wheel;
 
+use std::net::IpAddr;
+
 use crate::auth::Grants;
 use crate::channel::table::ChannelId;
 use crate::clock::Now;
@@ -53,6 +55,8 @@ pub struct Details {
     /// As the upgrade asked; what holds is in the profile.
     pub user_type: Option<Box<str>>,
     pub platform: Option<Box<str>>,
+    /// Where it came from, when that is to be told.
+    pub address: Option<IpAddr>,
     /// The token's `channels` claim.
     pub grants: Option<Grants>,
 }

@@ -14,13 +14,14 @@
 use std::time::Duration;
 
 use crate::channel::name;
-use crate::clock::ticks;
+use crate::clock::{TICK_MS, ticks};
 use crate::metrics::counters::{ABNORMAL, BY_PEER};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{encode_close, encode_close_without_code};
 use crate::ws::violation::Violation;
 
 use crate::lane::ConnectionId;
+use crate::lane::events::{Ended, Event, EventKind, What};
 use crate::lane::frame::Frame;
 use crate::shard::floor::Floor;
 use crate::shard::floor::sweeps::CLOSINGS_PER_TURN;
@@ -35,6 +36,11 @@ const LINGER: Duration = Duration::from_millis(500);
 /// What is read and dropped meanwhile, unless a message may be larger: a peer that sends a whole message too many at
 /// once still gets to read why.
 const LINGER_BYTES: usize = 256 * 1024;
+
+/// What the end of a connection is called that no close frame names (RFC 6455 section 7.4.1): the peer's had no code, or
+/// there was none.
+const NO_CODE: u16 = 1005;
+const NO_CLOSE_FRAME: u16 = 1006;
 
 /// What our close frame says.
 struct Goodbye {
@@ -100,7 +106,7 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn vanished(&mut self, slot: Slot) {
         if self.wire.connections[slot as usize].is_alive() {
             self.state.counters.closed.count(ABNORMAL);
-            self.leave(slot, self.state.now.tick());
+            self.leave(slot, NO_CLOSE_FRAME, ABNORMAL);
         }
         self.stop(slot);
     }
@@ -181,14 +187,12 @@ impl<I: Io> Floor<I> {
         self.sweeps.is_closing() || self.state.seats.has_replaced(self.state.shard)
     }
 
-    fn say_goodbye(&mut self, slot: Slot, goodbye: Goodbye, label: &str) {
+    fn say_goodbye(&mut self, slot: Slot, goodbye: Goodbye, label: &'static str) {
         if !self.wire.connections[slot as usize].is_alive() {
             return;
         }
         self.state.counters.closed.count(label);
-        let is_silent = goodbye.code == Some(CloseCode::NO_SIGN_OF_LIFE);
-        let now = self.state.now.tick();
-        self.leave(slot, if is_silent { self.wire.connections[slot as usize].last_seen } else { now });
+        self.leave(slot, goodbye.code.map_or(NO_CODE, Into::into), label);
         if goodbye.code == Some(CloseCode::TOO_SLOW) {
             // It will not read what waits; if it reads anything it should be the reason.
             let dropped = self.wire.drop_waiting(slot);
@@ -204,9 +208,9 @@ impl<I: Io> Floor<I> {
         self.wheel.set(slot, until);
     }
 
-    /// Takes the connection out of everything that could send to it or count it. Its end counts as heard of, unless it is
-    /// closed because there was nothing to hear.
-    fn leave(&mut self, slot: Slot, heard_at: u32) {
+    /// Takes the connection out of everything that could send to it or count it. How it ends is told with the code and
+    /// the label of the counters; its end counts as heard of, unless it is closed because there was nothing to hear.
+    fn leave(&mut self, slot: Slot, code: u16, reason: &'static str) {
         let connection = &mut self.wire.connections[slot as usize];
         debug_assert!(connection.is_alive());
         let id = ConnectionId { shard: self.state.shard as u16, slot, generation: connection.generation };
@@ -214,6 +218,15 @@ impl<I: Io> Floor<I> {
             let user_id = name::user_of(self.state.table.name(connection.user_channel));
             let sitter = Sitter { user_id, device_id: connection.device_id() };
             self.state.seats.leave(sitter, id);
+            let duration_ms = u64::from(self.state.now.tick() - connection.connected_at) * u64::from(TICK_MS);
+            self.state.events.tell(EventKind::Disconnected, || Event {
+                unix_ms: self.state.now.unix_ms,
+                from: id,
+                user_id: user_id.into(),
+                what: What::Disconnected(Ended { code, reason, duration_ms }),
+            });
+            let is_silent = code == CloseCode::NO_SIGN_OF_LIFE.0;
+            let heard_at = if is_silent { connection.last_seen } else { self.state.now.tick() };
             self.state.begin_grace(slot, connection.user_channel, heard_at);
             self.state.sessions -= 1;
             self.state.profiles.leave(connection.profile);

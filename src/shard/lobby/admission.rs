@@ -119,7 +119,7 @@ fn arrival(
     let echo = rules.is_echo(request.path);
     // The echo asks for no token and is nobody's.
     let identity = if echo { None } else { identity(request, house, latency)? };
-    let details = if echo { None } else { details(request, rules) };
+    let details = if echo { None } else { details(request, caller.address, rules) };
     let share = identity.as_ref().map_or(Ok(None), |identity| user_share(identity, details.as_deref(), house));
     let user = share.map_err(|_| Refusal::UserFull { retry_after_s })?;
     let subprotocol = request.subprotocols().find(|offer| *offer == SUBPROTOCOL && !echo);
@@ -173,16 +173,19 @@ fn token<'a>(request: &Request<'a>) -> Option<std::borrow::Cow<'a, str>> {
     request.subprotocols().find_map(offered).map(Into::into)
 }
 
-/// What the query says of the client, as far as it may.
-fn details(request: &Request<'_>, rules: &Rules) -> Option<Box<Details>> {
-    let query = request.query?;
-    let value = |name| query_param(query, name).filter(|v| v.len() <= DETAIL_BYTES_MAX).map(|v| Box::from(&*v));
+/// What the query says of the client, as far as it may, and whence it comes, where that is told.
+fn details(request: &Request<'_>, address: IpAddr, rules: &Rules) -> Option<Box<Details>> {
+    let value = |name| {
+        let value = query_param(request.query?, name).filter(|v| v.len() <= DETAIL_BYTES_MAX);
+        value.map(|v| Box::from(&*v))
+    };
     let details = Details {
         device_id: value("deviceId"),
         user_type: value("userType").filter(|_| rules.user_type_from_query),
         platform: value("platform"),
+        address: rules.tells_addresses.then_some(address),
         grants: None,
     };
     let said_something = details.device_id.is_some() || details.user_type.is_some() || details.platform.is_some();
-    said_something.then(|| Box::new(details))
+    (said_something || details.address.is_some()).then(|| Box::new(details))
 }

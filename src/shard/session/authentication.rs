@@ -3,6 +3,7 @@
 use crate::auth::{Identity, TokenError};
 use crate::channel::name;
 use crate::channel::table::Joined;
+use crate::lane::events::{Arrived, EventKind, What};
 use crate::metrics::Timed;
 use crate::protocol::reply::{Message, Welcome};
 use crate::protocol::request::Request;
@@ -75,6 +76,7 @@ impl Session<'_> {
             let sitter = Sitter { user_id: &identity.user_id, device_id: connection.device_id() };
             self.state.seats.take(sitter, self.id(connection));
             self.state.sessions += 1;
+            self.tell_arrival(connection);
             self.state.counters.unauthenticated.add(-1);
         } else {
             let is_vouched = identity.user_type.is_some();
@@ -83,6 +85,18 @@ impl Session<'_> {
         connection.authenticate(identity.expires_at, identity.grants, self.state.now, &self.state.rules);
         self.effects.rearm = true;
         true
+    }
+
+    fn tell_arrival(&self, connection: &Connection) {
+        let (details, profiles) = (connection.details.as_ref(), &self.state.profiles);
+        self.tell_event(connection, EventKind::Connected, || {
+            What::Connected(Arrived {
+                user_type: profiles.user_type(connection.profile).map(Into::into),
+                device_id: connection.device_id().map(Into::into),
+                platform: profiles.platform(connection.profile).map(Into::into),
+                address: details.and_then(|details| details.address),
+            })
+        });
     }
 
     /// The message that greets a session whose token came with the upgrade.

@@ -34,6 +34,7 @@ use crate::ws::frame::encode_text;
 use crate::ws::violation::Violation;
 
 use crate::lane::ConnectionId;
+use crate::lane::events::{Event, EventKind, What};
 use crate::lane::frame::{Frame, LocalFrame};
 use crate::shard::connection::Connection;
 use crate::shard::id::SessionId;
@@ -118,6 +119,16 @@ impl Session<'_> {
 
     fn send_frame(&mut self, frame: Bytes) {
         self.effects.frames.push(Frame::local(frame, self.state.now.us));
+    }
+
+    /// Tells of something that happened to this session, if anybody wants to know.
+    fn tell_event(&self, connection: &Connection, kind: EventKind, what: impl FnOnce() -> What) {
+        self.state.events.tell(kind, || Event {
+            unix_ms: self.state.now.unix_ms,
+            from: self.id(connection),
+            user_id: self.user_id(connection).into(),
+            what: what(),
+        });
     }
 
     fn user_id<'a>(&'a self, connection: &Connection) -> &'a str {

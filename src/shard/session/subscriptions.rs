@@ -3,6 +3,7 @@
 use crate::channel::name;
 use crate::channel::table::Joined;
 use crate::lane::Permission;
+use crate::lane::events::{EventKind, What};
 use crate::protocol::reply::Part;
 use crate::protocol::request::{Request, RequestError};
 use crate::route::action::{ChannelList, OneChannel};
@@ -138,6 +139,7 @@ impl Session<'_> {
         let joined = self.state.table.join_within(self.slot, channel, channels_max).ok_or(ChannelError::TooMany)?;
         if matches!(joined, Joined::New(_)) {
             self.state.presence.enter(channel, self.user_id(connection));
+            self.tell_event(connection, EventKind::Subscribed, || What::Subscribed { channel: channel.into() });
         }
         Ok(())
     }
@@ -152,6 +154,7 @@ impl Session<'_> {
         let left = !name::is_implicit(channel) && self.state.table.leave(self.slot, channel);
         if left {
             self.state.presence.leave(channel, self.user_id(connection));
+            self.tell_event(connection, EventKind::Unsubscribed, || What::Unsubscribed { channel: channel.into() });
         }
         self.end_typing(channel);
         left.then_some(()).ok_or(ChannelError::NotSubscribed)

@@ -24,6 +24,7 @@ mod publishing;
 mod replacing;
 mod slow;
 mod subscribing;
+mod telling;
 mod timing;
 mod tracking;
 mod turning;
@@ -39,6 +40,7 @@ use bytes::Bytes;
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
 use crate::channel::{Interest, Policies, Presence, Table, Typing, presence::Settings};
+use crate::lane::events::Teller;
 use crate::lane::{Addressed, Answer, Bus, Channel, Command, ConnectionId, Except, Filter};
 use crate::lane::{LaneEnd, Posted, Publication, Query, Services};
 use crate::metrics::{Counters, Latency, Timed};
@@ -135,6 +137,7 @@ impl Shard {
             scratch: Vec::new(),
             presence: presence.clone(),
             bus: bus.clone(),
+            events: Teller::default(),
             notifications: Notifications::new(Some(Bounds::new(100, 1000, 1 << 20))),
         };
         let floor = Floor::new(Memory::new(seed, clock.clone()), capacity, state, commands);
@@ -331,6 +334,7 @@ fn rules() -> Rules {
         path: "/ws".into(),
         echo: Some(Echo { path: "/echo".into(), message_bytes_max: ECHO_MESSAGE_BYTES_MAX }),
         server_id: "node-1".into(),
+        tells_addresses: false,
         session_key: SESSION_KEY.clone(),
         sessions: Sessions::Multi,
         connections_max: usize::MAX,

@@ -3,6 +3,7 @@
 //!
 //! Invariant: no two entries have the same name, and none is left out but for a problem.
 
+mod http;
 mod redis;
 
 use std::ops::RangeInclusive;
@@ -18,6 +19,7 @@ use crate::config::value::duration;
 
 use super::entry::Entry;
 
+pub use http::HttpService;
 pub use redis::{Body, RedisService};
 
 /// Its name in the file.
@@ -58,6 +60,7 @@ pub enum Kind {
     #[default]
     Local,
     Redis,
+    Http,
 }
 
 impl Kind {
@@ -66,6 +69,15 @@ impl Kind {
         match self {
             Self::Local => "local",
             Self::Redis => "redis",
+            Self::Http => "http",
+        }
+    }
+
+    /// Whether this build has it.
+    fn is_built(self) -> bool {
+        match self {
+            Self::Local | Self::Redis => true,
+            Self::Http => cfg!(feature = "http"),
         }
     }
 }
@@ -75,6 +87,7 @@ impl Kind {
 pub enum Backend {
     Local,
     Redis(RedisService),
+    Http(HttpService),
 }
 
 impl Default for Common {
@@ -90,6 +103,7 @@ impl ServiceRule {
         table.extend(match &self.backend {
             Backend::Local => Table::new(),
             Backend::Redis(redis) => Table::try_from(redis).unwrap_or_default(),
+            Backend::Http(http) => Table::try_from(http).unwrap_or_default(),
         });
         table
     }
@@ -128,9 +142,15 @@ fn rule(entry: &mut Entry<'_>, value: Value) -> Option<ServiceRule> {
     let (common, own): (Table, Table) = keys.into_iter().partition(|(name, _)| of_all.contains(&name.as_str()));
     let common = entry.read(common)?;
     let common = check(entry, common)?;
+    if !common.kind.is_built() {
+        let name = common.kind.name();
+        entry.problem("kind", format_args!("this build has no {name}: it was made without the feature `{name}`"));
+        return None;
+    }
     let backend = match common.kind {
         Kind::Local => entry.read::<Nothing>(own).map(|Nothing {}| Backend::Local),
         Kind::Redis => RedisService::read(entry, own).map(Backend::Redis),
+        Kind::Http => HttpService::read(entry, own).map(Backend::Http),
     };
     Some(ServiceRule { common, backend: backend? })
 }

@@ -1,0 +1,170 @@
+//! Brings a message to the backend: one request, and further ones while that makes sense and there is time; and looks
+//! after a backend that is away, until it is back.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::Uri;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tower_service::Service;
+use tracing::{debug, info, warn};
+
+use crate::broker::http::{Client, Connector, client, exchange};
+use crate::clock::Now;
+use crate::config::{HttpService, UrlTemplate};
+use crate::control::Backoff;
+use crate::lane::Failure;
+use crate::service::{Job, ServiceStatus};
+
+use super::breaker::{Breaker, Failed};
+use super::post::{Letter, Post};
+use super::verdict::{Again, Done, Trouble, judge, late};
+
+/// Of an answer. It goes to one client, whose outbox takes less by default.
+const ANSWER_BYTES_MAX: usize = 256 << 10;
+
+/// For a connection that is only to show whether the backend is there, with its handshake.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub struct Delivery {
+    post: Post,
+    client: Client,
+    connector: Connector,
+    /// Scheme, host and port.
+    origin: Box<str>,
+    attempt_timeout: Duration,
+    retries: u32,
+    pause: Duration,
+    breaker: Mutex<Breaker>,
+    opened: Notify,
+    status: Arc<ServiceStatus>,
+}
+
+impl Delivery {
+    pub fn new(url: UrlTemplate, service: &HttpService, connector: Connector, status: Arc<ServiceStatus>) -> Self {
+        Self {
+            origin: url.origin().into(),
+            post: Post::new(url, service),
+            client: client(connector.clone(), service.concurrency),
+            connector,
+            attempt_timeout: service.attempt_timeout,
+            retries: service.retries,
+            pause: service.breaker_pause,
+            breaker: Mutex::new(Breaker::new(service.breaker_failures)),
+            opened: Notify::new(),
+            status,
+        }
+    }
+
+    /// Brings one message, within the time in which somebody waits for its answer.
+    pub async fn bring(&self, job: &Job) -> Result<Done, Failure> {
+        let Some(letter) = self.post.letter(&job.content) else { return Err(Failure::Refused) };
+        let (mut backoff, mut retries_left) = (Backoff::default(), self.retries);
+        loop {
+            let time_left = job.time_left();
+            if time_left.is_zero() {
+                return Err(Failure::Late);
+            }
+            if !self.breaker().lets_out() {
+                return Err(Failure::Away);
+            }
+            let trouble = match self.attempt(&letter, time_left.min(self.attempt_timeout)).await {
+                Ok(done) => return Ok(done),
+                Err(trouble) => trouble,
+            };
+            debug!(service = self.status.name(), backend = %self.origin, why = trouble.why, "a request has failed");
+            let delay = match trouble.again {
+                Again::No => return Err(trouble.failure),
+                Again::Soon => backoff.delay(),
+                Again::After(least) => least.max(backoff.delay()),
+            };
+            if retries_left == 0 || delay >= job.time_left() {
+                return Err(trouble.failure);
+            }
+            retries_left -= 1;
+            sleep(delay).await;
+        }
+    }
+
+    async fn attempt(&self, letter: &Letter, at_most: Duration) -> Result<Done, Trouble> {
+        let request = letter.request(Now::read().unix_s());
+        let result = match timeout(at_most, exchange(&self.client, request, ANSWER_BYTES_MAX)).await {
+            Ok(answer) => answer.map_err(Trouble::from).and_then(judge),
+            Err(_) => Err(late(at_most)),
+        };
+        match &result {
+            Err(Trouble { says: Some(how), why, .. }) => self.note_failure(*how, why),
+            // It may refuse a message, and works.
+            Ok(_) | Err(_) => self.note_work(),
+        }
+        result
+    }
+
+    fn note_work(&self) {
+        if self.breaker().worked() {
+            self.tell_connected();
+        }
+    }
+
+    fn note_failure(&self, how: Failed, why: &str) {
+        if self.breaker().failed(how) {
+            self.tell_away(why);
+            self.opened.notify_one();
+        }
+    }
+
+    /// Looks again and again whether a backend that is away is back, for ever.
+    pub async fn watch(&self) {
+        loop {
+            while !self.breaker().is_closed() {
+                self.look().await;
+                // Not all nodes at once.
+                sleep(self.pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+            }
+            self.opened.notified().await;
+            sleep(self.pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+        }
+    }
+
+    /// Whether a connection can be had.
+    async fn look(&self) {
+        match self.connect().await {
+            Ok(()) if self.breaker().reached() => self.tell_connected(),
+            Ok(()) => {
+                if self.breaker().is_half_open() {
+                    self.status.let_one_in();
+                }
+            }
+            Err(why) => {
+                self.breaker().not_reached();
+                self.tell_away(&why);
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<(), String> {
+        let mut connector = self.connector.clone();
+        let uri: Uri = self.origin.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+        match timeout(PROBE_TIMEOUT, connector.call(uri)).await {
+            Ok(connected) => connected.map(drop).map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no connection within {PROBE_TIMEOUT:?}")),
+        }
+    }
+
+    fn tell_connected(&self) {
+        self.status.link.connected();
+        info!(service = self.status.name(), backend = %self.origin, "connected");
+    }
+
+    fn tell_away(&self, why: &str) {
+        if self.status.link.disconnected(why.into()) {
+            let service = self.status.name();
+            warn!(service, backend = %self.origin, why, "the backend is away, trying until it is back");
+        }
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

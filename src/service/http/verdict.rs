@@ -1,0 +1,168 @@
+//! What an answer of the backend, or none, says of a message: the one table of it.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{Response, StatusCode};
+use serde::Deserialize;
+
+use crate::broker::http::Unanswered;
+use crate::lane::Failure;
+
+use super::breaker::Failed;
+
+/// The backend has done its work.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It has the message.
+    Taken,
+    /// It has, and says this to the client.
+    Answer(String),
+}
+
+/// It has not.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What the client is told.
+    pub failure: Failure,
+    /// For the log.
+    pub why: String,
+    pub again: Again,
+    /// What it says about the backend, if it says anything.
+    pub says: Option<Failed>,
+}
+
+/// Whether the same message is worth another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    No,
+    Soon,
+    /// Not before this time is over.
+    After(Duration),
+}
+
+/// Of an answer to a message.
+pub fn judge(response: Response<Bytes>) -> Result<Done, Trouble> {
+    let status = response.status();
+    if status.is_success() {
+        let text = String::from_utf8(response.into_body().into()).ok().filter(|text| is_message(text));
+        return Ok(text.map_or(Done::Taken, Done::Answer));
+    }
+    let after = retry_after(&response).map(Again::After);
+    let (failure, again, says) = match status {
+        StatusCode::TOO_MANY_REQUESTS => (Failure::Full, after.unwrap_or(Again::No), None),
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            (Failure::Away, after.unwrap_or(Again::Soon), Some(Failed::Broken))
+        }
+        status if status.is_server_error() => (Failure::Away, Again::No, Some(Failed::Broken)),
+        // A redirect as well: messages go where the configuration says.
+        _ => (Failure::Refused, Again::No, None),
+    };
+    Err(Trouble { failure, why: format!("it answered {status}"), again, says })
+}
+
+/// Of a request that got no answer.
+impl From<Unanswered> for Trouble {
+    fn from(unanswered: Unanswered) -> Self {
+        let (failure, again, says) = match &unanswered {
+            Unanswered::NotReached(_) => (Failure::Away, Again::Soon, Some(Failed::Unreached)),
+            Unanswered::Lost(_) => (Failure::Away, Again::No, Some(Failed::Broken)),
+            Unanswered::TooLarge => (Failure::Refused, Again::No, None),
+        };
+        Self { failure, why: unanswered.to_string(), again, says }
+    }
+}
+
+/// Of a request whose time was over.
+pub fn late(waited: Duration) -> Trouble {
+    let why = format!("it did not answer within {waited:?}");
+    Trouble { failure: Failure::Late, why, again: Again::No, says: Some(Failed::Broken) }
+}
+
+/// Whether a text can be sent to a client: one JSON object with a `type`. Everything else that comes with a 2xx is none
+/// of a client's business.
+fn is_message(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Cow<'a, str>,
+    }
+    serde_json::from_str::<Message<'_>>(text).is_ok_and(|message| !message.kind.is_empty())
+}
+
+/// Seconds, or a date (RFC 9110 section 10.2.3).
+fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, retry_after: Option<&str>, body: &'static str) -> Response<Bytes> {
+        let mut builder = Response::builder().status(status);
+        if let Some(value) = retry_after {
+            builder = builder.header(RETRY_AFTER, value);
+        }
+        builder.body(Bytes::from_static(body.as_bytes())).expect("valid")
+    }
+
+    fn done(body: &'static str) -> Done {
+        judge(response(200, None, body)).expect("it is done")
+    }
+
+    #[test]
+    fn only_an_object_with_a_type_is_an_answer() {
+        for body in [r#"{"type":"a"}"#, "\n{\"x\":[{}],\"type\":\"\\u0061\"} "] {
+            assert_eq!(done(body), Done::Answer(body.into()));
+        }
+        for body in [
+            "",
+            "OK",
+            "{}",
+            "7",
+            "[{\"type\":\"a\"}]",
+            r#"{"type":7}"#,
+            r#"{"type":""}"#,
+            r#"{"type":"a","type":"b"}"#,
+            r#"{"type":"a"} {"type":"b"}"#,
+            r#"{"type":"a""#,
+        ] {
+            assert_eq!(done(body), Done::Taken, "{body}");
+        }
+        let invalid = Response::new(Bytes::from_static(b"{\"type\":\"a\",\"x\":\"\xff\"}"));
+        assert_eq!(judge(invalid), Ok(Done::Taken));
+        assert_eq!(judge(response(204, None, "")), Ok(Done::Taken));
+    }
+
+    #[test]
+    fn every_status_has_its_consequence() {
+        let after = |seconds| Again::After(Duration::from_secs(seconds));
+        let broken = Some(Failed::Broken);
+        for (status, retry_after, failure, again, says) in [
+            (301, None, Failure::Refused, Again::No, None),
+            (400, Some("1"), Failure::Refused, Again::No, None),
+            (404, None, Failure::Refused, Again::No, None),
+            (429, None, Failure::Full, Again::No, None),
+            (429, Some("2"), Failure::Full, after(2), None),
+            (429, Some("soon"), Failure::Full, Again::No, None),
+            (429, Some("Thu, 01 Jan 1970 00:00:00 GMT"), Failure::Full, after(0), None),
+            (500, Some("1"), Failure::Away, Again::No, broken),
+            (501, None, Failure::Away, Again::No, broken),
+            (502, None, Failure::Away, Again::Soon, broken),
+            (503, Some("3"), Failure::Away, after(3), broken),
+            (504, None, Failure::Away, Again::Soon, broken),
+            (599, None, Failure::Away, Again::No, broken),
+        ] {
+            let trouble = judge(response(status, retry_after, "")).expect_err("it is not done");
+            assert_eq!((trouble.failure, trouble.again, trouble.says), (failure, again, says), "{status}");
+        }
+    }
+}
