@@ -124,6 +124,13 @@ impl<I: Io> Floor<I> {
             && self.wire.connections.get(id.slot as usize).is_some_and(|c| c.generation == id.generation)
     }
 
+    /// Has the wheel know the connection's next deadline, by the table of [`crate::shard::connection::deadlines`]. To
+    /// be called by whoever has changed one.
+    fn watch_clock(&mut self, slot: Slot) {
+        let due = self.wire.connections[slot as usize].due(self.state.now, &self.state.rules, self.state.judge_from);
+        self.wheel.set(slot, due);
+    }
+
     /// Drained and empty: the shard may end.
     pub fn is_done(&self) -> bool {
         self.is_draining() && self.wire.connections.is_empty() && !self.fan_outs.is_owing()
