@@ -13,7 +13,7 @@ use axum::body::Bytes;
 use axum::extract::State as Shared;
 use axum::extract::rejection::BytesRejection;
 use axum::http::HeaderMap;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::lane::{Answer, Bus, Filter, Posting};
@@ -24,6 +24,7 @@ use super::State;
 use super::error::AdminError;
 use super::idempotency::{KEY_BYTES_MAX, Place, Seen};
 use super::publish::{self, LATER};
+use super::published::{Delivered, Published};
 
 /// Messages of one request, and the channels that all of them together name.
 const MESSAGES_MAX: usize = 1000;
@@ -54,36 +55,12 @@ struct Entry {
     platform: Option<String>,
 }
 
-#[derive(Clone, Default, Serialize)]
-pub struct Published {
-    /// In the order of the messages.
-    results: Vec<Delivered>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
-}
-
-#[derive(Clone, Default, Serialize)]
-struct Delivered {
-    /// Connections of this node, of all channels of the message together.
-    delivered: usize,
-    /// Of a notification with an `id`: whether it is kept for every user that it is for, until it is confirmed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kept: Option<bool>,
-}
-
 /// A message on its way to one channel.
 struct Way {
     /// Which message.
     entry: usize,
     /// When it is kept: as what.
     ticket: Option<Ticket>,
-}
-
-impl Published {
-    /// How many results it has.
-    pub fn size(&self) -> usize {
-        self.results.len()
-    }
 }
 
 /// Publishes, or says again what became of it.

@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::batch::Published;
 use super::error::AdminError;
+use super::published::Published;
 
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
@@ -85,7 +85,7 @@ impl Requests {
             && let Some((_, key)) = self.kept.pop_front()
         {
             let gone = self.by_key.remove(&key).and_then(|request| request.answer);
-            self.results -= gone.map_or(0, |answer| answer.size());
+            self.results -= gone.map_or(0, |answer| answer.results.len());
         }
     }
 }
@@ -93,7 +93,7 @@ impl Requests {
 impl Place {
     pub fn keep(mut self, answer: Published) {
         let mut requests = self.requests.lock();
-        requests.results += answer.size();
+        requests.results += answer.results.len();
         if let Some(request) = requests.by_key.get_mut(&self.key) {
             request.answer = Some(answer);
         }

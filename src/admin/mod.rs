@@ -29,6 +29,7 @@ mod notifications;
 mod port;
 mod presence;
 mod publish;
+mod published;
 mod revoke;
 mod routes;
 mod shards;

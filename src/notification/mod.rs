@@ -17,6 +17,7 @@
 
 mod bounds;
 mod export;
+mod fate;
 mod kept;
 mod recognise;
 mod stripe;
@@ -24,9 +25,10 @@ mod tally;
 
 pub use bounds::Bounds;
 pub use export::Export;
+pub use fate::Fate;
 pub use kept::{Due, Notifications, Ticket};
 pub use recognise::{Recognised, recognise};
-pub use stripe::{Fate, Told};
+pub use stripe::Told;
 
 #[cfg(test)]
 mod tests;

@@ -18,18 +18,8 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::bounds::Bounds;
+use super::fate::Fate;
 use super::tally::Tally;
-
-/// How one has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// A device of the user has said so.
-    Confirmed,
-    /// Nobody has, within its time.
-    Expired,
-    /// It was the oldest where newer ones needed its room.
-    Dropped,
-}
 
 /// What is told of a notification; times are ticks.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::bounds::BOOKKEEPING_BYTES;
-use super::stripe::Fate;
+use super::fate::Fate;
 
 /// Levels and counters; written under the lock of a stripe, each of another one.
 #[derive(Debug, Default)]

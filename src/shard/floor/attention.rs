@@ -91,12 +91,6 @@ impl<I: Io> Floor<I> {
         }
     }
 
-    /// Sets the connection's next deadline.
-    pub(in crate::shard) fn watch_clock(&mut self, slot: Slot) {
-        let due = self.wire.connections[slot as usize].due(self.state.now, &self.state.rules, self.state.judge_from);
-        self.wheel.set(slot, due);
-    }
-
     /// A connection's deadline has come.
     fn attend(&mut self, slot: Slot) {
         let ShardState { now, judge_from, .. } = self.state;

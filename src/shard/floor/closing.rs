@@ -95,10 +95,9 @@ impl<I: Io> Floor<I> {
         if connection.phase.is_finishing() {
             self.stop(slot);
         } else if connection.phase.is_failing() {
-            let until = self.state.now.tick() + ticks(LINGER);
-            connection.phase.linger(until);
+            connection.phase.linger(self.state.now.tick() + ticks(LINGER));
             self.wire.io.shut(slot);
-            self.wheel.set(slot, until);
+            self.watch_clock(slot);
         }
     }
 
@@ -205,7 +204,7 @@ impl<I: Io> Floor<I> {
             None => encode_close_without_code(),
         };
         self.wire.send(slot, Frame::local(frame, self.state.now.us));
-        self.wheel.set(slot, until);
+        self.watch_clock(slot);
     }
 
     /// Takes the connection out of everything that could send to it or count it. How it ends is told with the code and

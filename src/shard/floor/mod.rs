@@ -1,14 +1,20 @@
 //! The hot half of a shard: open connections on an [`Io`] backend, without tasks or futures.
 //!
 //! Owns the slab of connections and moves bytes between the backend and the sans-IO parts: the decoder, the session,
-//! the subscription table, the timer wheel. Here is what it consists of; beside it: [`arrival`] (how a client comes
-//! in), [`answering`] (what services say), [`authorizing`] (whether what was asked for may be joined), [`turn`] (one round of everything), [`reading`] (what a client sent), [`attention`] (deadlines), [`sending`]
-//! (what is under the cork leaves), [`closing`] (how a connection ends), [`sweeps`] (who is closed together),
-//! [`delivery`] (how publications reach their subscribers), [`audience`] (which of them), [`fan_out`] (publications on
-//! their way to many), [`wire`] (connections, backend and what waits between them), [`cork`] (frames gathered within a
-//! turn), [`commands`] (what is done with commands from the lane), [`inspect`] (questions, answered in pieces), [`pace`]
-//! (when a step looks at the clock), [`echo`] (the debugging aid). They call downwards only: the turn and its steps,
-//! closing, delivery, the wire, the cork.
+//! the subscription table, the timer wheel. Here is what it consists of, on which the files beside it work. They know
+//! and call each other in one direction, from the first of these lines to the last:
+//!
+//! - [`turn`]: one round of everything;
+//! - [`arrival`]: how a client comes in, and [`commands`]: what is done with commands from the lane;
+//! - [`authorizing`]: what waited until it was known whether it may be joined;
+//! - [`reading`]: what a client sent, and [`sending`]: what is under the cork leaves;
+//! - [`answering`]: what services say, [`attention`]: deadlines, [`delivery`]: how publications reach their subscribers,
+//!   [`echo`]: the debugging aid, and [`inspect`]: questions, answered in pieces;
+//! - [`closing`]: how a connection ends;
+//! - [`fan_out`]: publications on their way to many, [`sweeps`]: who is closed together, and [`wire`]: connections,
+//!   backend and what waits between them;
+//! - [`audience`]: which subscribers a publication is for, [`cork`]: frames gathered within a turn, and [`pace`]: when a
+//!   step looks at the clock.
 //!
 //! Invariant: a slot of the slab is in use exactly from [`Floor::adopt`] to [`crate::shard::io::Event::Closed`], so the
 //! backend never completes something for a connection that is gone.
@@ -118,6 +124,13 @@ impl<I: Io> Floor<I> {
     pub fn is_current(&self, id: ConnectionId) -> bool {
         usize::from(id.shard) == self.state.shard
             && self.wire.connections.get(id.slot as usize).is_some_and(|c| c.generation == id.generation)
+    }
+
+    /// Has the wheel know the connection's next deadline, by the table of [`crate::shard::connection::deadlines`]. To
+    /// be called by whoever has changed one.
+    fn watch_clock(&mut self, slot: Slot) {
+        let due = self.wire.connections[slot as usize].due(self.state.now, &self.state.rules, self.state.judge_from);
+        self.wheel.set(slot, due);
     }
 
     /// Drained and empty: the shard may end.

@@ -6,7 +6,7 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 
 use monoio::buf::IoBufMut;
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::io::AsyncReadRent;
 use monoio::net::TcpStream;
 use monoio::time::Instant;
 
@@ -16,28 +16,17 @@ use crate::shard::floor::Floor;
 use crate::shard::io::Backend;
 use crate::shard::lobby::Lobby;
 use crate::shard::lobby::admission::{Decision, House, decide};
+use crate::shard::lobby::answer::Answer;
 use crate::shard::lobby::gate::Pass;
 use crate::shard::lobby::peer::Peer;
 use crate::shard::lobby::transfer::{Transfer, adopt};
-use crate::ws::handshake::{Refusal, Request, read_request, refusal_response};
+use crate::ws::handshake::{Refusal, Request, read_request};
 
 /// Room for a usual request head; a longer one makes its buffer grow up to the limit.
 const HEAD_BYTES_USUAL: usize = 1024;
 
 /// Read buffers kept for the next handshakes.
 const BUFFERS_KEPT: usize = 16;
-
-/// A whole HTTP response.
-pub struct Answer {
-    bytes: Vec<u8>,
-    refusal: Option<Refusal>,
-}
-
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
-        Self { bytes: refusal_response(&refusal), refusal: Some(refusal) }
-    }
-}
 
 /// Why there is no head to act on.
 enum NoHead {
@@ -69,13 +58,6 @@ impl<B: Backend> Lobby<B> {
         if let Some((stream, answer)) = answer {
             self.tell(stream, answer).await;
         }
-    }
-
-    /// Says no, or shows a page. Whoever does not take it in time goes without.
-    pub(super) async fn tell(&self, stream: TcpStream, answer: Answer) {
-        answer.refusal.inspect(|refusal| self.own_counters.refused.count(refusal.label()));
-        let deadline = self.shared.rules.lobby.handshake_deadline;
-        let _ = monoio::time::timeout(deadline, say(stream, answer.bytes)).await;
     }
 
     /// Reads until the head is complete, for as long as the client has the time and the place for it.
@@ -124,9 +106,7 @@ impl<B: Backend> Lobby<B> {
                 self.own_counters.tokens_refused.count(error.name());
                 Some((stream, Refusal::Token { code: error.name(), message: error.message() }.into()))
             }
-            Decision::Tell(page) => {
-                Some((stream, Answer { bytes: page.render(self.shared.open_connections()), refusal: None }))
-            }
+            Decision::Tell(page) => Some((stream, Answer::page(page.render(self.shared.open_connections())))),
             Decision::Upgrade(mut arrival) => {
                 arrival.rest = received[request.head_len..].to_vec();
                 // SAFETY: the stream gives up its descriptor, which is open and owned by nobody else.
@@ -193,9 +173,4 @@ async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<u
     let (read, slice) = stream.read(std::mem::take(buffer).slice_mut(filled..)).await;
     *buffer = slice.into_inner();
     read
-}
-
-async fn say(mut stream: TcpStream, bytes: Vec<u8>) -> io::Result<()> {
-    stream.write_all(bytes).await.0?;
-    Ok(())
 }

@@ -6,6 +6,7 @@
 
 pub mod addresses;
 mod admission;
+mod answer;
 mod failures;
 mod gate;
 mod handshake;

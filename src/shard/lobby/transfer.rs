@@ -17,7 +17,7 @@ use crate::metrics::Timed;
 use crate::metrics::latency::Stopwatch;
 use crate::shard::floor::{Arrival, Floor};
 use crate::shard::io::Backend;
-use crate::shard::lobby::handshake::Answer;
+use crate::shard::lobby::answer::Answer;
 use crate::shard::lobby::{FULL_RETRY_AFTER_S, Lobby};
 use crate::ws::handshake::Refusal;
 
