@@ -15,6 +15,7 @@ mod dashboard;
 mod development_mode;
 mod echo;
 mod echo_conformance;
+mod flood_report;
 mod full_shards;
 mod getting_started;
 mod grafana;
