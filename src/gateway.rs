@@ -19,7 +19,7 @@ use crate::clock::{Now, ticks};
 use crate::config::{Config, Limits, Server};
 use crate::control::Control;
 use crate::host::limits::Size;
-use crate::host::listeners::{Inherited, Listeners};
+use crate::host::listeners::{self, Inherited, Listeners};
 use crate::host::pinning::{Cores, Pinning};
 use crate::ingress::Inlet;
 use crate::lane::events::Teller;
@@ -61,7 +61,9 @@ impl Gateway {
     pub fn start(config: &Config, routes: &'static Routes, size: &Size, control: &Control) -> io::Result<Self> {
         let policies = rules::policies(&config.channels);
         let batch_delay_min_us = policies.batch_delay_min_us();
+        // Both ports before anything runs: what ends here has nothing to stop, and says nothing but why.
         let listeners = Listeners::bind(config.server.listen, inherited(&config.server), size.shards)?;
+        let admin_listener = listeners::bind_admin(config.admin.listen)?;
         let counters: Arc<[Arc<Counters>]> = (0..size.shards).map(|_| Arc::default()).collect();
         let (bus, lane_ends) = Bus::open(size.shards, Arc::default(), policies, config.server.lane_patience)?;
         let mut services = service::start(config, size.shards, &bus, control)?;
@@ -103,7 +105,7 @@ impl Gateway {
             public: rules::for_the_test_client(config, routes, public),
             draining: draining.clone(),
         };
-        let admin = admin::start(&config.admin, context, control)?;
+        let admin = admin::start(&config.admin, admin_listener, context, control)?;
         Ok(Self { public, admin, listeners: Arc::new(listeners), bus, shards, draining, events: end })
     }
 

@@ -132,13 +132,17 @@ struct State {
     registry: Registry,
 }
 
-/// Binds the port and serves it from now on. Returns where it listens: the real port where 0 was configured.
+/// Serves the port from now on. Returns where it listens: the real port where 0 was configured.
 ///
 /// # Errors
 ///
-/// When the address cannot be bound.
-pub fn start(settings: &config::Admin, context: Context, control: &Control) -> io::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind(settings.listen)?;
+/// When the control side cannot have the socket.
+pub fn start(
+    settings: &config::Admin,
+    listener: std::net::TcpListener,
+    context: Context,
+    control: &Control,
+) -> io::Result<SocketAddr> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let listener = {

@@ -1,9 +1,10 @@
-//! The public port: bound once per shard, and given back when the process ends, by whatever way.
+//! The ports: the public one, bound once per shard, and the admin port; given back when the process ends, by whatever
+//! way.
 //!
 //! Called by the gateway alone. A shard's accept holds its listener inside the shard's ring, and the kernel
 //! takes rings apart some milliseconds after the process is gone. Until then a listening socket would keep the
-//! port from the next gateway, so [`Listeners`] ends the listening itself; what is killed cannot, so
-//! [`Listeners::bind`] tries again for a moment.
+//! port from the next gateway, so [`Listeners`] ends the listening itself; what is killed cannot, and a gateway that
+//! is still draining has both ports, so binding tries again for a moment.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -40,18 +41,7 @@ impl Listeners {
     ///
     /// When the address cannot be had, or is in use for longer than a second.
     pub fn bind(address: SocketAddr, inherited: Inherited, count: usize) -> io::Result<Self> {
-        let deadline = Instant::now() + BIND_PATIENCE;
-        loop {
-            match Self::try_bind(address, inherited, count) {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
-                    thread::sleep(BIND_PAUSE);
-                }
-                Err(error) => {
-                    return Err(io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")));
-                }
-                Ok(listeners) => return Ok(listeners),
-            }
-        }
+        patiently(address, || Self::try_bind(address, inherited, count))
     }
 
     fn try_bind(address: SocketAddr, inherited: Inherited, count: usize) -> io::Result<Self> {
@@ -81,6 +71,31 @@ impl Listeners {
         for listener in &self.0 {
             // It may be closed already.
             let _ = listener.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+/// The admin port's listener, which no shard shares. It takes connections from now on, whenever they are served.
+///
+/// # Errors
+///
+/// When the address cannot be had, or is in use for longer than a second.
+pub fn bind_admin(address: SocketAddr) -> io::Result<TcpListener> {
+    patiently(address, || TcpListener::bind(address))
+}
+
+/// Tries again for a second while the address is in use. The error names the address.
+fn patiently<T>(address: SocketAddr, mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + BIND_PATIENCE;
+    loop {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(BIND_PAUSE);
+            }
+            Err(error) => {
+                return Err(io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")));
+            }
+            Ok(bound) => return Ok(bound),
         }
     }
 }
@@ -166,5 +181,28 @@ mod tests {
         let late = thread::spawn(move || Listeners::bind(address, INHERITED, 1).map(drop));
         drop(first);
         assert!(late.join().expect("no panic").is_ok());
+    }
+
+    #[test]
+    fn the_admin_port_in_use_is_named() {
+        let first = bind_admin(loopback(0)).expect("a free port");
+        let address = first.local_addr().expect("bound");
+        let refused = bind_admin(address).expect_err("it is in use");
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        assert!(refused.to_string().starts_with(&format!("cannot listen on {address}: ")), "{refused}");
+    }
+
+    #[test]
+    fn only_an_address_in_use_is_tried_again() {
+        let tries_before = |failures: Vec<io::ErrorKind>| {
+            let (mut failures, mut tries) = (failures.into_iter(), 0);
+            let bound = patiently(loopback(1), || {
+                tries += 1;
+                failures.next().map_or(Ok(()), |kind| Err(kind.into()))
+            });
+            (tries, bound.is_ok())
+        };
+        assert_eq!(tries_before(vec![io::ErrorKind::AddrInUse; 2]), (3, true));
+        assert_eq!(tries_before(vec![io::ErrorKind::AddrNotAvailable]), (1, false));
     }
 }

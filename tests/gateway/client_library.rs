@@ -38,8 +38,10 @@ const STRICT: [&str; 10] = [
     "es2022,dom",
 ];
 
-/// Node.js with a `WebSocket` of its own: from 22 on it has one without being asked.
-const WITH_WEBSOCKET: &str = "--experimental-websocket";
+/// The `NODE_OPTIONS` with which Node.js has a `WebSocket` of its own: none from 22 on, a flag from 20.10 on; older ones,
+/// such as Debian 12's, have no such flag.
+const OWN_WEBSOCKET: &str = "const flag = '--experimental-websocket'; \
+    typeof WebSocket === 'function' ? '' : process.allowedNodeEnvironmentFlags.has(flag) ? flag : 'none'";
 
 /// As many as the tests of one file need: two for each gateway.
 const PORTS: usize = 40;
@@ -117,27 +119,27 @@ fn the_compiler_is_the_one_that_the_package_names() {
 
 #[test]
 fn its_parts_keep_their_bounds() {
-    run_tests("parts", "ws");
+    run_tests("parts");
 }
 
 #[test]
 fn it_comes_back_with_the_package_ws() {
-    run_tests("returning", "ws");
+    run_tests("returning");
 }
 
 #[test]
 fn it_comes_back_with_the_websocket_of_the_runtime() {
-    run_tests("returning", "runtime");
+    run_tests_of_the_runtime("returning");
 }
 
 #[test]
 fn it_talks_with_the_package_ws() {
-    run_tests("talking", "ws");
+    run_tests("talking");
 }
 
 #[test]
 fn it_talks_with_the_websocket_of_the_runtime() {
-    run_tests("talking", "runtime");
+    run_tests_of_the_runtime("talking");
 }
 
 #[test]
@@ -155,7 +157,11 @@ fn what_the_readme_shows_works() {
     let copy = Copy::new();
     let application = copy.application();
     copy.compile_in(&application, &["example.ts", "own.ts"]);
-    run_node(&copy, "runtime", &["test/example.mjs", "../application/example.js"]);
+    let example = ["test/example.mjs", "../application/example.js"];
+    match own_websocket(&copy) {
+        Some(options) => run_node(&copy, "runtime", &options, &example),
+        None => run_node(&copy, "ws", "", &example),
+    }
 }
 
 #[test]
@@ -227,18 +233,39 @@ fn column_of_closing(code: &str) -> String {
 }
 
 #[track_caller]
-fn run_tests(name: &str, websocket: &str) {
-    run_node(&Copy::new(), websocket, &[&format!("test/{name}.test.mjs")]);
+fn run_tests(name: &str) {
+    run_node(&Copy::new(), "ws", "", &[&format!("test/{name}.test.mjs")]);
+}
+
+/// Passed over, with a word, by a Node.js that has none.
+#[track_caller]
+fn run_tests_of_the_runtime(name: &str) {
+    let copy = Copy::new();
+    match own_websocket(&copy) {
+        Some(options) => run_node(&copy, "runtime", &options, &[&format!("test/{name}.test.mjs")]),
+        None => eprintln!("{name}: not run, this Node.js has no WebSocket of its own"),
+    }
+}
+
+/// The options with which Node.js has a `WebSocket` of its own.
+#[track_caller]
+fn own_websocket(copy: &Copy) -> Option<String> {
+    Some(copy.run("node", &["-p", OWN_WEBSOCKET])).filter(|flag| flag != "none")
 }
 
 /// With what test/gateway.mjs needs.
 #[track_caller]
-fn run_node(copy: &Copy, websocket: &str, arguments: &[&str]) {
+fn run_node(copy: &Copy, websocket: &str, options: &str, arguments: &[&str]) {
     let binary = command().get_program().to_string_lossy().into_owned();
     let ports: Vec<_> = (0..PORTS).map(|_| ports::free().port().to_string()).collect();
     let ports = ports.join(",");
-    let variables = [("GATEWAY_BINARY", binary.as_str()), ("GATEWAY_PORTS", &ports), ("GATEWAY_WEBSOCKET", websocket)];
-    run_in(&copy.package(), &variables, "node", &[&[WITH_WEBSOCKET], arguments].concat());
+    let variables = [
+        ("GATEWAY_BINARY", binary.as_str()),
+        ("GATEWAY_PORTS", &ports),
+        ("GATEWAY_WEBSOCKET", websocket),
+        ("NODE_OPTIONS", options),
+    ];
+    run_in(&copy.package(), &variables, "node", arguments);
 }
 
 /// What it has printed. The test fails when it does.

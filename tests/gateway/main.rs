@@ -17,6 +17,7 @@ mod development_mode;
 mod echo;
 mod echo_conformance;
 mod events;
+mod flood_report;
 mod full_shards;
 mod getting_started;
 mod grafana;

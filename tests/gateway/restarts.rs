@@ -1,11 +1,14 @@
-//! Promise: a gateway that ends leaves its port to the next one at once, however it ends.
+//! Promise: a gateway that ends leaves its port to the next one at once, however it ends; and one that finds a port in
+//! use says which.
+
+use std::net::TcpListener;
 
 use crate::support::admin::Admin;
 use crate::support::config::Config;
 use crate::support::gateway::command;
 use crate::support::http;
 use crate::support::ports;
-use crate::support::process::Process;
+use crate::support::process::{Process, run};
 use crate::support::tokens::token;
 use crate::support::wait::eventually;
 
@@ -22,6 +25,25 @@ fn ten_restarts_by_a_signal_find_the_port_free() {
 #[test]
 fn ten_restarts_after_a_crash_find_the_port_free() {
     restart(Process::kill);
+}
+
+#[test]
+fn a_port_in_use_is_named_and_is_all_that_is_complained_about() {
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = holder.local_addr().expect("bound");
+    for key in ["server.listen", "admin.listen"] {
+        let folder = tempfile::tempdir().expect("a temp dir");
+        let config = Config::new()
+            .set("server.listen", ports::free().to_string())
+            .set("admin.listen", ports::free().to_string());
+        let path = config.set(key, taken.to_string()).write(folder.path());
+        let finished = run(command().arg("--config").arg(path));
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        let complaints: Vec<_> =
+            finished.stderr.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+        let named = format!("cannot listen on {}: Address already in use", taken);
+        assert!(matches!(complaints[..], [only] if only.contains(&named)), "{key}: {complaints:?}");
+    }
 }
 
 /// Starts gateways one after the other on the same ports, each as soon as `end` has ended the

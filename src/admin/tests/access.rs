@@ -42,12 +42,3 @@ fn a_page_of_another_site_cannot_publish() {
     assert_eq!(node.told(0), []);
     node.stop();
 }
-
-#[test]
-fn an_address_in_use_is_reported_before_anything_runs() {
-    let node = Node::start(1, None);
-    let settings = config::Admin { listen: node.address, ..config::Admin::default() };
-    let error = start(&settings, node.context.clone(), &node.control).expect_err("the port is taken");
-    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-    node.stop();
-}

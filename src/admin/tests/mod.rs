@@ -112,7 +112,8 @@ impl Node {
             draining: Arc::default(),
         };
         let settings = config::Admin { token: token.map(Secret::new), ..STALLS };
-        let address = start(&settings, context.clone(), &control).expect("a free port");
+        let listener = std::net::TcpListener::bind(settings.listen).expect("a free port");
+        let address = start(&settings, listener, context.clone(), &control).expect("a socket");
         Node { control, address, context, interest, shards: threads, told }
     }
 

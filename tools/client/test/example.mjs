@@ -6,7 +6,10 @@ import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { eventually, mint, startGateway } from "./gateway.mjs";
+import { WebSocket, eventually, mint, startGateway } from "./gateway.mjs";
+
+// What the README says to pass where the runtime has none of its own.
+globalThis.WebSocket ??= WebSocket;
 
 const file = process.argv[2];
 

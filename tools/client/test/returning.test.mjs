@@ -1,12 +1,12 @@
 // Promise: a client comes back when that makes sense, with a fresh token when it needs one, and stays away otherwise.
 
 import assert from "node:assert/strict";
-import { suite, test } from "node:test";
+import { describe, test } from "node:test";
 import { WebSocket, eventually, mint, startGateway } from "./gateway.mjs";
 
 const codes = (client) => client.states.filter(({ code }) => code !== undefined).map(({ name, code }) => [name, code]);
 
-suite("coming back", { concurrency: 4 }, () => {
+describe("coming back", { concurrency: 4 }, () => {
   test("a gateway that is killed and started again has its clients and their subscriptions back", async (t) => {
     const gateway = await startGateway(t);
     const client = gateway.client();

@@ -268,9 +268,24 @@ function fillPhases() {
     body.append(...lines);
   }
   $("phases").append(element("thead", {}, head), body);
-  // Where the table is wider than the screen it begins with the phase that the run is about.
-  const column = head.children[1 + records.indexOf(main)];
-  $("phases").parentElement.scrollLeft = column.offsetLeft - head.firstChild.offsetWidth;
+  const fit = () => fitColumns(head);
+  fit();
+  window.addEventListener("resize", fit);
+}
+
+// Where the table is wider than the screen, a whole number of columns fills what the names leave, so that no value is cut
+// wherever it is scrolled to; it begins with the phase that the run is about.
+function fitColumns(head) {
+  const [names, ...columns] = head.children;
+  const box = $("phases").parentElement;
+  const widen = (px) => columns.forEach((column) => (column.style.minWidth = px && `${px}px`));
+  widen("");
+  if (box.scrollWidth <= box.clientWidth) return;
+  const room = box.clientWidth - names.offsetWidth;
+  const widest = highest(columns.map((column) => column.offsetWidth));
+  widen(room / Math.max(1, Math.floor(room / widest)));
+  box.style.scrollPaddingLeft = `${names.offsetWidth}px`;
+  box.scrollLeft = columns[records.indexOf(main)].offsetLeft - names.offsetWidth;
 }
 
 // Nothing when no phase has a value.
