@@ -1,5 +1,7 @@
 //! How a broker is reached: from the settings to a client of it. Used by the sources (`ingress`) and by the services
 //! (`service`), each of which has connections of its own.
 
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod redis;
 pub mod subject;

@@ -50,6 +50,8 @@ mod shutdown;
 mod silent_crowds;
 mod slow_consumers;
 mod slow_handshakes;
+#[cfg(feature = "nats")]
+mod source_nats;
 mod stuck_shard;
 mod test_client;
 mod token_expiry;

@@ -13,6 +13,7 @@ mod entry;
 mod heartbeat;
 mod limits;
 mod log;
+mod nats;
 mod notifications;
 mod presence;
 mod redis;
@@ -31,6 +32,7 @@ pub use debug::Debug;
 pub use heartbeat::Heartbeat;
 pub use limits::Limits;
 pub use log::{Level, Log, LogFormat};
+pub use nats::Nats;
 pub use notifications::Notifications;
 pub use presence::Presence;
 pub use redis::Redis;
@@ -54,6 +56,7 @@ pub struct Config {
     pub notifications: Notifications,
     pub typing: Typing,
     pub redis: Redis,
+    pub nats: Nats,
     pub vocabularies: Vocabularies,
     pub log: Log,
     pub debug: Debug,
@@ -84,6 +87,7 @@ impl Config {
         self.notifications.check(&mut checks.of("notifications"));
         self.typing.check(&mut checks.of("typing"));
         self.redis.check(&mut checks.of("redis"));
+        self.nats.check(&mut checks.of("nats"));
         self.debug.check(&mut checks.of("debug"));
         crossing::check(self, checks);
     }

@@ -6,12 +6,14 @@
 pub mod address;
 pub mod duration;
 pub mod list;
+mod nats_url;
 mod pin;
 mod redis_url;
 mod secret;
 mod subject;
 pub mod text;
 
+pub use nats_url::{Identity, NatsUrl};
 pub use pin::Pin;
 pub use redis_url::RedisUrl;
 pub use secret::{MASK, Secret};
