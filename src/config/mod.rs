@@ -32,11 +32,11 @@ pub use key::Key;
 pub use print::print;
 pub use section::{
     Admin, Auth, Backend, Body, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits, Log,
-    LogFormat, Nats, Notifications, Presence, Redis, RedisService, Server, ServiceRule, Typing, UserTypeFrom,
-    Vocabularies,
+    LogFormat, Nats, NatsService, Notifications, Presence, Redis, RedisService, Server, ServiceRule, Typing,
+    UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
-pub use value::{NatsUrl, Pin, RedisUrl, Secret, Subject};
+pub use value::{NatsUrl, Pin, RedisUrl, Secret, Subject, SubjectValue};
 
 /// The exit code of a process that was configured wrongly: `EX_CONFIG` of `sysexits.h`. The systemd unit knows it and
 /// does not restart after it.

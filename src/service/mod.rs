@@ -6,8 +6,12 @@
 //!
 //! What may not live here: what a message means, and who may say it; routes say that.
 
+#[cfg(feature = "nats")]
+mod answer;
 mod envelope;
 pub mod export;
+#[cfg(feature = "nats")]
+mod nats;
 pub mod queue;
 mod redis;
 pub mod status;
@@ -48,6 +52,11 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
         match &rule.backend {
             Backend::Local => {}
             Backend::Redis(service) => redis::start(&config.redis, service.clone(), jobs, control)?,
+            #[cfg(feature = "nats")]
+            Backend::Nats(service) => nats::start(config, service.clone(), jobs, control)?,
+            // The check of the configuration has said so already.
+            #[allow(unreachable_patterns, reason = "with all features there is none")]
+            _ => return Err(io::Error::other(format!("built without the feature {}", rule.common.kind.name()))),
         }
         list.push((name, Some(Remote::new(Arc::new(queue), rule.common.timeout))));
         statuses.push(status);

@@ -44,6 +44,8 @@ mod restarts;
 mod revocation;
 mod routes;
 mod seccomp;
+#[cfg(feature = "nats")]
+mod service_nats;
 mod service_redis;
 mod sessions;
 mod shutdown;

@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sonic_rs::Value;
 use tempfile::TempDir;
 
 use super::ports;
 use super::process::Process;
-use super::wait::eventually_some;
+use super::wait::{DEADLINE, eventually_some};
 use super::wire;
 
 /// How long one read may wait before the deadline is looked at again.
@@ -120,6 +120,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// The value behind `Name: `.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
     #[track_caller]
     pub fn json(&self) -> Value {
         wire::json(&self.payload)
@@ -153,6 +158,12 @@ impl Peer {
         ));
         peer.done();
         Ok(peer)
+    }
+
+    #[track_caller]
+    pub fn subscribe(&mut self, subject: &str) {
+        self.write(&format!("SUB {subject} 1\r\n"));
+        self.done();
     }
 
     #[track_caller]
@@ -202,6 +213,26 @@ impl Peer {
         });
         self.write("UNSUB 9\r\n");
         answer
+    }
+
+    /// The next message to what was subscribed, within the deadline.
+    #[track_caller]
+    pub fn next(&mut self) -> Message {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(message) = self.next_if_any() {
+                return message;
+            }
+            assert!(Instant::now() < deadline, "no message within {DEADLINE:?}");
+        }
+    }
+
+    /// The next message, if one comes in a moment.
+    pub fn next_if_any(&mut self) -> Option<Message> {
+        self.kept.pop_front().or_else(|| match self.hear()? {
+            Said::Message(message) => Some(message),
+            Said::Pong => None,
+        })
     }
 
     /// Returns when the server has done all that was asked of it.

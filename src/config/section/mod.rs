@@ -37,7 +37,7 @@ pub use notifications::Notifications;
 pub use presence::Presence;
 pub use redis::Redis;
 pub use server::Server;
-pub use services::{Backend, Body, RedisService, ServiceRule};
+pub use services::{Backend, Body, NatsService, RedisService, ServiceRule};
 pub use typing::Typing;
 pub use vocabularies::Vocabularies;
 

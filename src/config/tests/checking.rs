@@ -206,8 +206,13 @@ fn every_entry_of_a_list_that_is_wrong_is_named() {
 
 #[test]
 fn services_need_to_know_where_their_broker_is() {
-    let file = format!("[auth]\nsecret = '{SECRET}'\n[[services]]\nname = 'chat'\nkind = 'redis'\npublish = 'x'\n");
-    let problems = from_all(Some(&file), &[], Flags::default()).expect_err("no URL");
-    assert_eq!(problems, ["redis.url (default): must be set for the service chat"]);
-    from_all(Some(&file), &[("REDIS_URL", "redis://127.0.0.1")], Flags::default()).expect("valid");
+    for (service, section, alias, url) in [
+        ("kind = 'redis'\npublish = 'x'", "redis", "REDIS_URL", "redis://127.0.0.1"),
+        ("kind = 'nats'\nsubject = 'x'", "nats", "NATS_URL", "nats://127.0.0.1"),
+    ] {
+        let file = format!("[auth]\nsecret = '{SECRET}'\n[[services]]\nname = 'chat'\n{service}\n");
+        let problems = from_all(Some(&file), &[], Flags::default()).expect_err("no URL");
+        assert_eq!(problems, [format!("{section}.url (default): must be set for the service chat")]);
+        from_all(Some(&file), &[(alias, url)], Flags::default()).expect("valid");
+    }
 }

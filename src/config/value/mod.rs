@@ -17,4 +17,4 @@ pub use nats_url::{Identity, NatsUrl};
 pub use pin::Pin;
 pub use redis_url::RedisUrl;
 pub use secret::{MASK, Secret};
-pub use subject::Subject;
+pub use subject::{Subject, Value as SubjectValue};

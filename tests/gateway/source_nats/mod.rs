@@ -208,7 +208,7 @@ fn the_configurations_of_the_page_work_as_pasted() {
     let nats = Nats::start();
     let pasted = blocks("docs/integrations/nats.md").into_iter().filter(|block| block.info == "toml");
     let pasted: Vec<String> = pasted.map(|block| block.text.replace("nats://127.0.0.1:4222", &nats.url())).collect();
-    assert!(pasted.len() >= 2, "{pasted:?}");
+    assert!(pasted.len() >= 5, "{pasted:?}");
     for text in pasted {
         let gateway = Gateway::start(Config::parse(&text).set("auth.secret", SECRET));
         let ready = || gateway.admin().get("/readyz").body;

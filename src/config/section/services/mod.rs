@@ -3,6 +3,7 @@
 //!
 //! Invariant: no two entries have the same name, and none is left out but for a problem.
 
+mod nats;
 mod redis;
 
 use std::ops::RangeInclusive;
@@ -18,6 +19,7 @@ use crate::config::value::duration;
 
 use super::entry::Entry;
 
+pub use nats::NatsService;
 pub use redis::{Body, RedisService};
 
 /// Its name in the file.
@@ -58,6 +60,7 @@ pub enum Kind {
     #[default]
     Local,
     Redis,
+    Nats,
 }
 
 impl Kind {
@@ -66,6 +69,7 @@ impl Kind {
         match self {
             Self::Local => "local",
             Self::Redis => "redis",
+            Self::Nats => "nats",
         }
     }
 }
@@ -75,6 +79,7 @@ impl Kind {
 pub enum Backend {
     Local,
     Redis(RedisService),
+    Nats(NatsService),
 }
 
 impl Default for Common {
@@ -90,6 +95,7 @@ impl ServiceRule {
         table.extend(match &self.backend {
             Backend::Local => Table::new(),
             Backend::Redis(redis) => Table::try_from(redis).unwrap_or_default(),
+            Backend::Nats(nats) => Table::try_from(nats).unwrap_or_default(),
         });
         table
     }
@@ -131,6 +137,7 @@ fn rule(entry: &mut Entry<'_>, value: Value) -> Option<ServiceRule> {
     let backend = match common.kind {
         Kind::Local => entry.read::<Nothing>(own).map(|Nothing {}| Backend::Local),
         Kind::Redis => RedisService::read(entry, own).map(Backend::Redis),
+        Kind::Nats => NatsService::read(entry, own).map(Backend::Nats),
     };
     Some(ServiceRule { common, backend: backend? })
 }
@@ -200,6 +207,13 @@ mod tests {
             (
                 format!("{chat}kind = 'redis'"),
                 "services[0].publish (file r.toml): one of publish and stream must be set",
+            ),
+            (format!("{chat}kind = 'nats'"), "services[0].subject (file r.toml): must be set"),
+            (format!("{chat}kind = 'nats'\nsubject = 'x.>'"), "services[0].subject (file r.toml): `x.>` is no subject"),
+            (format!("{chat}kind = 'nats'\nsubject = 'x..{{key}}'"), "services[0].subject (file r.toml): `x..{key}`"),
+            (
+                format!("{chat}kind = 'nats'\nsubject = 'x'\nrequest = true\njetstream = true"),
+                "services[0].jetstream (file r.toml): a message has one answer",
             ),
             (
                 "[[services]]\nname = 'a b'\nkind = 'local'".to_owned(),
