@@ -46,7 +46,9 @@ pub fn start(settings: &config::Log) -> io::Result<Log> {
     let (log, entries) = Log::new();
     let lost = log.lost.clone();
     thread::Builder::new().name("log".into()).spawn(move || write_all(&entries, &lost, io::stderr()))?;
-    let (filter, way) = (EnvFilter::new(settings.level.as_str()), log.clone());
+    // What the client of NATS says is said by who uses it; and of what it sends it would show passwords.
+    let filter = EnvFilter::new(format!("{},async_nats=off", settings.level.as_str()));
+    let way = log.clone();
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || way.clone()).with_target(false);
     match settings.format {

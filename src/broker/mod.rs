@@ -3,6 +3,8 @@
 
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod redis;
 pub mod subject;
 #[cfg(any(feature = "http", feature = "postgres"))]

@@ -38,7 +38,7 @@ enum Form {
 }
 
 /// Of two that name the same key, the later wins: the more particular one.
-pub(super) const ALIASES: [Alias; 17] = [
+pub(super) const ALIASES: [Alias; 18] = [
     alias("PORT", Key::of("server", "listen"), Form::Port),
     alias("WEBSOCKET_GATEWAY_SERVICE_PORT", Key::of("server", "listen"), Form::Port),
     alias("WSGATEWAY_PORT", Key::of("server", "listen"), Form::Port),
@@ -54,12 +54,13 @@ pub(super) const ALIASES: [Alias; 17] = [
     alias("REDIS_PASSWORD", Key::of("redis", "password"), Form::Same),
     alias("REDIS_DATABASE", Key::of("redis", "database"), Form::Same),
     alias("POSTGRES_DSN", Key::of("postgres", "dsn"), Form::Same),
+    alias("NATS_URL", Key::of("nats", "url"), Form::Same),
     alias("LOGGER_LEVEL", Key::of("log", "level"), Form::ZapLevel),
     alias("LOGGER_ENCODING", Key::of("log", "format"), Form::ZapEncoding),
 ];
 
 /// Names that those systems set for parts that Ringway does not have yet: not an error, but not silent either.
-pub(super) const WITHOUT_EFFECT: [&str; 4] = ["NATS_URL", "LOCATION_SERVICE_ADDRESS", "CLERK_SECRET_KEY", "MODE"];
+pub(super) const WITHOUT_EFFECT: [&str; 3] = ["LOCATION_SERVICE_ADDRESS", "CLERK_SECRET_KEY", "MODE"];
 
 const OWN_PREFIX: &str = "RINGWAY_";
 
@@ -269,7 +270,7 @@ mod tests {
         assert!(read(WITHOUT_EFFECT.map(|name| (name, "x")), &mut findings).is_empty());
         let warnings: Vec<String> = findings.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(warnings.len(), WITHOUT_EFFECT.len());
-        assert!(warnings[0].starts_with("environment NATS_URL: has no effect"), "{warnings:?}");
+        assert!(warnings[0].starts_with("environment POSTGRES_DSN: has no effect"), "{warnings:?}");
         assert!(findings.problems.is_empty());
     }
 

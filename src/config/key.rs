@@ -199,7 +199,18 @@ mod tests {
     #[test]
     fn secrets_are_known_by_their_type() {
         let secrets: Vec<_> = Key::all().into_iter().filter(|key| key.is_secret()).map(|key| key.to_string()).collect();
-        assert_eq!(secrets, ["admin.token", "auth.secret", "auth.previous_secret", "redis.password", "postgres.dsn"]);
+        assert_eq!(
+            secrets,
+            [
+                "admin.token",
+                "auth.secret",
+                "auth.previous_secret",
+                "redis.password",
+                "postgres.dsn",
+                "nats.password",
+                "nats.token"
+            ]
+        );
     }
 
     #[test]

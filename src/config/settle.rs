@@ -13,6 +13,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::finding::Findings;
+use super::value::Identity;
 use super::{Config, DEVELOPMENT_SECRET, Key};
 
 /// One value, and what gave it.
@@ -113,6 +114,7 @@ pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Prove
     });
     config.development = development;
     move_from_redis_url(&mut config, &mut provenance);
+    move_from_nats_url(&mut config, &mut provenance);
     fill_in(&mut config, &mut provenance);
     (config, provenance)
 }
@@ -170,6 +172,36 @@ fn move_from_redis_url(config: &mut Config, provenance: &mut Provenance) {
     if let (Some(database), false) = (database, provenance.has(Key::of("redis", "database"))) {
         config.redis.database = database;
         provenance.keys.insert(Key::of("redis", "database"), set_by);
+    }
+}
+
+/// The same for who connects to NATS. A key for another way than the URL's stands for all that the URL says.
+fn move_from_nats_url(config: &mut Config, provenance: &mut Provenance) {
+    let Some(identity) = config.nats.url.as_mut().and_then(|url| url.identity.take()) else { return };
+    let set_by = provenance.of(Key::of("nats", "url")).clone();
+    let mut is_free = |name, others: &[&'static str]| {
+        let key = Key::of("nats", name);
+        let is_free = !provenance.has(key) && !others.iter().any(|other| provenance.has(Key::of("nats", other)));
+        if is_free {
+            provenance.keys.insert(key, set_by.clone());
+        }
+        is_free
+    };
+    match identity {
+        Identity::User(user, password) => {
+            const OTHERS: [&str; 2] = ["token", "credentials_file"];
+            if is_free("user", &OTHERS) {
+                config.nats.user = Some(user);
+            }
+            if is_free("password", &OTHERS) {
+                config.nats.password = Some(password);
+            }
+        }
+        Identity::Token(token) => {
+            if is_free("token", &["user", "password", "credentials_file"]) {
+                config.nats.token = Some(token);
+            }
+        }
     }
 }
 

@@ -40,7 +40,7 @@ impl Collector for Sources {
 
 type Line = (&'static str, &'static str, fn(&SourceStatus) -> &Counter);
 
-const COUNTERS: [Line; 5] = [
+const COUNTERS: [Line; 6] = [
     ("source_reconnects", "Times the connection to the broker was restored.", |source| &source.link.reconnects),
     ("source_messages", "Messages from the broker.", |source| &source.messages),
     ("source_bytes", "Bytes of the payloads of these messages.", |source| &source.bytes),
@@ -48,4 +48,5 @@ const COUNTERS: [Line; 5] = [
         &source.invalid
     }),
     ("source_unmatched", "Messages that no shard had a subscriber for.", |source| &source.unmatched),
+    ("source_lost", "Messages dropped because more came at once than there is room for.", |source| &source.lost),
 ];

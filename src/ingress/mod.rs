@@ -9,6 +9,8 @@
 
 pub mod export;
 pub mod inlet;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod redis;
 pub mod status;
 
@@ -27,6 +29,13 @@ pub use status::SourceStatus;
 ///
 /// When a thread cannot be had, or the settings name no broker that could exist.
 pub fn start(config: &Config, inlet: &Inlet, control: &Control) -> io::Result<Vec<Arc<SourceStatus>>> {
-    let redis = config.redis.url.as_ref().map(|url| redis::start(&config.redis, url, inlet.clone(), control));
-    redis.into_iter().collect()
+    let mut sources = Vec::new();
+    if let Some(url) = &config.redis.url {
+        sources.push(redis::start(&config.redis, url, inlet.clone(), control)?);
+    }
+    #[cfg(feature = "nats")]
+    if let Some(url) = config.nats.url.as_ref().filter(|_| config.nats.source) {
+        sources.push(nats::start(config, url, inlet.clone(), control)?);
+    }
+    Ok(sources)
 }

@@ -19,6 +19,8 @@ pub struct SourceStatus {
     pub invalid: Counter,
     /// Messages that no shard had a subscriber for.
     pub unmatched: Counter,
+    /// Messages dropped because more came at once than there is room for.
+    pub lost: Counter,
 }
 
 impl SourceStatus {
@@ -30,6 +32,7 @@ impl SourceStatus {
             bytes: Counter::default(),
             invalid: Counter::default(),
             unmatched: Counter::default(),
+            lost: Counter::default(),
         }
     }
 

@@ -6,11 +6,15 @@
 //!
 //! What may not live here: what a message means, and who may say it; routes say that.
 
+#[cfg(feature = "nats")]
+mod answer;
 mod envelope;
 pub mod events;
 pub mod export;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "nats")]
+mod nats;
 pub mod queue;
 mod redis;
 pub mod status;
@@ -62,8 +66,11 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
             Backend::Redis(service) => redis::start(&config.redis, service.clone(), jobs, control)?,
             #[cfg(feature = "http")]
             Backend::Http(service) => http::start(service, rule.common.queue, jobs, control)?,
-            #[cfg(not(feature = "http"))]
-            Backend::Http(_) => return Err(io::Error::other("this build has no http")),
+            #[cfg(feature = "nats")]
+            Backend::Nats(service) => nats::start(config, service.clone(), jobs, control)?,
+            // The check of the configuration has said so already.
+            #[allow(unreachable_patterns, reason = "with all features there is none")]
+            _ => return Err(io::Error::other(format!("built without the feature {}", rule.common.kind.name()))),
         }
         let queue = Arc::new(queue);
         queues.push((name.clone(), queue.clone()));

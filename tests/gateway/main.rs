@@ -48,12 +48,16 @@ mod revocation;
 mod routes;
 mod seccomp;
 mod service_http;
+#[cfg(feature = "nats")]
+mod service_nats;
 mod service_redis;
 mod sessions;
 mod shutdown;
 mod silent_crowds;
 mod slow_consumers;
 mod slow_handshakes;
+#[cfg(feature = "nats")]
+mod source_nats;
 mod stuck_shard;
 mod test_client;
 mod token_expiry;

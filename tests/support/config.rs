@@ -77,8 +77,8 @@ impl Config {
 
     /// Adds an entry to `[[services]]`.
     #[must_use]
-    pub fn service(mut self, keys: &[(&str, &str)]) -> Config {
-        let rule = keys.iter().map(|(key, text)| ((*key).to_owned(), Value::from(*text)));
+    pub fn service<V: Into<Value> + Clone>(mut self, keys: &[(&str, V)]) -> Config {
+        let rule = keys.iter().map(|(key, value)| ((*key).to_owned(), value.clone().into()));
         let rules = self.sections.entry("services").or_insert_with(|| Value::Array(vec![]));
         rules.as_array_mut().expect("a list").push(Value::Table(Table::from_iter(rule)));
         self

@@ -4,7 +4,8 @@
 //! listens on a free port of 127.0.0.1, is stopped by its pid when its value is dropped, and nothing waits
 //! without a condition and a deadline.
 //!
-//! `gateway` starts the binary, `redis` a Redis, `http_backend` is a web service; `client` is tungstenite, `crowd` many of those at once, `raw` writes
+//! `gateway` starts the binary, `redis` a Redis, `nats` a NATS, `http_backend` is a web service; `client` is tungstenite,
+//! `crowd` many of those at once, `raw` writes
 //! bytes that no library would, `non_readers` are clients that read nothing; `frozen` is a thread that stands still,
 //! `unread` a log that nobody reads;
 //! `browser` is Chromium; `blocks` reads the code out of documents, `programs` runs it; `admin` asks the admin port,
@@ -20,6 +21,7 @@ pub mod frozen;
 pub mod gateway;
 pub mod http;
 pub mod http_backend;
+pub mod nats;
 pub mod non_readers;
 pub mod ports;
 pub mod postgres;

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use super::auth::SECRET_BYTES_MIN;
+use super::nats::is_name;
 use super::{Backend, Config, DEVELOPMENT_SECRET};
 use crate::config::check::Checks;
 use crate::config::value::address::is_loopback;
+use crate::config::{Key, SetBy};
 use crate::shard::seats::Sessions;
 
 pub fn check(config: &Config, checks: &mut Checks<'_>) {
@@ -18,6 +20,7 @@ pub fn check(config: &Config, checks: &mut Checks<'_>) {
     brokers(config, checks);
     authorize(config, checks);
     events(config, checks);
+    places(config, checks);
 }
 
 fn ports(config: &Config, checks: &mut Checks<'_>) {
@@ -85,9 +88,28 @@ fn sessions(config: &Config, checks: &mut Checks<'_>) {
 
 /// Services of a broker need to know where it is.
 fn brokers(config: &Config, checks: &mut Checks<'_>) {
-    let needs_redis = config.services.iter().find(|service| matches!(service.backend, Backend::Redis(_)));
-    if let Some(service) = needs_redis.filter(|_| config.redis.url.is_none() && !checks.of("redis").is_refused("url")) {
-        checks.of("redis").problem("url", format_args!("must be set for the service {}", service.common.name));
+    let mut must_be_set = |section, is_set: bool, needs: fn(&Backend) -> bool| {
+        let service = config.services.iter().find(|service| needs(&service.backend));
+        if let Some(service) = service.filter(|_| !is_set && !checks.of(section).is_refused("url")) {
+            checks.of(section).problem("url", format_args!("must be set for the service {}", service.common.name));
+        }
+    };
+    must_be_set("redis", config.redis.url.is_some(), |backend| matches!(backend, Backend::Redis(_)));
+    must_be_set("nats", config.nats.url.is_some(), |backend| matches!(backend, Backend::Nats(_)));
+}
+
+/// Without a name of its own a node's place in a stream is named by `server.id`.
+fn places(config: &Config, checks: &mut Checks<'_>) {
+    let Config { nats, server, .. } = config;
+    if nats.url.is_none() || nats.jetstream.is_none() || nats.jetstream_durable.is_some() {
+        return;
+    }
+    if *checks.provenance.of(Key::of("server", "id")) == SetBy::Random {
+        let message = "needs server.id or nats.jetstream_durable, by which this node finds its place again";
+        checks.of("nats").problem("jetstream", message);
+    } else if !is_name(&server.id) {
+        let message = format_args!("needs nats.jetstream_durable: the server.id `{}` names no place", server.id);
+        checks.of("nats").problem("jetstream", message);
     }
 }
 

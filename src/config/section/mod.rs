@@ -15,6 +15,7 @@ mod events;
 mod heartbeat;
 mod limits;
 mod log;
+mod nats;
 mod notifications;
 mod postgres;
 mod presence;
@@ -36,12 +37,13 @@ pub use events::Events;
 pub use heartbeat::Heartbeat;
 pub use limits::Limits;
 pub use log::{Level, Log, LogFormat};
+pub use nats::Nats;
 pub use notifications::Notifications;
 pub use postgres::Postgres;
 pub use presence::Presence;
 pub use redis::Redis;
 pub use server::Server;
-pub use services::{Backend, Body, HttpService, RedisService, ServiceRule};
+pub use services::{Backend, Body, HttpService, NatsService, RedisService, ServiceRule};
 pub use typing::Typing;
 pub use vocabularies::Vocabularies;
 
@@ -63,6 +65,7 @@ pub struct Config {
     pub events: Events,
     pub redis: Redis,
     pub postgres: Postgres,
+    pub nats: Nats,
     pub vocabularies: Vocabularies,
     pub log: Log,
     pub debug: Debug,
@@ -96,6 +99,7 @@ impl Config {
         self.events.check(&mut checks.of("events"));
         self.redis.check(&mut checks.of("redis"));
         self.postgres.check(&mut checks.of("postgres"));
+        self.nats.check(&mut checks.of("nats"));
         self.debug.check(&mut checks.of("debug"));
         crossing::check(self, checks);
     }

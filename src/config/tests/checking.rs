@@ -136,6 +136,19 @@ fn bad_values_name_the_key_and_the_value() {
         ("[redis]\nurl = 'rediss://h'", "redis.url", "TLS"),
         ("[redis]\nprefix = 'ws:*'", "redis.prefix", "ws:*"),
         ("[redis]\ndatabase = -1", "redis.database", "-1"),
+        ("[nats]\nurl = 'wss://h'", "nats.url", "WebSocket"),
+        ("[nats]\nprefix = 'ws.>'", "nats.prefix", "ws.>"),
+        ("[nats]\nprefix = 'ws.'", "nats.prefix", "`ws.`"),
+        ("[nats]\nqueue_group = 'a b'", "nats.queue_group", "a b"),
+        ("[nats]\njetstream = 'a.b'", "nats.jetstream", "a.b"),
+        ("[nats]\njetstream_durable = ''", "nats.jetstream_durable", "``"),
+        ("[nats]\njetstream_bytes = 1", "nats.jetstream_bytes", "1048576"),
+        ("[nats]\nurl = 'nats://h'\nuser = 'u'", "nats.user", "nats.password"),
+        ("[nats]\nurl = 'nats://h'\npassword = 'p'", "nats.password", "nats.user"),
+        ("[nats]\nurl = 'nats://h'\ntoken = 't'\ncredentials_file = '/f'", "nats.url", "once"),
+        ("[server]\nid = 'n1'\n[nats]\nurl = 'h'\njetstream = 'S'\nqueue_group = 'g'", "nats.queue_group", "jetstream"),
+        ("[nats]\nurl = 'nats://h'\njetstream = 'S'", "nats.jetstream", "needs server.id"),
+        ("[server]\nid = 'n.1'\n[nats]\nurl = 'h'\njetstream = 'S'", "nats.jetstream", "`n.1`"),
         ("[server]\nlisten = '127.0.0.1:0'\n[debug]\necho_path = 'echo'", "debug.echo_path", "no path"),
         ("[server]\nlisten = '127.0.0.1:0'\n[debug]\necho_path = '/ws'", "debug.echo_path", "taken"),
         ("[server]\nlisten = '[::1]:0'\n[debug]\necho_path = '/health'", "debug.echo_path", "taken"),
@@ -193,8 +206,13 @@ fn every_entry_of_a_list_that_is_wrong_is_named() {
 
 #[test]
 fn services_need_to_know_where_their_broker_is() {
-    let file = format!("[auth]\nsecret = '{SECRET}'\n[[services]]\nname = 'chat'\nkind = 'redis'\npublish = 'x'\n");
-    let problems = from_all(Some(&file), &[], Flags::default()).expect_err("no URL");
-    assert_eq!(problems, ["redis.url (default): must be set for the service chat"]);
-    from_all(Some(&file), &[("REDIS_URL", "redis://127.0.0.1")], Flags::default()).expect("valid");
+    for (service, section, alias, url) in [
+        ("kind = 'redis'\npublish = 'x'", "redis", "REDIS_URL", "redis://127.0.0.1"),
+        ("kind = 'nats'\nsubject = 'x'", "nats", "NATS_URL", "nats://127.0.0.1"),
+    ] {
+        let file = format!("[auth]\nsecret = '{SECRET}'\n[[services]]\nname = 'chat'\n{service}\n");
+        let problems = from_all(Some(&file), &[], Flags::default()).expect_err("no URL");
+        assert_eq!(problems, [format!("{section}.url (default): must be set for the service chat")]);
+        from_all(Some(&file), &[(alias, url)], Flags::default()).expect("valid");
+    }
 }

@@ -73,6 +73,7 @@ fn every_key_can_be_set_by_its_variable() {
     for key in Key::all().into_iter().filter(|key| key.to_string() != "authorize.service") {
         let value = match (key.to_string().as_str(), &table[key.section].get(key.name)) {
             ("redis.url", _) => "redis://h".to_owned(),
+            ("nats.url", _) => "nats://h".to_owned(),
             ("server.trusted_proxies", _) => "10.0.0.0/8, ::1".to_owned(),
             ("debug.echo_path", _) => "/echo".to_owned(),
             (_, Some(toml::Value::Array(_))) => "https://a, https://b".to_owned(),
@@ -109,6 +110,7 @@ fn every_alias_sets_what_its_system_means_by_it() {
         ("REDIS_HOST", "cache:7000"),
         ("REDIS_PASSWORD", "hunter2"),
         ("REDIS_DATABASE", "3"),
+        ("NATS_URL", "nats://n:4222,nats://m"),
         ("LOGGER_LEVEL", "debug"),
         ("LOGGER_ENCODING", "json"),
     ])
@@ -126,6 +128,7 @@ fn every_alias_sets_what_its_system_means_by_it() {
     assert_eq!((url.host.as_str(), url.port), ("cache", 7000));
     assert_eq!(config.redis.password.as_ref().map(Secret::expose), Some("hunter2"));
     assert_eq!(config.redis.database, 3);
+    assert_eq!(config.nats.url.map(|url| url.to_string()).as_deref(), Some("nats://n:4222,nats://m"));
     assert_eq!((config.log.level, config.log.format), (Level::Debug, LogFormat::Json));
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
 }
@@ -169,6 +172,23 @@ fn the_redis_url_gives_what_no_key_says() {
     let redis = from_environment(&own).expect("valid").config.redis;
     assert_eq!(redis.password.as_ref().map(Secret::expose), Some("other"));
     assert_eq!(redis.database, 0);
+}
+
+#[test]
+fn the_nats_url_says_who_connects_where_no_key_does() {
+    let nats = |variables: &[(&str, &str)]| from_environment(variables).map(|loaded| loaded.config.nats);
+    let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+    let user = ("NATS_URL", "nats://u:hunter2@a,nats://b");
+    let read = nats(&[user]).expect("valid");
+    assert_eq!((read.user.as_deref(), secret(&read.password).as_deref()), (Some("u"), Some("hunter2")));
+    let read = nats(&[user, ("RINGWAY_NATS_PASSWORD", "other")]).expect("valid");
+    assert_eq!((read.user.as_deref(), secret(&read.password).as_deref()), (Some("u"), Some("other")));
+    let read = nats(&[user, ("RINGWAY_NATS_TOKEN", "other")]).expect("valid");
+    assert_eq!((read.user, read.password, secret(&read.token).as_deref()), (None, None, Some("other")));
+    let token = ("NATS_URL", "nats://s3cret@h");
+    assert_eq!(secret(&nats(&[token]).expect("valid").token).as_deref(), Some("s3cret"));
+    let read = nats(&[token, ("RINGWAY_NATS_CREDENTIALS_FILE", "/x.creds")]).expect("valid");
+    assert_eq!((read.token, read.credentials_file), (None, Some("/x.creds".into())));
 }
 
 #[test]

@@ -11,12 +11,16 @@ fn no_output_shows_a_secret() {
         ("RINGWAY_AUTH_PREVIOUS_SECRET", HIDDEN),
         ("RINGWAY_ADMIN_TOKEN", HIDDEN),
         ("REDIS_URL", &url),
+        ("NATS_URL", &format!("nats://user:{HIDDEN}@h")),
     ];
     let loaded = from_environment(&secrets).expect("valid");
     let shown = format!("{}\n{loaded:?}\n{loaded:#?}", print(&loaded));
     assert!(!shown.contains("hunter2"), "{shown}");
 
     let wrong = [("RINGWAY_SERVER_SHARDS", "x"), ("RINGWAY_REDIS_URL", &format!("rediss://:{HIDDEN}@h"))];
+    let token = [("RINGWAY_NATS_URL", &*format!("nats://{HIDDEN}@h"))];
+    let loaded = from_environment(&token).expect("valid");
+    assert!(!format!("{}\n{loaded:?}", print(&loaded)).contains("hunter2"));
     let problems = from_environment(&[&secrets[..], &wrong[..]].concat()).expect_err("wrong");
     assert!(!problems.concat().contains("hunter2"), "{problems:?}");
 }

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod duration;
 pub mod list;
+mod nats_url;
 mod pin;
 mod redis_url;
 mod secret;
@@ -13,8 +14,9 @@ mod subject;
 pub mod text;
 mod url_template;
 
+pub use nats_url::{Identity, NatsUrl};
 pub use pin::Pin;
 pub use redis_url::RedisUrl;
 pub use secret::{MASK, Secret};
-pub use subject::Subject;
+pub use subject::{Subject, Value as SubjectValue};
 pub use url_template::UrlTemplate;

@@ -4,6 +4,7 @@
 //! Invariant: no two entries have the same name, and none is left out but for a problem.
 
 mod http;
+mod nats;
 mod redis;
 
 use std::ops::RangeInclusive;
@@ -20,6 +21,7 @@ use crate::config::value::duration;
 use super::entry::Entry;
 
 pub use http::HttpService;
+pub use nats::NatsService;
 pub use redis::{Body, RedisService};
 
 /// Its name in the file.
@@ -61,6 +63,7 @@ pub enum Kind {
     Local,
     Redis,
     Http,
+    Nats,
 }
 
 impl Kind {
@@ -70,6 +73,7 @@ impl Kind {
             Self::Local => "local",
             Self::Redis => "redis",
             Self::Http => "http",
+            Self::Nats => "nats",
         }
     }
 
@@ -78,6 +82,7 @@ impl Kind {
         match self {
             Self::Local | Self::Redis => true,
             Self::Http => cfg!(feature = "http"),
+            Self::Nats => cfg!(feature = "nats"),
         }
     }
 }
@@ -88,6 +93,7 @@ pub enum Backend {
     Local,
     Redis(RedisService),
     Http(HttpService),
+    Nats(NatsService),
 }
 
 impl Default for Common {
@@ -104,6 +110,7 @@ impl ServiceRule {
             Backend::Local => Table::new(),
             Backend::Redis(redis) => Table::try_from(redis).unwrap_or_default(),
             Backend::Http(http) => Table::try_from(http).unwrap_or_default(),
+            Backend::Nats(nats) => Table::try_from(nats).unwrap_or_default(),
         });
         table
     }
@@ -151,6 +158,7 @@ fn rule(entry: &mut Entry<'_>, value: Value) -> Option<ServiceRule> {
         Kind::Local => entry.read::<Nothing>(own).map(|Nothing {}| Backend::Local),
         Kind::Redis => RedisService::read(entry, own).map(Backend::Redis),
         Kind::Http => HttpService::read(entry, own).map(Backend::Http),
+        Kind::Nats => NatsService::read(entry, own).map(Backend::Nats),
     };
     Some(ServiceRule { common, backend: backend? })
 }
@@ -220,6 +228,13 @@ mod tests {
             (
                 format!("{chat}kind = 'redis'"),
                 "services[0].publish (file r.toml): one of publish and stream must be set",
+            ),
+            (format!("{chat}kind = 'nats'"), "services[0].subject (file r.toml): must be set"),
+            (format!("{chat}kind = 'nats'\nsubject = 'x.>'"), "services[0].subject (file r.toml): `x.>` is no subject"),
+            (format!("{chat}kind = 'nats'\nsubject = 'x..{{key}}'"), "services[0].subject (file r.toml): `x..{key}`"),
+            (
+                format!("{chat}kind = 'nats'\nsubject = 'x'\nrequest = true\njetstream = true"),
+                "services[0].jetstream (file r.toml): a message has one answer",
             ),
             (
                 "[[services]]\nname = 'a b'\nkind = 'local'".to_owned(),
