@@ -197,7 +197,7 @@ impl<I: Io> Floor<I> {
             let dropped = self.wire.drop_waiting(slot);
             self.wire.count_dropped([dropped, 0, 0, 0]);
         }
-        let until = now + self.state.rules.close_deadline_ticks;
+        let until = self.state.now.tick() + self.state.rules.close_deadline_ticks;
         self.wire.connections[slot as usize].phase.close(until);
         let frame = match goodbye.code {
             Some(code) => encode_close(code, goodbye.reason),
