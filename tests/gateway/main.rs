@@ -14,6 +14,7 @@ mod client_library;
 mod configuration;
 mod dashboard;
 mod development_mode;
+mod documented_integrations;
 mod echo;
 mod echo_conformance;
 mod events;
