@@ -71,6 +71,14 @@ fn every_block_is_run_or_says_that_it_is_not() {
 }
 
 #[test]
+fn the_page_of_the_chat_has_the_lines_that_are_promised() {
+    let blocks = blocks(DOCUMENT);
+    let page = blocks.iter().find(|block| block.file() == Some("chat.html")).expect("the page");
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT)).expect("the document");
+    assert!(document.contains(&format!("a page of {} lines", page.text.lines().count())));
+}
+
+#[test]
 fn two_pages_chat() {
     let gateway = Gateway::start_bare();
     let chat = Chat::start(gateway.public, gateway.admin(), &[]);
