@@ -10,10 +10,10 @@ use ringway::lane::Failure;
 use ringway::metrics::Timed;
 use ringway::protocol::reply::{Expiry, Message, Part, Problem, Time, Timestamp, Welcome};
 use ringway::protocol::request::{Request, RequestError};
-use ringway::route::Routes;
 use ringway::route::action::Action;
 use ringway::route::table::Sender;
 use ringway::route::template::{Place, Value};
+use ringway::route::{Definitions, Routes, Vocabulary};
 use ringway::shard::session::error::{ChannelError, SessionError};
 use ringway::ws::close::CloseCode;
 use ringway::ws::handshake::Refusal;
@@ -140,6 +140,26 @@ fn every_variable_that_is_named_exists() {
 }
 
 #[test]
+fn every_route_that_is_shown_can_be_used() {
+    let (mut documents, mut shown) = (Vec::new(), 0);
+    find_documents(&Path::new(ROOT).join("docs"), &mut documents);
+    for document in &documents {
+        let file = document.display().to_string();
+        let blocks = toml_blocks(&fs::read_to_string(document).expect("a document"));
+        let names = |block: &str| block.lines().filter_map(name_of_service).map(str::to_owned).collect::<Vec<_>>();
+        let services: Vec<String> = blocks.iter().flat_map(|block| names(block)).collect();
+        let services: Vec<&str> = services.iter().map(String::as_str).collect();
+        let routes: String = blocks.into_iter().filter(|block| block.contains("[[routes]]")).collect();
+        let own = Definitions::read(&file, &routes).unwrap_or_else(|error| panic!("{file}: {error:?}"));
+        shown += own.routes.len();
+        if let Err(errors) = Routes::compile(&Vocabulary::ALL, &own, &services) {
+            panic!("{errors:#?}");
+        }
+    }
+    assert!(shown > 10, "only {shown} routes were found");
+}
+
+#[test]
 fn every_relative_link_leads_somewhere() {
     let mut documents = Vec::new();
     find_documents(Path::new(ROOT), &mut documents);
@@ -263,6 +283,18 @@ fn prose(document: &str) -> impl Iterator<Item = &str> {
         fenced ^= is_fence;
         !fenced && !is_fence
     })
+}
+
+/// The contents of the fenced blocks that hold TOML.
+fn toml_blocks(document: &str) -> Vec<String> {
+    let fenced = document.split("\n```").skip(1).step_by(2);
+    let blocks = fenced.filter_map(|block| block.split_once('\n'));
+    blocks.filter(|(kind, _)| kind.starts_with("toml")).map(|(_, text)| format!("{text}\n")).collect()
+}
+
+/// The name of a service that the same document shows.
+fn name_of_service(line: &str) -> Option<&str> {
+    line.strip_prefix("name = \"")?.strip_suffix('"')
 }
 
 /// Targets of links and pictures that stay in the tree.

@@ -214,7 +214,9 @@ impl Entry<'_> {
     }
 
     fn reply(&mut self, places: &[&[Place]]) -> Result<Option<Template>, Problem> {
-        self.keys.reply.take().map(|text| self.template("reply", &text, places)).transpose()
+        let Some(text) = self.keys.reply.take() else { return Ok(None) };
+        let reply = Template::parse_reply(&text, Scope { fields: self.fields, places });
+        reply.map(Some).map_err(|error| Problem::Template("reply", error))
     }
 
     fn template(&self, key: &'static str, text: &str, places: &[&[Place]]) -> Result<Template, Problem> {
@@ -313,6 +315,7 @@ impl fmt::Display for TemplateError {
                 write!(f, "{{{name}}} may be missing, and must be a member of an object behind another one")
             }
             TemplateError::NotAName(name) => write!(f, "{{{name}}} is no text, or may be missing"),
+            TemplateError::OwnId => f.write_str("it has an id of its own, and gets that of the message it answers"),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt::{self, Display};
 use std::io::{self, Write};
 
 use serde::Deserialize;
+use serde_json::Map;
 use serde_json::value::RawValue;
 
 use crate::protocol::request::text_of;
@@ -89,6 +90,8 @@ pub enum TemplateError {
     NotOptional(String),
     /// The field's text cannot be a part of a name.
     NotAName(String),
+    /// An answer has a field `id`, which is to be that of the message.
+    OwnId,
 }
 
 /// A message as a template.
@@ -138,6 +141,14 @@ impl Template {
         // A name of a field, or a part of a string, cannot be a place: there is no JSON with null there.
         serde_json::from_str::<Message>(&with_nulls).map_err(|_| TemplateError::NotAMessage)?;
         Ok(Self { parts: parts.into() })
+    }
+
+    /// An answer: the `id` of the message that it answers comes beside what is written here.
+    pub fn parse_reply(text: &str, scope: Scope<'_>) -> Result<Self, TemplateError> {
+        let template = Self::parse(text, scope)?;
+        let fields: Map<String, serde_json::Value> =
+            serde_json::from_str(text).map_err(|_| TemplateError::NotAMessage)?;
+        if fields.contains_key("id") { Err(TemplateError::OwnId) } else { Ok(template) }
     }
 
     /// Whether a new id is asked for.

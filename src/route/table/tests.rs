@@ -143,6 +143,8 @@ fn what_is_wrong_is_named_with_file_and_line() {
         ("action = 'ping'", "needs the key reply"),
         ("action = 'ping'\nreply = '{}'", "not a JSON object"),
         ("action = 'ping'\nreply = '{\"type\":\"t\",\"a\":\"{user_id}\"}'", "there is no {user_id} here"),
+        ("action = 'ping'\nreply = '{\"type\":\"t\",\"\\u0069d\":null}'", "reply: it has an id of its own"),
+        ("action = 'accept'\nreply = '{\"type\":\"t\",\"id\":\"{f}\"}'", "reply: it has an id of its own"),
         ("action = 'accept'\nfield = 'f'", "no use for the key field"),
         ("action = 'accept'\nmembers_only = true", "no use for the key members_only"),
         ("action = 'forward'\nbefore_auth = true", "needs to know who speaks"),
