@@ -29,6 +29,7 @@ fn table(routes: &Routes) -> String {
     };
     let mut lines = vec![line(&HEAD.map(str::to_owned))];
     lines.extend(rows.iter().map(line));
+    lines.extend(routes.replaced().iter().map(|replaced| format!("{replaced}\n")));
     lines.concat()
 }
 

@@ -40,8 +40,8 @@ pub enum Problem {
     UnknownService(String),
     /// The example does not take this route.
     Example(String),
-    /// An earlier route of the same file takes the same messages.
-    Conflict,
+    /// The earlier route of this line takes the same messages.
+    Conflict(usize),
 }
 
 /// What all routes are compiled with.
@@ -289,7 +289,7 @@ impl fmt::Display for Problem {
                 write!(f, "there is no service {name}: neither one of [[services]] nor {}", SERVICES.join(", "))
             }
             Problem::Example(why) => write!(f, "the example does not take this route: {why}"),
-            Problem::Conflict => f.write_str("there is another route for the same messages"),
+            Problem::Conflict(line) => write!(f, "its messages go to the route of line {line}"),
         }
     }
 }

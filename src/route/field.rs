@@ -94,6 +94,13 @@ pub enum FieldError {
     BadDefault,
 }
 
+/// What is wrong with a field of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    Missing,
+    Bad,
+}
+
 impl Field {
     pub fn compile(name: &str, is_required: bool, description: &Description) -> Result<Self, FieldError> {
         let details = match description {
@@ -132,11 +139,20 @@ impl Field {
 
     /// Finds and checks the field in a message. `null` counts as not there.
     fn read<'a>(&'static self, request: &Request<'a>) -> Result<Option<&'a RawValue>, RequestError> {
+        match self.find(request) {
+            Ok(found) => Ok(found.or(self.default.as_deref())),
+            Err(Wrong::Bad) => Err(RequestError::BadField(&self.name)),
+            Err(Wrong::Missing) => Err(RequestError::MissingField(&self.name)),
+        }
+    }
+
+    /// As it stands in a message.
+    pub fn find<'a>(&self, request: &Request<'a>) -> Result<Option<&'a RawValue>, Wrong> {
         match request.field(&self.name).filter(|value| value.get() != "null") {
             Some(value) if self.accepts(value) => Ok(Some(value)),
-            Some(_) => Err(RequestError::BadField(&self.name)),
-            None if self.is_required => Err(RequestError::MissingField(&self.name)),
-            None => Ok(self.default.as_deref()),
+            Some(_) => Err(Wrong::Bad),
+            None if self.is_required => Err(Wrong::Missing),
+            None => Ok(None),
         }
     }
 

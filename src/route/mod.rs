@@ -9,6 +9,7 @@ pub mod action;
 pub mod compile;
 pub mod definition;
 pub mod field;
+mod reach;
 pub mod table;
 pub mod template;
 pub mod vocabulary;

@@ -15,6 +15,7 @@ use super::action::Action;
 use super::compile::{Context, Problem};
 use super::definition::{Definition, Definitions, Event};
 use super::field::{self, Field, Values};
+use super::reach;
 use super::vocabulary::Vocabulary;
 
 /// What happens with a message.
@@ -56,6 +57,20 @@ pub struct Routes {
     events: Vec<(String, Event)>,
     /// In the order of their bits.
     claims: Vec<String>,
+    replaced: Vec<Replaced>,
+}
+
+/// A shipped route that is not in the table, as the configuration has one for its messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Replaced {
+    /// The message's `type`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub file: String,
+    pub line: usize,
+    /// Where the other one is written.
+    pub by_file: String,
+    pub by_line: usize,
 }
 
 /// Who sends a message, as far as routes ask.
@@ -92,16 +107,9 @@ impl Route {
         field::read(&self.fields, request)
     }
 
-    /// Whether both take some of the same messages of the same senders, so that one of them would never.
-    fn conflicts_with(&self, other: &Route) -> bool {
-        let shares_role =
-            self.roles.is_empty() && other.roles.is_empty() || self.roles.iter().any(|role| other.roles.contains(role));
-        self.kind == other.kind && self.when == other.when && self.claim == other.claim && shares_role
-    }
-
-    /// Whether this one, of the configuration, stands in the place of a shipped one.
-    fn replaces(&self, shipped: &Route) -> bool {
-        self.kind == shipped.kind && self.when == shipped.when && (self.roles.is_empty() || self.roles == shipped.roles)
+    /// Whether it is for this message of its type, and its sender may take it.
+    pub(super) fn takes(&self, request: &Request<'_>, sender: Sender<'_>) -> bool {
+        self.is_for(request) && self.allows(sender)
     }
 }
 
@@ -135,16 +143,24 @@ impl Routes {
             shipped.extend(compiled(&definitions, &mut context, &mut errors));
             events.extend(definitions.events.into_iter().map(|event| (file.clone(), event)));
         }
-        note_conflicts(&routes, &mut errors);
-        note_conflicts(&shipped, &mut errors);
+        for list in [&routes, &shipped] {
+            errors.extend(reach::problems(list).map(|(route, problem)| RouteError::new(route, problem)));
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
-        shipped.retain(|shipped| !routes.iter().any(|own| own.replaces(shipped)));
+        let mut replaced = Vec::new();
+        shipped.retain(|shipped| match reach::replacement(&routes, shipped) {
+            Some(own) => {
+                replaced.push(Replaced::new(shipped, own));
+                false
+            }
+            None => true,
+        });
         routes.extend(shipped);
         // Stable: of several routes of a type the order in the files counts, those of the configuration first.
         routes.sort_by(|a, b| by_length(&a.kind, &b.kind));
-        Ok(Routes { routes: routes.into(), events, claims: context.claims })
+        Ok(Routes { routes: routes.into(), events, claims: context.claims, replaced })
     }
 
     /// The route of a message: of those of its type the first whose field it has, and that its sender may take.
@@ -175,8 +191,13 @@ impl Routes {
         &self.routes
     }
 
-    /// All of it for programs: the routes as they are written, with file, line and whether they reach other clients, and
-    /// what backends publish.
+    /// Shipped routes that the configuration has others for.
+    pub fn replaced(&self) -> &[Replaced] {
+        &self.replaced
+    }
+
+    /// All of it for programs: the routes as they are written, with file, line and whether they reach other clients, what
+    /// of the shipped ones is replaced, and what backends publish.
     pub fn json(&self) -> String {
         let routes = self.routes.iter().map(|route| RouteLine {
             file: &route.file,
@@ -185,7 +206,7 @@ impl Routes {
             route: &route.definition,
         });
         let events = self.events.iter().map(|(file, event)| EventLine { file, event });
-        let listing = Listing { routes: routes.collect(), events: events.collect() };
+        let listing = Listing { routes: routes.collect(), replaced: &self.replaced, events: events.collect() };
         serde_json::to_string(&listing).expect("texts and numbers")
     }
 
@@ -203,6 +224,7 @@ impl Routes {
 #[derive(Serialize)]
 struct Listing<'a> {
     routes: Vec<RouteLine<'a>>,
+    replaced: &'a [Replaced],
     events: Vec<EventLine<'a>>,
 }
 
@@ -238,18 +260,34 @@ fn compiled(definitions: &Definitions, context: &mut Context<'_>, errors: &mut V
     routes
 }
 
-fn note_conflicts(routes: &[Route], errors: &mut Vec<RouteError>) {
-    for (at, route) in routes.iter().enumerate() {
-        if routes[..at].iter().any(|earlier| earlier.conflicts_with(route)) {
-            let (file, kind) = (route.file.to_string(), route.kind.to_string());
-            errors.push(RouteError { file, line: route.line, kind, problem: Problem::Conflict });
+/// The order of the table: most types are told apart by their length.
+fn by_length(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+}
+
+impl RouteError {
+    fn new(route: &Route, problem: Problem) -> Self {
+        Self { file: route.file.to_string(), line: route.line, kind: route.kind.to_string(), problem }
+    }
+}
+
+impl Replaced {
+    fn new(shipped: &Route, own: &Route) -> Self {
+        Self {
+            kind: shipped.kind.to_string(),
+            file: shipped.file.to_string(),
+            line: shipped.line,
+            by_file: own.file.to_string(),
+            by_line: own.line,
         }
     }
 }
 
-/// The order of the table: most types are told apart by their length.
-fn by_length(a: &str, b: &str) -> Ordering {
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+impl fmt::Display for Replaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, file, line, by_file, by_line } = self;
+        write!(f, "{kind} of {file}:{line} is replaced by that of {by_file}:{by_line}")
+    }
 }
 
 impl fmt::Display for RouteError {

@@ -151,6 +151,10 @@ fn the_table_can_be_printed_and_read_back() {
     let table = run(command().args(["routes", "--config"]).arg(&path)).stdout;
     assert!(table.lines().any(|line| line.starts_with("cheer ") && line.contains("forward (to others)")), "{table}");
     assert!(table.lines().any(|line| line.starts_with("chat ") && line.contains("community.toml:")), "{table}");
+    let of_relay: Vec<&str> = table.lines().filter(|line| line.starts_with("chat.send ")).collect();
+    assert!(matches!(of_relay[..], [own, replaced] if own.contains("refuse") && replaced.contains("of relay.toml")));
+    let checked = run(command().args(["check-config", "--config"]).arg(&path));
+    assert!(checked.stderr.contains("): chat.send of relay.toml:"), "{checked:?}");
     let json = run(command().args(["routes", "--json", "--config"]).arg(&path)).stdout;
     let value: sonic_rs::Value = sonic_rs::from_str(&json).expect("JSON");
     assert!(sonic_rs::JsonContainerTrait::as_object(&value).is_some_and(|object| object.contains_key(&"routes")));

@@ -23,6 +23,7 @@ pub fn compile(on: &[Vocabulary], config: &Config, set_by: &SetBy, findings: &mu
     match Routes::compile(on, &config.routes, &services) {
         Ok(routes) => {
             findings.note_at("vocabularies", set_by, told(on, &routes));
+            routes.replaced().iter().for_each(|replaced| findings.note_at(LIST, set_by, replaced));
             Some(Box::leak(Box::new(routes)))
         }
         Err(errors) => {

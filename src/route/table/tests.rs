@@ -127,10 +127,86 @@ fn a_route_may_ask_for_a_claim() {
 #[test]
 fn two_routes_for_the_same_messages_are_refused() {
     let ack = "[[routes]]\ntype = \"a\"\naction = \"accept\"\n";
-    let errors =
-        errors_of(&format!("{ack}\n{ack}roles = ['x']\n[[routes]]\ntype = 'a'\nroles = ['y', 'x']\naction = 'accept'"));
+    let errors = errors_of(&format!("{ack}roles = ['x']\n\n{ack}roles = ['y', 'x']\n\n{ack}"));
     assert_eq!(errors.len(), 1);
-    assert_eq!((errors[0].line, &errors[0].problem), (9, &Problem::Conflict));
+    assert_eq!((errors[0].line, &errors[0].problem), (6, &Problem::Conflict(1)));
+}
+
+#[test]
+fn a_route_that_an_earlier_one_leaves_nothing_is_refused() {
+    let route = |keys: &str| format!("[[routes]]\ntype = 'a'\naction = 'accept'\n{keys}\n");
+    for (earlier, narrower) in [
+        (&[""][..], "when = 'f'"),
+        (&[""], "roles = ['x']"),
+        (&[""], "claim = 'c'"),
+        (&["when = 'f'"], "when = 'f'\nroles = ['x']"),
+        (&["roles = ['x', 'y']"], "roles = ['x']\nwhen = 'f'"),
+        (&["claim = 'c'"], "claim = 'c'\nwhen = 'f'"),
+        (&["roles = ['x']", "roles = ['y']"], "roles = ['x', 'y']\nwhen = 'f'"),
+    ] {
+        let earlier: Vec<String> = earlier.iter().map(|keys| route(keys)).collect();
+        let errors = errors_of(&(earlier.concat() + &route(narrower)));
+        let lines = earlier.concat().lines().count();
+        let problem = Problem::Conflict(1 + lines - earlier.last().map_or(0, |last| last.lines().count()));
+        assert_eq!(
+            errors.iter().map(|e| (e.line, &e.problem)).collect::<Vec<_>>(),
+            [(lines + 1, &problem)],
+            "{narrower}"
+        );
+        // The other way round each has its messages.
+        with(&(route(narrower) + &earlier.concat()));
+    }
+    with(&[route("roles = ['x']"), route("roles = ['x', 'y']\nwhen = 'f'")].concat());
+    with(&[route("when = 'f'"), route("when = 'g'"), route("claim = 'c'"), route("")].concat());
+}
+
+#[test]
+fn a_shipped_route_that_the_configuration_leaves_nothing_is_said_to_be_replaced() {
+    let replaced = |text: &str| {
+        let routes = with(text);
+        let replaced = routes.replaced().iter();
+        let replaced: Vec<_> = replaced.map(|r| (r.kind.as_str(), r.file.as_str(), r.by_line)).collect();
+        assert_eq!(routes.all().len() + replaced.len(), Routes::shipped().all().len() + own(text).routes.len());
+        replaced
+    };
+    let route = |keys: &str| format!("[[routes]]\naction = 'accept'\n{keys}\n");
+    let both = [("typing", "conversations.toml", 1), ("typing", "community.toml", 1)];
+    assert_eq!(replaced(&route("type = 'typing'")), both, "with any field");
+    assert_eq!(replaced(&route("type = 'typing'\nwhen = 'clanId'")), both[1..]);
+    assert_eq!(replaced(&route("type = 'typing'\nwhen = 'x'")), []);
+    let of_users =
+        [route("type = 'location_update'\nroles = ['user']"), route("type = 'location_update'\nroles = ['']")];
+    assert_eq!(replaced(&of_users[0]), [], "those without a type are left");
+    assert_eq!(replaced(&of_users.concat()), [("location_update", "tracking.toml", 5)]);
+}
+
+#[test]
+fn an_example_that_does_not_take_its_route_is_refused() {
+    let route = |example: &str| {
+        format!(
+            "[[routes]]\ntype = 'a'\nwhen = 'g'\naction = 'accept'\n[[routes]]\ntype = 'a'\nroles = ['x']\n\
+            claim = 'c'\naction = 'subscribe'\nfield = 'l'\nchannel = '{{l}}'\nfields = {{ f = 'id' }}\n\
+            optional = {{ n = 'number' }}\nreply = '{{\"type\":\"t\"}}'\nexample = '{example}'"
+        )
+    };
+    with(&route(r#"{"type":"a","f":1,"l":["x"],"payload":{"n":null}}"#));
+    for (example, why) in [
+        ("{", "not valid JSON"),
+        (r#"{"type":"b","f":1,"l":[]}"#, "its type is b"),
+        (r#"{"type":"a","l":[]}"#, "the field f is missing"),
+        (r#"{"type":"a","f":"","l":[]}"#, "the field f has the wrong type"),
+        (r#"{"type":"a","f":1,"l":[],"n":""}"#, "the field n has the wrong type"),
+        (r#"{"type":"a","f":1}"#, "the field l is no list"),
+        (r#"{"type":"a","f":1,"l":[1]}"#, "the field l is no list"),
+        (r#"{"type":"a","f":1,"l":[],"g":1}"#, "that of line 1 does"),
+    ] {
+        let errors = errors_of(&route(example));
+        assert_eq!((errors.len(), errors[0].line), (1, 5), "{example}: {errors:?}");
+        let line = errors[0].to_string();
+        assert!(line.contains("does not take this route: ") && line.contains(why), "{example}: {line}");
+    }
+    let errors = errors_of("[[routes]]\ntype = 'a'\nwhen = 'f'\naction = 'accept'\nexample = '{\"type\":\"a\"}'");
+    assert_eq!(errors[0].problem, Problem::Example("the field f is missing".into()));
 }
 
 #[test]
