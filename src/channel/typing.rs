@@ -11,6 +11,8 @@
 //!                      resting ────────── its time is over ───────────┘
 //! ```
 //!
+//! One may do several things in a channel at once, such as writing and recording, each told by itself.
+//!
 //! The others are told of a beginning once in an interval, however often it is renewed, or ended and begun again: what
 //! rests is remembered for that. The stop is written when it begins, so that it can be told when the connection has
 //! gone. Times end in the order in which they were set, as all of them are equally long: a queue is enough.
@@ -25,11 +27,14 @@ use smallvec::SmallVec;
 
 use super::table::Member;
 
-/// Channels that one connection may be writing in.
+/// Channels that one connection may be writing in. Where it does two things in one, that counts as two.
 pub const CHANNELS_MAX: usize = 8;
 
 /// Entries of a shard: some 20 MB.
 const ENTRIES_MAX: usize = 64 * 1024;
+
+/// What one does in a channel, as a number of the caller's.
+pub type Activity = u16;
 
 type EntryId = u32;
 
@@ -50,6 +55,7 @@ struct Entry {
     ends_at: u32,
     /// When the others were told last that it begins.
     told_at: u32,
+    activity: Activity,
     /// What the others believe.
     is_told: bool,
     older: EntryId,
@@ -86,8 +92,8 @@ impl Typing {
 
     /// `member` goes on writing: whether the others are to be told. `None` when nothing is known of it yet, and it is to
     /// [begin](Typing::begin).
-    pub fn renew(&mut self, member: Member, channel: &str, now: u32) -> Option<bool> {
-        let id = self.find(member, channel)?;
+    pub fn renew(&mut self, member: Member, channel: &str, activity: Activity, now: u32) -> Option<bool> {
+        let id = self.find(member, channel, activity)?;
         self.unlink(id);
         self.link(id);
         let entry = &mut self.entries[id as usize];
@@ -112,22 +118,29 @@ impl Typing {
     }
 
     /// `member` begins to write where it did not, which the others are told. With it comes what they are told at its end.
-    pub fn begin(&mut self, member: Member, stop: Stop, now: u32) {
-        debug_assert!(self.find(member, &stop.channel).is_none(), "what is known is renewed");
-        let (older, newer) = (NONE, NONE);
-        let entry =
-            Entry { member, ends_at: now + self.timeout_ticks, told_at: now, is_told: true, older, newer, stop };
+    pub fn begin(&mut self, member: Member, activity: Activity, stop: Stop, now: u32) {
+        debug_assert!(self.find(member, &stop.channel, activity).is_none(), "what is known is renewed");
+        let (ends_at, told_at, is_told) = (now + self.timeout_ticks, now, true);
+        let entry = Entry { member, ends_at, told_at, activity, is_told, older: NONE, newer: NONE, stop };
         let id = self.entries.insert(entry) as EntryId;
         self.of_member.entry(member).or_default().push(id);
         self.link(id);
     }
 
-    /// `member` says that it does not write any more, or leaves the channel. What the others are told, if they thought
-    /// that it does.
-    pub fn end(&mut self, member: Member, channel: &str) -> Option<Stop> {
-        let id = self.find(member, channel)?;
-        let entry = &mut self.entries[id as usize];
-        std::mem::take(&mut entry.is_told).then(|| entry.stop.clone())
+    /// `member` says that it does not write any more. What the others are told, if they thought that it does.
+    pub fn end(&mut self, member: Member, channel: &str, activity: Activity) -> Option<Stop> {
+        let id = self.find(member, channel, activity)?;
+        self.entries[id as usize].end()
+    }
+
+    /// `member` leaves a channel: what the others are told of all that it did there.
+    pub fn end_in(&mut self, member: Member, channel: &str) -> SmallVec<[Stop; 1]> {
+        let Some(ids) = self.of_member.get(&member) else { return SmallVec::new() };
+        let ended = ids.iter().filter_map(|id| {
+            let entry = &mut self.entries[*id as usize];
+            if *entry.stop.channel == *channel { entry.end() } else { None }
+        });
+        ended.collect()
     }
 
     /// `member` is gone: what the others are told in each channel.
@@ -154,9 +167,9 @@ impl Typing {
         self.entries.is_empty()
     }
 
-    fn find(&self, member: Member, channel: &str) -> Option<EntryId> {
-        let ids = self.of_member.get(&member)?;
-        ids.iter().copied().find(|id| *self.entries[*id as usize].stop.channel == *channel)
+    fn find(&self, member: Member, channel: &str, activity: Activity) -> Option<EntryId> {
+        let is_it = |entry: &Entry| entry.activity == activity && *entry.stop.channel == *channel;
+        self.of_member.get(&member)?.iter().copied().find(|id| is_it(&self.entries[*id as usize]))
     }
 
     fn remove(&mut self, id: EntryId) -> Option<Stop> {
@@ -200,6 +213,13 @@ impl Typing {
     }
 }
 
+impl Entry {
+    /// What the others are told, if they believe something else.
+    fn end(&mut self) -> Option<Stop> {
+        std::mem::take(&mut self.is_told).then(|| self.stop.clone())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -210,6 +230,8 @@ mod tests {
 
     const TIMEOUT: u32 = 100;
     const INTERVAL: u32 = 10;
+    const WRITES: Activity = 0;
+    const RECORDS: Activity = 1;
 
     fn stop(member: Member, channel: &str) -> Stop {
         Stop {
@@ -221,11 +243,11 @@ mod tests {
 
     /// What a session does. Whether the others are told.
     fn write(typing: &mut Typing, member: Member, channel: &str, now: u32) -> Result<bool, Full> {
-        if let Some(is_told) = typing.renew(member, channel, now) {
+        if let Some(is_told) = typing.renew(member, channel, WRITES, now) {
             return Ok(is_told);
         }
         typing.make_room(member, now)?;
-        typing.begin(member, stop(member, channel), now);
+        typing.begin(member, WRITES, stop(member, channel), now);
         Ok(true)
     }
 
@@ -260,12 +282,28 @@ mod tests {
         let (mut starts, mut stops) = (0, 0);
         for now in 0..100 {
             starts += usize::from(write(&mut typing, 1, "a", now).unwrap());
-            stops += usize::from(typing.end(1, "a").is_some());
-            assert_eq!(typing.end(1, "a"), None, "nobody is told twice");
+            stops += usize::from(typing.end(1, "a", WRITES).is_some());
+            assert_eq!(typing.end(1, "a", WRITES), None, "nobody is told twice");
         }
         assert_eq!((starts, stops), (10, 10));
         assert_eq!(over(&mut typing, 500), [], "the others know already");
         assert!(typing.is_empty());
+    }
+
+    #[test]
+    fn who_does_two_things_in_one_channel_is_told_of_both() {
+        let mut typing = Typing::new(TIMEOUT, INTERVAL);
+        write(&mut typing, 1, "a", 0).unwrap();
+        assert_eq!(typing.renew(1, "a", RECORDS, 5), None);
+        let records = Stop { frame: Bytes::from_static(b"records"), ..stop(1, "a") };
+        typing.begin(1, RECORDS, records.clone(), 5);
+        assert_eq!(typing.end(1, "a", RECORDS), Some(records.clone()));
+        assert_eq!(write(&mut typing, 1, "a", 20), Ok(true), "it goes on");
+        assert_eq!(typing.renew(1, "a", RECORDS, 20), Some(true));
+        write(&mut typing, 1, "b", 20).unwrap();
+        assert_eq!(typing.end_in(1, "a").to_vec(), [stop(1, "a"), records]);
+        assert!(typing.end_in(1, "a").is_empty() && typing.end_in(2, "a").is_empty());
+        assert_eq!(over(&mut typing, 500), [stop(1, "b")]);
     }
 
     #[test]
@@ -275,7 +313,7 @@ mod tests {
             write(&mut typing, 1, channel, 0).unwrap();
         }
         write(&mut typing, 2, "a", 0).unwrap();
-        typing.end(1, "b");
+        typing.end(1, "b", WRITES);
         let mut stops = typing.end_all(1).to_vec();
         stops.sort_by(|a, b| a.channel.cmp(&b.channel));
         assert_eq!(stops, [stop(1, "a"), stop(1, "c")]);
@@ -293,7 +331,7 @@ mod tests {
             assert_eq!(write(&mut typing, 1, &format!("x{n}"), 0), Err(Full::Connection));
         }
         assert_eq!(write(&mut typing, 2, "x", 0), Ok(true));
-        assert!(typing.end(1, "3").is_some());
+        assert!(typing.end(1, "3", WRITES).is_some());
         for now in 0..INTERVAL {
             assert_eq!(write(&mut typing, 1, "x", now), Err(Full::Connection), "it is told no sooner elsewhere");
         }
@@ -338,7 +376,7 @@ mod tests {
                     }
                     2 => {
                         let was_told = model.get_mut(&key).is_some_and(|(_, _, is_told)| std::mem::take(is_told));
-                        prop_assert_eq!(typing.end(member, &key.1).is_some(), was_told);
+                        prop_assert_eq!(typing.end(member, &key.1, WRITES).is_some(), was_told);
                     }
                     3 => {
                         let told = model.iter().filter(|((m, _), (_, _, is_told))| *m == member && *is_told).count();

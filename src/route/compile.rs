@@ -81,6 +81,7 @@ impl Route {
             before_auth: definition.before_auth,
             fields: fields.into(),
             action,
+            number: 0,
             file: file.into(),
             line,
             definition: definition.clone(),

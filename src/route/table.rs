@@ -33,6 +33,8 @@ pub struct Route {
     pub before_auth: bool,
     pub fields: Box<[Field]>,
     pub action: Action,
+    /// Its place in the table, which tells it from the next 65,535.
+    pub number: u16,
     /// Where it is written.
     pub file: Box<str>,
     pub line: usize,
@@ -160,6 +162,7 @@ impl Routes {
         routes.extend(shipped);
         // Stable: of several routes of a type the order in the files counts, those of the configuration first.
         routes.sort_by(|a, b| by_length(&a.kind, &b.kind));
+        routes.iter_mut().enumerate().for_each(|(place, route)| route.number = place as u16);
         Ok(Routes { routes: routes.into(), events, claims: context.claims, replaced })
     }
 

@@ -7,7 +7,7 @@ use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
 use crate::support::raw::{Raw, TEXT, frame};
-use crate::support::tokens::token;
+use crate::support::tokens::{SECRET, token};
 use crate::support::wire;
 
 const TIMEOUT: Duration = Duration::from_millis(700);
@@ -49,6 +49,30 @@ fn the_others_on_all_shards_are_told_of_the_beginning_and_of_the_end() {
     // Neither of his own devices has heard anything.
     ann.ping();
     device.ping();
+}
+
+#[test]
+fn who_writes_and_records_in_one_conversation_is_told_of_both() {
+    let recording = r#"
+        [[routes]]
+        type = "recording"
+        action = "typing"
+        fields = { conversation_id = "id" }
+        channel = "conv:{conversation_id}"
+        start = '{"type":"recording.start"}'
+        stop = '{"type":"recording.stop"}'
+    "#;
+    let gateway = Gateway::start(Config::parse(recording).set("auth.secret", SECRET).list("presence.channels", &[]));
+    let [mut ann, mut bob] = ["ann", "bob"].map(|user| member(&gateway, user, "conv:c1"));
+    ann.send(&typing("c1"));
+    ann.send(r#"{"type":"recording","conversation_id":"c1"}"#);
+    for kind in ["typing.start", "recording.start"] {
+        bob.expect_type(kind);
+    }
+    ann.send(r#"{"type":"unsubscribe","channels":["conv:c1"]}"#);
+    for kind in ["typing.stop", "recording.stop"] {
+        bob.expect_type(kind);
+    }
 }
 
 #[test]

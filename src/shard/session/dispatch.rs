@@ -72,7 +72,7 @@ impl Session<'_> {
             Action::Locate(locate) => self.locate(connection, request, route, locate, &given),
             Action::Nearby(nearby) => self.follow_nearby(connection, request, route, nearby, &given),
             Action::LeaveNearby { reply } => self.leave_nearby(connection, request, reply.as_ref(), &given),
-            Action::Typing(typing) => self.typing(connection, typing, &given),
+            Action::Typing(typing) => self.typing(connection, route, typing, &given),
         }
     }
 
