@@ -140,6 +140,18 @@ fn every_variable_that_is_named_exists() {
 }
 
 #[test]
+fn the_client_library_is_under_the_licence_of_the_project() {
+    let licence = |file: &str, key: &str| {
+        let text = read(file);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned));
+        first_string(&line.unwrap_or_else(|| panic!("no licence in {file}"))).map(str::to_owned)
+    };
+    let ours = licence("Cargo.toml", "license =");
+    assert!(ours.is_some());
+    assert_eq!(licence("tools/client/package.json", "\"license\":"), ours);
+}
+
+#[test]
 fn every_route_that_is_shown_can_be_used() {
     let (mut documents, mut shown) = (Vec::new(), 0);
     find_documents(&Path::new(ROOT).join("docs"), &mut documents);
