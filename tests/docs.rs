@@ -140,16 +140,31 @@ fn every_variable_that_is_named_exists() {
 }
 
 #[test]
+fn the_client_library_is_under_the_licence_of_the_project() {
+    let licence = |file: &str, key: &str| {
+        let text = read(file);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned));
+        first_string(&line.unwrap_or_else(|| panic!("no licence in {file}"))).map(str::to_owned)
+    };
+    let ours = licence("Cargo.toml", "license =");
+    assert!(ours.is_some());
+    assert_eq!(licence("tools/client/package.json", "\"license\":"), ours);
+}
+
+#[test]
 fn every_route_that_is_shown_can_be_used() {
     let (mut documents, mut shown) = (Vec::new(), 0);
     find_documents(&Path::new(ROOT).join("docs"), &mut documents);
     for document in &documents {
         let file = document.display().to_string();
         let blocks = toml_blocks(&fs::read_to_string(document).expect("a document"));
+        let names = |block: &str| block.lines().filter_map(name_of_service).map(str::to_owned).collect::<Vec<_>>();
+        let services: Vec<String> = blocks.iter().flat_map(|block| names(block)).collect();
+        let services: Vec<&str> = services.iter().map(String::as_str).collect();
         let routes: String = blocks.into_iter().filter(|block| block.contains("[[routes]]")).collect();
         let own = Definitions::read(&file, &routes).unwrap_or_else(|error| panic!("{file}: {error:?}"));
         shown += own.routes.len();
-        if let Err(errors) = Routes::compile(&Vocabulary::ALL, &own, &[]) {
+        if let Err(errors) = Routes::compile(&Vocabulary::ALL, &own, &services) {
             panic!("{errors:#?}");
         }
     }
@@ -287,6 +302,11 @@ fn toml_blocks(document: &str) -> Vec<String> {
     let fenced = document.split("\n```").skip(1).step_by(2);
     let blocks = fenced.filter_map(|block| block.split_once('\n'));
     blocks.filter(|(kind, _)| kind.starts_with("toml")).map(|(_, text)| format!("{text}\n")).collect()
+}
+
+/// The name of a service that the same document shows.
+fn name_of_service(line: &str) -> Option<&str> {
+    line.strip_prefix("name = \"")?.strip_suffix('"')
 }
 
 /// Targets of links and pictures that stay in the tree.

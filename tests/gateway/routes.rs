@@ -29,9 +29,10 @@ impl Cast<'_> {
         let mut words = line.splitn(3, ' ');
         let mut word = || words.next().unwrap_or_else(|| panic!("{line}: three words"));
         let (name, direction, message) = (word(), word(), word());
+        let user = name.split(['/', '?']).next().expect("a name");
         let client = self.client(name);
         match direction {
-            ">" => client.send(message),
+            ">" => client.send(&message.replace("TOKEN", &token(user))),
             _ => {
                 let heard = client.next_text();
                 assert!(is_like(&heard, message), "{line}\nheard: {heard}");
@@ -42,6 +43,9 @@ impl Cast<'_> {
     fn client(&mut self, name: &str) -> &mut Client {
         let gateway = self.gateway;
         self.clients.entry(name.to_owned()).or_insert_with(|| {
+            if name.ends_with('?') {
+                return Client::upgrade(gateway, "/ws", &[]).expect("nobody is asked yet").0;
+            }
             let (user, user_type) = name.split_once('/').unwrap_or((name, ""));
             let target = if user_type.is_empty() { "/ws".to_owned() } else { format!("/ws?userType={user_type}") };
             Client::connect_at(gateway, &target, &token(user))
