@@ -1,7 +1,8 @@
 //! How a broker is reached: from the settings to a client of it. Used by the sources (`ingress`) and by the services
 //! (`service`), each of which has connections of its own.
 
+#[cfg(feature = "redis")]
 pub mod redis;
 pub mod subject;
-#[cfg(feature = "postgres")]
+#[cfg(feature = "tls")]
 pub mod tls;

@@ -32,8 +32,8 @@ pub use key::Key;
 pub use print::print;
 pub use section::{
     Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Heartbeat, Level, Limits,
-    Log, LogFormat, Notifications, Postgres, Presence, Redis, RedisService, Server, ServiceRule, Typing, UserTypeFrom,
-    Vocabularies,
+    Log, LogFormat, Notifications, Postgres, Presence, Redis, RedisMode, RedisService, Server, ServiceRule, Typing,
+    UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
 pub use value::{Pin, RedisUrl, Secret, Subject};

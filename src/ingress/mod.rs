@@ -9,6 +9,7 @@
 
 pub mod export;
 pub mod inlet;
+#[cfg(feature = "redis")]
 pub mod redis;
 pub mod status;
 
@@ -27,6 +28,10 @@ pub use status::SourceStatus;
 ///
 /// When a thread cannot be had, or the settings name no broker that could exist.
 pub fn start(config: &Config, inlet: &Inlet, control: &Control) -> io::Result<Vec<Arc<SourceStatus>>> {
-    let redis = config.redis.url.as_ref().map(|url| redis::start(&config.redis, url, inlet.clone(), control));
-    redis.into_iter().collect()
+    let mut sources = Vec::new();
+    #[cfg(feature = "redis")]
+    if config.redis.url.is_some() && config.redis.source {
+        sources.push(redis::start(&config.redis, inlet.clone(), control)?);
+    }
+    Ok(sources)
 }

@@ -9,6 +9,7 @@
 mod envelope;
 pub mod export;
 pub mod queue;
+#[cfg(feature = "redis")]
 mod redis;
 pub mod status;
 
@@ -56,7 +57,10 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
         let (queue, jobs) = Queue::new(rule.common.queue, bus.clone(), status.clone());
         match &rule.backend {
             Backend::Local => {}
+            #[cfg(feature = "redis")]
             Backend::Redis(service) => redis::start(&config.redis, service.clone(), jobs, control)?,
+            #[cfg(not(feature = "redis"))]
+            Backend::Redis(_) => return Err(io::Error::other("this build has no Redis")),
         }
         let queue = Arc::new(queue);
         queues.push((name.clone(), queue.clone()));

@@ -37,7 +37,7 @@ pub use log::{Level, Log, LogFormat};
 pub use notifications::Notifications;
 pub use postgres::Postgres;
 pub use presence::Presence;
-pub use redis::Redis;
+pub use redis::{Redis, RedisMode};
 pub use server::Server;
 pub use services::{Backend, Body, RedisService, ServiceRule};
 pub use typing::Typing;
