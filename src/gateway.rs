@@ -59,6 +59,8 @@ impl Gateway {
     ///
     /// When a port, a thread or a ring cannot be had. What was started ends with the process.
     pub fn start(config: &Config, routes: &'static Routes, size: &Size, control: &Control) -> io::Result<Self> {
+        #[cfg(feature = "tls")]
+        crate::broker::tls::install();
         let policies = rules::policies(&config.channels);
         let batch_delay_min_us = policies.batch_delay_min_us();
         // Both ports before anything runs: what ends here has nothing to stop, and says nothing but why.

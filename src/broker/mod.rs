@@ -5,7 +5,8 @@
 pub mod http;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "redis")]
 pub mod redis;
 pub mod subject;
-#[cfg(any(feature = "http", feature = "postgres"))]
+#[cfg(feature = "tls")]
 pub mod tls;

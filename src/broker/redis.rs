@@ -1,34 +1,263 @@
-//! From `[redis]` to a client.
+//! From `[redis]` to the server that is to be spoken with: one, the one that sentinels name at the moment, or those of a
+//! cluster.
 
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
+use std::io;
 
-use crate::config::{Redis, RedisUrl};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::cluster_async::ClusterConnection;
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, TlsMode, Value,
+};
 
-/// A client of the Redis that the settings name, for whoever speaks with it.
-pub fn client(settings: &Redis, url: &RedisUrl) -> RedisResult<Client> {
+use crate::config::{Redis, RedisMode};
+
+/// How Redis is reached.
+pub struct Server {
+    kind: Kind,
+    connection: AsyncConnectionConfig,
+    /// For the log: without the password.
+    pub address: String,
+}
+
+enum Kind {
+    /// Servers that are all as good, one after the other: a single one, or any of a cluster, of which each passes on what
+    /// is published to all.
+    Any {
+        clients: Vec<Client>,
+        next: usize,
+    },
+    Sentinel(Box<SentinelClient>),
+}
+
+/// A connection for commands.
+pub enum Connection {
+    One(MultiplexedConnection),
+    /// Knows which server of the cluster a key belongs to.
+    Cluster(ClusterConnection),
+}
+
+impl Server {
+    /// From the settings. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// When the settings name no server, or the certificates cannot be read.
+    pub fn of(settings: &Redis) -> io::Result<Self> {
+        let address = settings.url.as_ref().ok_or_else(|| io::Error::other("redis.url is not set"))?.to_string();
+        let certificates = certificates(settings)?;
+        let kind = match settings.mode {
+            RedisMode::Single => Kind::any(settings, &settings.addresses()[..1], certificates),
+            RedisMode::Cluster => Kind::any(settings, &settings.addresses(), certificates),
+            RedisMode::Sentinel => sentinel(settings, certificates).map(|client| Kind::Sentinel(Box::new(client))),
+        };
+        let connection = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(settings.connect_timeout))
+            .set_response_timeout(Some(settings.response_timeout));
+        Ok(Self { kind: kind.map_err(io::Error::other)?, connection, address })
+    }
+
+    /// A client of the server that is to be tried now. The next one, each time, where there are several.
+    ///
+    /// # Errors
+    ///
+    /// When no sentinel knows one.
+    pub async fn client(&mut self) -> RedisResult<Client> {
+        match &mut self.kind {
+            Kind::Any { clients, next } => {
+                *next += 1;
+                Ok(clients[(*next - 1) % clients.len()].clone())
+            }
+            Kind::Sentinel(client) => client.async_get_client().await,
+        }
+    }
+
+    /// Connects for commands.
+    async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
+        let client = self.client().await?;
+        client.get_multiplexed_async_connection_with_config(&self.connection).await
+    }
+}
+
+impl Kind {
+    fn any(settings: &Redis, addresses: &[(String, u16)], certificates: Option<TlsCertificates>) -> RedisResult<Self> {
+        let client = |(host, port): &(String, u16)| match &certificates {
+            Some(certificates) => Client::build_with_tls(info(settings, host, *port)?, certificates.clone()),
+            None => Client::open(info(settings, host, *port)?),
+        };
+        Ok(Self::Any { clients: addresses.iter().map(client).collect::<RedisResult<_>>()?, next: 0 })
+    }
+}
+
+/// Who makes connections for commands.
+pub struct Commands {
+    server: Server,
+    cluster: Option<ClusterClient>,
+}
+
+impl Commands {
+    /// From the settings. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::of`].
+    pub fn of(settings: &Redis) -> io::Result<Self> {
+        let cluster = (settings.mode == RedisMode::Cluster).then(|| cluster(settings)).transpose()?;
+        Ok(Self { server: Server::of(settings)?, cluster })
+    }
+
+    pub fn address(&self) -> &str {
+        &self.server.address
+    }
+
+    pub async fn connect(&mut self) -> RedisResult<Connection> {
+        match &self.cluster {
+            Some(cluster) => cluster.get_async_connection().await.map(Connection::Cluster),
+            None => self.server.connect().await.map(Connection::One),
+        }
+    }
+}
+
+impl Connection {
+    pub async fn ping(&mut self) -> RedisResult<()> {
+        let ping = redis::cmd("PING");
+        match self {
+            Self::One(connection) => ping.exec_async(connection).await,
+            Self::Cluster(connection) => ping.exec_async(connection).await,
+        }
+    }
+
+    /// Sends commands, in their order as far as they are for one server; an answer for each. An error of the whole means
+    /// that the connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is lost.
+    pub async fn send(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
+        match self {
+            Self::One(connection) => {
+                let mut pipeline = Pipeline::with_capacity(commands.len());
+                pipeline.ignore_errors();
+                for command in commands {
+                    pipeline.add_command(command);
+                }
+                pipeline.query_async(connection).await
+            }
+            Self::Cluster(connection) => {
+                let sending = commands.into_iter().map(|command| {
+                    let mut connection = connection.clone();
+                    async move { connection.req_packed_command(&command).await }
+                });
+                let answers = futures_util::future::join_all(sending).await;
+                // The library looks for the servers again by itself; when none was reached, so do we.
+                match answers.iter().all(|answer| answer.as_ref().is_err_and(is_lost)) {
+                    true => Err(answers.into_iter().find_map(Result::err).unwrap_or_else(no_answer)),
+                    false => Ok(answers),
+                }
+            }
+        }
+    }
+}
+
+/// Whether an error says that nobody has executed the command, or that nobody knows.
+pub fn is_lost(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || error.is_cluster_error()
+}
+
+fn no_answer() -> RedisError {
+    RedisError::from((redis::ErrorKind::Io, "no answer"))
+}
+
+fn certificates(settings: &Redis) -> io::Result<Option<TlsCertificates>> {
+    let read = |file: &std::path::PathBuf| {
+        std::fs::read(file).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
+    };
+    let pem = settings.tls_ca_file.as_ref().map(read).transpose()?;
+    Ok(pem.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) }))
+}
+
+fn uses_tls(settings: &Redis) -> bool {
+    settings.url.as_ref().is_some_and(|url| url.uses_tls)
+}
+
+fn place(settings: &Redis, host: &str, port: u16) -> ConnectionAddr {
+    let host = host.to_owned();
+    if uses_tls(settings) {
+        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+    } else {
+        ConnectionAddr::Tcp(host, port)
+    }
+}
+
+fn info(settings: &Redis, host: &str, port: u16) -> RedisResult<ConnectionInfo> {
     let mut session = RedisConnectionInfo::default().set_db(settings.database.into());
-    if let Some(username) = &url.username {
+    if let Some(username) = settings.url.as_ref().and_then(|url| url.username.as_ref()) {
         session = session.set_username(username);
     }
     if let Some(password) = &settings.password {
         session = session.set_password(password.expose());
     }
-    let address = ConnectionAddr::Tcp(url.host.clone(), url.port);
-    Client::open(address.into_connection_info()?.set_redis_settings(session))
+    Ok(place(settings, host, port).into_connection_info()?.set_redis_settings(session))
+}
+
+fn sentinel(settings: &Redis, certificates: Option<TlsCertificates>) -> RedisResult<SentinelClient> {
+    let sentinels = settings.addresses().into_iter().map(|(host, port)| place(settings, &host, port));
+    let mut builder = SentinelClientBuilder::new(sentinels, &settings.sentinel_master, SentinelServerType::Master)?
+        .set_client_to_redis_db(settings.database.into());
+    if uses_tls(settings) {
+        builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+    }
+    if let Some(certificates) = certificates {
+        builder = builder.set_client_to_redis_certificates(certificates.clone());
+        builder = builder.set_client_to_sentinel_certificates(certificates);
+    }
+    if let Some(username) = settings.url.as_ref().and_then(|url| url.username.as_ref()) {
+        builder = builder.set_client_to_redis_username(username);
+    }
+    if let Some(password) = &settings.password {
+        builder = builder.set_client_to_redis_password(password.expose());
+    }
+    if let Some(password) = &settings.sentinel_password {
+        builder = builder.set_client_to_sentinel_password(password.expose());
+    }
+    builder.build()
+}
+
+fn cluster(settings: &Redis) -> io::Result<ClusterClient> {
+    let nodes = settings.addresses().into_iter().map(|(host, port)| info(settings, &host, port));
+    let nodes: Vec<ConnectionInfo> = nodes.collect::<RedisResult<_>>().map_err(io::Error::other)?;
+    let mut builder = ClusterClientBuilder::new(nodes)
+        .connection_timeout(settings.connect_timeout)
+        .response_timeout(settings.response_timeout);
+    if let Some(certificates) = certificates(settings)? {
+        builder = builder.certs(certificates);
+    }
+    builder.build().map_err(io::Error::other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+    use crate::config::{RedisUrl, Secret};
 
     #[test]
     fn the_password_reaches_redis_and_no_text() {
         let url = RedisUrl::parse("redis://app@127.0.0.1:6380").expect("a URL");
-        let settings = Redis { password: Some(Secret::new("hunter2")), database: 3, ..Redis::default() };
-        let client = client(&settings, &url).expect("a client");
-        let session = client.get_connection_info().redis_settings();
+        let password = Some(Secret::new("hunter2"));
+        let settings = Redis { url: Some(url), password, database: 3, ..Redis::default() };
+        let info = info(&settings, "127.0.0.1", 6380).expect("a server");
+        let session = info.redis_settings();
         assert_eq!((session.username(), session.password(), session.db()), (Some("app"), Some("hunter2"), 3));
-        assert!(!format!("{:?}", client.get_connection_info()).contains("hunter2"));
+        assert!(!format!("{info:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn tls_is_for_every_node() {
+        let url = Some(RedisUrl::parse("rediss://a").expect("a URL"));
+        let settings = Redis { url, nodes: vec!["b:7".into(), "[::1]:8".into()], ..Redis::default() };
+        assert_eq!(settings.addresses(), [("a".into(), 6379), ("b".into(), 7), ("::1".into(), 8)]);
+        assert!(matches!(place(&settings, "b", 7), ConnectionAddr::TcpTls { insecure: false, .. }));
     }
 }

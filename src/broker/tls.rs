@@ -8,6 +8,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+/// Makes one implementation the process's own, for libraries that ask for none in particular.
+pub fn install() {
+    // Only the first one counts, and there is no other.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// A client that believes the certificates of this file, or else those of the system.
 ///
 /// # Errors

@@ -32,7 +32,7 @@ pub use key::Key;
 pub use print::print;
 pub use section::{
     Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Events, Heartbeat,
-    HttpService, Level, Limits, Log, LogFormat, Nats, NatsService, Notifications, Postgres, Presence, Redis,
+    HttpService, Level, Limits, Log, LogFormat, Nats, NatsService, Notifications, Postgres, Presence, Redis, RedisMode,
     RedisService, Server, ServiceRule, Typing, UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};

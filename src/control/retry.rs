@@ -1,12 +1,13 @@
 //! How long to wait before something that failed is tried again. Sans-IO: the caller sleeps.
 //!
-//! Exponential, so that what is away for long costs nothing; jittered, so that the nodes of a cluster do not all come
+//! Exponential, so that what is away for long costs little, and never long, so that what is back is found within two
+//! seconds; jittered, so that the nodes of a cluster do not all come
 //! back in the same instant.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {

@@ -11,6 +11,7 @@ pub mod export;
 pub mod inlet;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "redis")]
 pub mod redis;
 pub mod status;
 
@@ -30,8 +31,9 @@ pub use status::SourceStatus;
 /// When a thread cannot be had, or the settings name no broker that could exist.
 pub fn start(config: &Config, inlet: &Inlet, control: &Control) -> io::Result<Vec<Arc<SourceStatus>>> {
     let mut sources = Vec::new();
-    if let Some(url) = &config.redis.url {
-        sources.push(redis::start(&config.redis, url, inlet.clone(), control)?);
+    #[cfg(feature = "redis")]
+    if config.redis.url.is_some() && config.redis.source {
+        sources.push(redis::start(&config.redis, inlet.clone(), control)?);
     }
     #[cfg(feature = "nats")]
     if let Some(url) = config.nats.url.as_ref().filter(|_| config.nats.source) {

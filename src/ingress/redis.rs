@@ -19,19 +19,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
-use redis::{Client, Msg, RedisError, Value};
+use redis::{Msg, RedisError, Value};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::broker::redis::client;
-use crate::config::{Redis, RedisUrl};
+use crate::broker::redis::Server;
+use crate::config::Redis;
 use crate::control::{Backoff, Control};
 use crate::lane::Outcome;
 
 use super::{Inlet, SourceStatus};
-
-/// From the first packet to the confirmed subscription.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Silence is looked at this often: one span quiet, then a PING, then the end. A connection that died without a word is
 /// noticed within three.
@@ -42,13 +39,13 @@ const PULSE: Duration = Duration::from_secs(8);
 /// # Errors
 ///
 /// When its thread cannot be had.
-pub fn start(settings: &Redis, url: &RedisUrl, inlet: Inlet, control: &Control) -> io::Result<Arc<SourceStatus>> {
+pub fn start(settings: &Redis, inlet: Inlet, control: &Control) -> io::Result<Arc<SourceStatus>> {
     let status = Arc::new(SourceStatus::new("redis"));
-    let client = client(settings, url).map_err(io::Error::other)?;
+    let server = Server::of(settings)?;
     let intake = Intake { prefix: format!("{}:", settings.prefix), inlet, status: status.clone() };
-    let address = url.to_string();
+    let deadline = settings.connect_timeout;
     control.run_apart(status.name(), async move |stop| {
-        stop.run_until_cancelled(follow(client, address, intake)).await;
+        stop.run_until_cancelled(follow(server, deadline, intake)).await;
     })?;
     Ok(status)
 }
@@ -57,7 +54,7 @@ pub fn start(settings: &Redis, url: &RedisUrl, inlet: Inlet, control: &Control) 
 #[derive(Debug)]
 enum Lost {
     Redis(RedisError),
-    ConnectTimeout,
+    ConnectTimeout(Duration),
     Closed,
     Silent,
 }
@@ -66,7 +63,7 @@ impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Lost::Redis(error) => error.fmt(f),
-            Lost::ConnectTimeout => write!(f, "no answer within {CONNECT_DEADLINE:?}"),
+            Lost::ConnectTimeout(deadline) => write!(f, "no answer within {deadline:?}"),
             Lost::Closed => f.write_str("Redis closed the connection"),
             Lost::Silent => f.write_str("Redis does not answer any more"),
         }
@@ -80,11 +77,12 @@ impl From<RedisError> for Lost {
 }
 
 /// Subscribes, again and again.
-async fn follow(client: Client, address: String, intake: Intake) -> Infallible {
+async fn follow(mut server: Server, deadline: Duration, intake: Intake) -> Infallible {
+    let address = server.address.clone();
     let mut backoff = Backoff::default();
     let pattern = intake.pattern();
     loop {
-        let lost = match subscribe(&client, &pattern).await {
+        let lost = match subscribe(&mut server, deadline, &pattern).await {
             Ok(pubsub) => {
                 intake.status.link.connected();
                 info!(redis = %address, %pattern, "subscribed");
@@ -103,13 +101,13 @@ async fn follow(client: Client, address: String, intake: Intake) -> Infallible {
     }
 }
 
-async fn subscribe(client: &Client, pattern: &str) -> Result<PubSub, Lost> {
-    let connected = timeout(CONNECT_DEADLINE, async {
-        let mut pubsub = client.get_async_pubsub().await?;
+async fn subscribe(server: &mut Server, deadline: Duration, pattern: &str) -> Result<PubSub, Lost> {
+    let connected = timeout(deadline, async {
+        let mut pubsub = server.client().await?.get_async_pubsub().await?;
         pubsub.psubscribe(pattern).await?;
         Ok::<_, RedisError>(pubsub)
     });
-    Ok(connected.await.map_err(|_| Lost::ConnectTimeout)??)
+    Ok(connected.await.map_err(|_| Lost::ConnectTimeout(deadline))??)
 }
 
 /// Passes messages on while the connection lives.
@@ -183,6 +181,7 @@ impl Intake {
 mod tests {
     use super::*;
     use crate::channel::{Interest, Policies};
+    use crate::config::RedisUrl;
     use crate::lane::{Bus, Command, LaneEnd, Posted};
     use crate::notification::{Bounds, Notifications};
 
@@ -233,9 +232,9 @@ mod tests {
         let (intake, _lane) = intake("conv:c1");
         // Port 1 of loopback: nobody listens there.
         let url = RedisUrl::parse("redis://127.0.0.1:1").expect("a URL");
-        let settings = Redis { url: Some(url.clone()), ..Redis::default() };
+        let settings = Redis { url: Some(url), ..Redis::default() };
         let control = Control::start().expect("a thread");
-        let status = start(&settings, &url, intake.inlet.clone(), &control).expect("a thread");
+        let status = start(&settings, intake.inlet.clone(), &control).expect("a thread");
         assert!(!status.link.is_connected());
         assert!(control.stop());
     }

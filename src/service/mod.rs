@@ -16,6 +16,7 @@ mod http;
 #[cfg(feature = "nats")]
 mod nats;
 pub mod queue;
+#[cfg(feature = "redis")]
 mod redis;
 pub mod status;
 
@@ -63,6 +64,7 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
         let (queue, jobs) = Queue::new(rule.common.queue, bus.clone(), status.clone());
         match &rule.backend {
             Backend::Local => {}
+            #[cfg(feature = "redis")]
             Backend::Redis(service) => redis::start(&config.redis, service.clone(), jobs, control)?,
             #[cfg(feature = "http")]
             Backend::Http(service) => http::start(service, rule.common.queue, jobs, control)?,

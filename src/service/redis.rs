@@ -8,12 +8,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value, cmd};
+use redis::{Cmd, RedisError, RedisResult, cmd};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::broker::redis::client;
+use crate::broker::redis::{Commands, Connection, is_lost};
 use crate::config::{Body, Redis, RedisService};
 use crate::control::{Backoff, Control, Stop};
 use crate::lane::{Content, Failure};
@@ -24,12 +23,6 @@ use super::{Job, Jobs, ServiceStatus};
 /// Commands of one pipeline.
 const PIPELINE_MAX: usize = 256;
 
-/// From the first packet to a connection that can be used.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// For the answer to a pipeline. Longer, and the connection is given up.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Between two looks at a connection on which nothing is said.
 const PULSE: Duration = Duration::from_secs(1);
 
@@ -39,17 +32,15 @@ const PULSE: Duration = Duration::from_secs(1);
 ///
 /// When its thread cannot be had, or the settings name no Redis.
 pub fn start(redis: &Redis, service: RedisService, jobs: Jobs, control: &Control) -> io::Result<()> {
-    let url = redis.url.as_ref().ok_or_else(|| io::Error::other("redis.url is not set"))?;
-    let client = client(redis, url).map_err(io::Error::other)?;
-    let work = Work { client, address: url.to_string(), service, status: jobs.status.clone() };
+    let commands = Commands::of(redis)?;
+    let work = Work { address: commands.address().to_owned(), service, status: jobs.status.clone() };
     control.run_apart("service.redis", async move |stop: Stop| {
-        stop.run_until_cancelled(work.run(jobs)).await;
+        stop.run_until_cancelled(work.run(commands, jobs)).await;
     })
 }
 
 /// What the task works with.
 struct Work {
-    client: Client,
     /// For the log.
     address: String,
     service: RedisService,
@@ -58,10 +49,10 @@ struct Work {
 
 impl Work {
     /// Connects, serves, and connects again.
-    async fn run(self, mut jobs: Jobs) {
+    async fn run(self, mut commands: Commands, mut jobs: Jobs) {
         let mut backoff = Backoff::default();
         loop {
-            let error = match self.connect().await {
+            let error = match commands.connect().await {
                 Ok(connection) => {
                     self.status.link.connected();
                     info!(service = self.status.name(), redis = %self.address, "connected");
@@ -86,18 +77,11 @@ impl Work {
         }
     }
 
-    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
-    }
-
     /// Until the connection is lost, or the shards have gone.
-    async fn serve(&self, mut connection: MultiplexedConnection, jobs: &mut Jobs) -> RedisResult<()> {
+    async fn serve(&self, mut connection: Connection, jobs: &mut Jobs) -> RedisResult<()> {
         loop {
             let Ok(batch) = timeout(PULSE, jobs.several(PIPELINE_MAX)).await else {
-                cmd("PING").exec_async(&mut connection).await?;
+                connection.ping().await?;
                 continue;
             };
             if batch.is_empty() {
@@ -108,14 +92,12 @@ impl Work {
     }
 
     /// One pipeline. A command that Redis refuses fails alone; a connection that is lost fails all of them.
-    async fn send(&self, connection: &mut MultiplexedConnection, batch: Vec<Job>) -> RedisResult<()> {
-        let mut pipeline = Pipeline::with_capacity(batch.len());
-        pipeline.ignore_errors();
-        let mut sent = Vec::with_capacity(batch.len());
+    async fn send(&self, connection: &mut Connection, batch: Vec<Job>) -> RedisResult<()> {
+        let (mut commands, mut sent) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for job in batch {
             match self.command(&job.content) {
                 Some(command) => {
-                    pipeline.add_command(command);
+                    commands.push(command);
                     sent.push(job);
                 }
                 None => job.fail(Failure::Refused),
@@ -124,10 +106,10 @@ impl Work {
         if sent.is_empty() {
             return Ok(());
         }
-        let answers: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
-        for (job, answer) in sent.into_iter().zip(answers) {
+        for (job, answer) in sent.into_iter().zip(connection.send(commands).await?) {
             match answer {
                 Ok(_) => job.taken(),
+                Err(error) if is_lost(&error) => job.fail(Failure::Away),
                 Err(error) => {
                     self.tell_refused(&error);
                     job.fail(Failure::Refused);

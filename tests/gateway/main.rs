@@ -43,6 +43,7 @@ mod proxies;
 mod publishing;
 mod quotas;
 mod redis_restart;
+mod redis_servers;
 mod refusals;
 mod restarts;
 mod revocation;

@@ -1,30 +1,130 @@
-//! A private Redis: a free port, a folder of its own, nothing kept. It can be killed and started again on its port.
+//! A private Redis: a free port, a folder of its own, nothing kept. It can be killed and started again on its port. And
+//! what Redis may consist of beside: TLS, sentinels, a cluster.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use redis::{Client, Connection, ToRedisArgs};
 use tempfile::TempDir;
 
 use super::ports;
-use super::process::Process;
-use super::wait::eventually_some;
+use super::process::{Process, run};
+use super::wait::{eventually, eventually_some};
 
 pub struct Redis {
     process: Process,
     folder: TempDir,
     address: SocketAddr,
     connection: Connection,
+    /// What it was started with beside that.
+    arguments: Vec<String>,
+    tls: Option<SocketAddr>,
+}
+
+/// Watches servers, and makes another one the master when it has gone.
+pub struct Sentinel {
+    _process: Process,
+    _folder: TempDir,
+    address: SocketAddr,
 }
 
 impl Redis {
     /// Starts a Redis and returns once it answers.
     #[track_caller]
     pub fn start() -> Redis {
-        let folder = tempfile::tempdir().expect("a temp dir");
+        Self::start_in(tempfile::tempdir().expect("a temp dir"), vec![])
+    }
+
+    #[track_caller]
+    fn start_in(folder: TempDir, arguments: Vec<String>) -> Redis {
         let address = ports::free();
-        let (process, connection) = launch(&folder, address);
-        Redis { process, folder, address, connection }
+        let (process, connection) = launch(&folder, address, &arguments);
+        Redis { process, folder, address, connection, arguments, tls: None }
+    }
+
+    /// One that speaks TLS on another port, with a certificate of its own for 127.0.0.1.
+    #[track_caller]
+    pub fn start_with_tls() -> Redis {
+        let folder = tempfile::tempdir().expect("a temp dir");
+        let [key, certificate] = ["key.pem", "cert.pem"].map(|name| folder.path().join(name).display().to_string());
+        let mut openssl = Command::new("openssl");
+        openssl.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ]);
+        openssl.args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        let made = run(openssl.args(["-keyout", &key, "-out", &certificate]));
+        assert_eq!(made.code, Some(0), "{made:?}");
+        let tls = ports::free();
+        let files = [("cert", &certificate), ("key", &key), ("ca-cert", &certificate)];
+        let files = files.into_iter().flat_map(|(name, file)| [format!("--tls-{name}-file"), file.clone()]);
+        let port = ["--tls-port".into(), tls.port().to_string(), "--tls-auth-clients".into(), "no".into()];
+        let arguments = port.into_iter().chain(files).collect();
+        Redis { tls: Some(tls), ..Self::start_in(folder, arguments) }
+    }
+
+    /// Three servers that share all slots.
+    #[track_caller]
+    pub fn start_cluster() -> Vec<Redis> {
+        // The cluster's own port is 10,000 higher, unless it is said.
+        let arguments = || {
+            let bus = ports::free().port().to_string();
+            ["--cluster-enabled", "yes", "--cluster-port", &bus].map(str::to_owned).to_vec()
+        };
+        let mut servers: Vec<Redis> =
+            (0..3).map(|_| Self::start_in(tempfile::tempdir().expect("a temp dir"), arguments())).collect();
+        let hosts: Vec<String> = servers.iter().map(Redis::host).collect();
+        let mut create = Command::new("redis-cli");
+        let made =
+            run(create.args(["--cluster", "create"]).args(&hosts).args(["--cluster-replicas", "0", "--cluster-yes"]));
+        assert_eq!(made.code, Some(0), "{made:?}");
+        for server in &mut servers {
+            eventually("the cluster is there", || {
+                server.query::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+            });
+        }
+        servers
+    }
+
+    /// Whether a key belongs to this server of a cluster.
+    pub fn owns(&mut self, key: &str) -> bool {
+        redis::cmd("EXISTS").arg(key).query::<usize>(&mut self.connection).is_ok()
+    }
+
+    /// With TLS, for the key `redis.url`: as this user, `name:password@`.
+    pub fn tls_url(&self, user: &str) -> String {
+        format!("rediss://{user}{}", self.tls.expect("it speaks TLS"))
+    }
+
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
+    /// Becomes the replica of another one, or a master.
+    pub fn follow(&mut self, master: Option<&Redis>) {
+        let (host, port) = match master {
+            Some(master) => (master.address.ip().to_string(), master.address.port().to_string()),
+            None => ("NO".into(), "ONE".into()),
+        };
+        self.query::<()>(&["REPLICAOF", &host, &port]);
+    }
+
+    /// Who becomes one ends the connections of before.
+    pub fn is_master(&mut self) -> bool {
+        let client = Client::open(self.url()).expect("the address is one");
+        let Ok(mut connection) = client.get_connection() else { return false };
+        let info: Result<String, _> = redis::cmd("INFO").arg("replication").query(&mut connection);
+        self.connection = connection;
+        info.is_ok_and(|info| info.contains("role:master"))
     }
 
     /// Where it listens, as `host:port`.
@@ -56,7 +156,7 @@ impl Redis {
     /// Starts it again on the same port, after `kill`.
     #[track_caller]
     pub fn restart(&mut self) {
-        (self.process, self.connection) = launch(&self.folder, self.address);
+        (self.process, self.connection) = launch(&self.folder, self.address, &self.arguments);
     }
 
     /// Publishes; returns how many subscribers Redis had for it.
@@ -86,10 +186,52 @@ impl Redis {
     }
 }
 
-fn launch(folder: &TempDir, address: SocketAddr) -> (Process, Connection) {
+impl Sentinel {
+    /// Watches this server under a name; a single sentinel decides by itself.
+    #[track_caller]
+    pub fn watch(master: &Redis, name: &str) -> Sentinel {
+        let folder = tempfile::tempdir().expect("a temp dir");
+        let address = ports::free();
+        let (host, port) = (master.address.ip(), master.address.port());
+        let text = format!(
+            "bind {}\nport {}\ndir {}\nsentinel monitor {name} {host} {port} 1\n\
+             sentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 5000\n",
+            address.ip(),
+            address.port(),
+            folder.path().display()
+        );
+        let file = folder.path().join("sentinel.conf");
+        std::fs::write(&file, text).expect("the temp dir is writable");
+        let mut command = Command::new("redis-server");
+        let process = Process::start(command.arg(&file).arg("--sentinel"), &folder.path().join("sentinel.log"));
+        let sentinel = Sentinel { _process: process, _folder: folder, address };
+        eventually("the sentinel answers", || sentinel.ask(&["PING"]).is_some_and(|answer| answer.contains("PONG")));
+        sentinel
+    }
+
+    /// For the key `redis.url`.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// How many replicas it knows of this master.
+    pub fn replicas(&self, name: &str) -> usize {
+        let master = self.ask(&["SENTINEL", "MASTER", name]).unwrap_or_default();
+        let mut lines = master.lines().skip_while(|line| *line != "num-slaves").skip(1);
+        lines.next().and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    fn ask(&self, command: &[&str]) -> Option<String> {
+        let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        let finished = run(Command::new("redis-cli").args(["-h", &host, "-p", &port]).args(command));
+        (finished.code == Some(0)).then_some(finished.stdout)
+    }
+}
+
+fn launch(folder: &TempDir, address: SocketAddr, arguments: &[String]) -> (Process, Connection) {
     let mut command = Command::new("redis-server");
     command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
-    command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(folder.path());
+    command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(folder.path()).args(arguments);
     let process = Process::start(&mut command, &folder.path().join("redis.log"));
     let client = Client::open(format!("redis://{address}")).expect("the address is one");
     let connection = eventually_some("Redis answers", || {

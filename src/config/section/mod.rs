@@ -41,7 +41,7 @@ pub use nats::Nats;
 pub use notifications::Notifications;
 pub use postgres::Postgres;
 pub use presence::Presence;
-pub use redis::Redis;
+pub use redis::{Redis, RedisMode};
 pub use server::Server;
 pub use services::{Backend, Body, HttpService, NatsService, RedisService, ServiceRule};
 pub use typing::Typing;

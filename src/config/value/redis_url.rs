@@ -1,14 +1,17 @@
-//! `redis://[user[:password]@]host[:port][/database]`, taken apart once.
+//! `redis://[user[:password]@]host[:port][/database]`, or `rediss://` for TLS, taken apart once.
 //!
 //! Invariant: what can be printed (`Display`, `Debug`, `Serialize`) never had the password.
 
 use std::fmt;
 
-use redis::{ConnectionAddr, IntoConnectionInfo};
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
 use super::Secret;
+
+/// Where Redis listens if nothing else is said.
+const PORT: u16 = 6379;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisUrl {
@@ -16,6 +19,8 @@ pub struct RedisUrl {
     url: Url,
     pub host: String,
     pub port: u16,
+    /// `rediss://`.
+    pub uses_tls: bool,
     pub username: Option<String>,
     /// For `settle`, which moves it to `redis.password`; `None` in a loaded configuration.
     pub(in crate::config) password: Option<Secret>,
@@ -28,25 +33,25 @@ impl RedisUrl {
     ///
     /// One line that says what is wrong and does not repeat the URL.
     pub fn parse(text: &str) -> Result<RedisUrl, String> {
-        if !text.starts_with("redis://") {
+        let uses_tls = text.starts_with("rediss://");
+        if !uses_tls && !text.starts_with("redis://") {
             return Err(scheme_refused(text));
         }
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err("a URL has no blanks in it; %20 stands for one".into());
         }
         let mut url = Url::parse(text).map_err(|error| format!("not a valid URL: {error}"))?;
-        let info = url.clone().into_connection_info().map_err(|error| format!("not a valid URL: {error}"))?;
-        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err(scheme_refused(text)) };
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or("not a valid URL: it names no host")?;
+        // An address of IPv6 stands in brackets.
+        let host = host.trim_matches(['[', ']']).to_owned();
+        if ["0.0.0.0", "::"].contains(&&*host) {
+            return Err("not a valid URL: a wildcard address is nobody's".into());
+        }
+        let username = Some(decoded(url.username())?).filter(|name| !name.is_empty());
+        let password = url.password().map(decoded).transpose()?.filter(|text| !text.is_empty()).map(Secret::new);
+        let (database, port) = (named_database(&url)?, url.port().unwrap_or(PORT));
         url.set_password(None).map_err(|()| "not a valid URL: it names no host")?;
-        let settings = info.redis_settings();
-        Ok(RedisUrl {
-            host: host.clone(),
-            port: *port,
-            username: settings.username().map(str::to_owned),
-            password: settings.password().filter(|text| !text.is_empty()).map(Secret::new),
-            database: named_database(&url, settings.db())?,
-            url,
-        })
+        Ok(RedisUrl { url, host, port, uses_tls, username, password, database })
     }
 }
 
@@ -73,17 +78,21 @@ impl<'de> Deserialize<'de> for RedisUrl {
 
 fn scheme_refused(url: &str) -> String {
     let reason = match url.split_once("://").map(|(scheme, _)| scheme) {
-        Some("rediss" | "valkeys") => "Redis over TLS is not supported yet",
         Some("unix" | "redis+unix") => "Redis over a Unix socket is not supported",
         _ => "not a Redis URL",
     };
-    format!("{reason}: expected redis://[user[:password]@]host[:port][/database]")
+    format!("{reason}: expected redis://[user[:password]@]host[:port][/database], or rediss:// for TLS")
 }
 
-fn named_database(url: &Url, number: i64) -> Result<Option<u32>, String> {
+fn decoded(part: &str) -> Result<String, String> {
+    let text = percent_decode_str(part).decode_utf8().map_err(|_| "not a valid URL: user or password is not UTF-8")?;
+    Ok(text.into_owned())
+}
+
+fn named_database(url: &Url) -> Result<Option<u32>, String> {
     match url.path().trim_matches('/') {
         "" => Ok(None),
-        _ => u32::try_from(number).map(Some).map_err(|_| "the database is a number from 0".into()),
+        number => number.parse().map(Some).map_err(|_| "the database is a number from 0".into()),
     }
 }
 
@@ -109,6 +118,14 @@ mod tests {
     }
 
     #[test]
+    fn another_s_is_for_tls() {
+        let url = RedisUrl::parse("rediss://:secret@cache.example/2").expect("valid");
+        assert_eq!((url.uses_tls, url.port, url.database), (true, 6379, Some(2)));
+        assert_eq!(url.to_string(), "rediss://cache.example/2");
+        assert!(!RedisUrl::parse("redis://cache.example").expect("valid").uses_tls);
+    }
+
+    #[test]
     fn the_password_is_never_printed() {
         for (written, printed) in [
             ("redis://:hunter2@h:1/0", "redis://h:1/0"),
@@ -126,7 +143,6 @@ mod tests {
     #[test]
     fn what_cannot_be_reached_is_refused_without_quoting_it() {
         for (url, reason) in [
-            ("rediss://:hunter2@h", "TLS"),
             ("redis+unix:///run/redis.sock?pass=hunter2", "Unix socket"),
             ("unix:///run/hunter2", "Unix socket"),
             ("hunter2:6379", "not a Redis URL"),

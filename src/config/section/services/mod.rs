@@ -80,7 +80,8 @@ impl Kind {
     /// Whether this build has it.
     fn is_built(self) -> bool {
         match self {
-            Self::Local | Self::Redis => true,
+            Self::Local => true,
+            Self::Redis => cfg!(feature = "redis"),
             Self::Http => cfg!(feature = "http"),
             Self::Nats => cfg!(feature = "nats"),
         }
