@@ -122,7 +122,7 @@ fn state(shard: usize, bus: &Bus, grid_use: &Arc<GridUse>, connections: usize) -
         seats: Arc::new(Seats::new(Sessions::Multi, [bus.lanes()[0].bell.clone()])),
         calls: Calls::new(shard, Services::default(), 0),
         echoes: 0,
-        scratch: Vec::new(),
+        scratch: String::new(),
         presence: Arc::default(),
         bus: bus.clone(),
         notifications: Notifications::new(None),

@@ -128,7 +128,7 @@ impl Shard {
             seats,
             calls,
             echoes: 0,
-            scratch: Vec::new(),
+            scratch: String::new(),
             presence: presence.clone(),
             bus: bus.clone(),
             notifications: Notifications::new(Some(Bounds::new(100, 1000, 1 << 20))),
