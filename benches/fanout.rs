@@ -125,7 +125,7 @@ fn state(shard: usize, bus: &Bus, grid_use: &Arc<GridUse>, connections: usize) -
         pending: Pending::new(0),
         calls: Calls::new(shard, Services::default(), 0),
         echoes: 0,
-        scratch: Vec::new(),
+        scratch: String::new(),
         presence: Arc::default(),
         bus: bus.clone(),
         events: Teller::default(),

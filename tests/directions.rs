@@ -88,11 +88,21 @@ fn the_files_of_the_floor_call_each_other_in_one_direction() {
     assert!(calls > 10, "only {calls} calls were found");
 }
 
+/// The steps by which a connection ends are taken in one place, whoever began it.
+#[test]
+fn only_closing_ends_a_connection() {
+    let takes_a_step = |file: &Path| code_of(&fs::read_to_string(file).expect("a source file")).contains(".ending()");
+    let modules = files(&root().join("src")).into_iter().filter(|file| takes_a_step(file)).map(|file| module_of(&file));
+    let who: Vec<String> =
+        modules.map(|module| module.join("::")).filter(|who| !who.starts_with("shard::tests")).collect();
+    assert_eq!(who, ["shard::floor::closing"]);
+}
+
 /// What a file adds to the floor, without comments.
 fn methods_of_the_floor(file: &Path) -> String {
     let text = fs::read_to_string(file).expect("a source file");
     let parts = text.split("impl<I: Io> Floor<I> {\n").skip(1).filter_map(|rest| rest.split("\n}\n").next());
-    parts.flat_map(str::lines).map(|line| line.split("//").next().unwrap_or("").to_owned() + "\n").collect()
+    parts.map(code_of).collect()
 }
 
 #[test]
@@ -159,9 +169,14 @@ fn part<'a>(path: &'a [String], folder: &[&str]) -> Option<&'a str> {
     path.iter().zip(folder).all(|(a, b)| a == b).then(|| rest.first()).flatten().map(String::as_str)
 }
 
+/// A text without its comments.
+fn code_of(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or("").to_owned() + "\n").collect()
+}
+
 /// What a file names of the crate, each as the first parts of its path from the root.
 fn paths(module: &[String], text: &str) -> Vec<Vec<String>> {
-    let code: String = text.lines().map(|line| line.split("//").next().unwrap_or("").to_owned() + "\n").collect();
+    let code = code_of(text);
     let mut found = Vec::new();
     for (at, _) in code.match_indices("::") {
         let before = &code[..at];

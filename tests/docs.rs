@@ -227,7 +227,7 @@ fn answer(message: &str, list: &[&str], now_ms: u64) -> String {
         Action::Subscribe(channels) | Action::Unsubscribe(channels) => &channels.reply,
         other => panic!("{other:?}"),
     };
-    let (mut json, now) = (Vec::new(), Timestamp(now_ms));
+    let (mut json, now) = (String::new(), Timestamp(now_ms));
     reply.fill(&mut json, request.id, |place| match place {
         Place::UserId => Value::Text("ana"),
         Place::SessionId => Value::Text(SESSION),
@@ -235,7 +235,7 @@ fn answer(message: &str, list: &[&str], now_ms: u64) -> String {
         Place::List => Value::List(list),
         other => panic!("{other:?}"),
     });
-    String::from_utf8(json).expect("text")
+    json
 }
 
 /// What a client is told of a channel that is refused.

@@ -6,8 +6,7 @@
 //! the result is one JSON object with the template's fields, and nobody's text ends a string or begins a field.
 
 use std::borrow::Cow;
-use std::fmt::{self, Display};
-use std::io::{self, Write};
+use std::fmt::{self, Display, Write};
 
 use serde::Deserialize;
 use serde_json::Map;
@@ -157,41 +156,64 @@ impl Template {
     }
 
     /// Writes the message behind what `json` holds, with the `id` of the message that is answered as its last field.
-    pub fn fill<'v>(&self, json: &mut Vec<u8>, id: Option<&RawValue>, value: impl Fn(Place) -> Value<'v>) {
+    pub fn fill<'v>(&self, json: &mut String, id: Option<&RawValue>, value: impl Fn(Place) -> Value<'v>) {
         for part in &self.parts {
             match part {
-                Part::Text(text) => json.extend_from_slice(text.as_bytes()),
-                Part::Place(place) => value(*place).write(json).expect("a vector takes every byte"),
+                Part::Text(text) => json.push_str(text),
+                Part::Place(place) => value(*place).write(json),
                 Part::Member(name, place) => match value(*place) {
                     Value::Missing => {}
                     value => {
-                        json.extend_from_slice(name.as_bytes());
-                        value.write(json).expect("a vector takes every byte");
+                        json.push_str(name);
+                        value.write(json);
                     }
                 },
             }
         }
         if let Some(id) = id {
-            json.extend_from_slice(br#","id":"#);
-            json.extend_from_slice(id.get().as_bytes());
+            json.push_str(r#","id":"#);
+            json.push_str(id.get());
         }
-        json.push(b'}');
+        json.push('}');
     }
 }
 
 impl Value<'_> {
     /// As JSON.
-    fn write(&self, json: &mut Vec<u8>) -> io::Result<()> {
+    fn write(&self, json: &mut String) {
         match self {
-            Value::Text(text) => sonic_rs::to_writer(json, text).map_err(io::Error::other)?,
-            Value::List(list) => sonic_rs::to_writer(json, list).map_err(io::Error::other)?,
-            Value::Shown(shown) => write!(json, "\"{shown}\"")?,
-            Value::Number(number) => write!(json, "{number}")?,
-            Value::Json(text) => json.extend_from_slice(text.as_bytes()),
-            Value::Missing => json.extend_from_slice(b"null"),
+            Value::Text(text) => write_text(json, text),
+            Value::List(list) => write_list(json, list),
+            Value::Shown(shown) => write!(json, "\"{shown}\"").expect("a string takes every text"),
+            Value::Number(number) => write!(json, "{number}").expect("a string takes every text"),
+            Value::Json(text) => json.push_str(text),
+            Value::Missing => json.push_str("null"),
         }
-        Ok(())
     }
+}
+
+/// A JSON string. Most texts have nothing to be escaped and are copied; the others the JSON library writes.
+fn write_text(json: &mut String, text: &str) {
+    // Looked at to the end, which the compiler does for many bytes at a time.
+    let has_escapes = |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    if text.bytes().fold(false, has_escapes) {
+        json.push_str(&sonic_rs::to_string(text).expect("text is plain data"));
+    } else {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    }
+}
+
+fn write_list(json: &mut String, list: &[&str]) {
+    json.push('[');
+    for (at, text) in list.iter().enumerate() {
+        if at > 0 {
+            json.push(',');
+        }
+        write_text(json, text);
+    }
+    json.push(']');
 }
 
 /// Everything that may stand in a template, as far as it is looked at.
@@ -314,14 +336,14 @@ mod tests {
 
     fn fill(text: &str, user: &str, list: &[&str], speed: Option<&str>, id: Option<&str>) -> String {
         let id = id.map(|id| serde_json::from_str(id).unwrap());
-        let mut json = Vec::new();
+        let mut json = String::new();
         template(text).unwrap().fill(&mut json, id, |place| match place {
             Place::UserId => Value::Text(user),
             Place::List => Value::List(list),
             Place::Field(1) => speed.map_or(Value::Missing, Value::Json),
             _ => Value::Json("0"),
         });
-        String::from_utf8(json).unwrap()
+        json
     }
 
     #[test]
@@ -385,6 +407,16 @@ mod tests {
             ("a:{timestamp}", TemplateError::UnknownPlace("timestamp".into())),
         ] {
             assert_eq!(NameTemplate::parse(text, &fields()).err(), Some(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_json_escapes_is_escaped() {
+        let text: String = (0..128).map(char::from).chain(['ü', '\u{2028}']).collect();
+        for text in text.chars().map(String::from).chain([text.clone()]) {
+            let json = fill(r#"{"type":"t","u":"{user_id}","l":"{list}"}"#, &text, &["a", &text], None, None);
+            let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(read, serde_json::json!({ "type": "t", "u": text, "l": ["a", text] }));
         }
     }
 

@@ -116,7 +116,7 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         events,
         notifications: shared.notifications.clone(),
         echoes: 0,
-        scratch: Vec::new(),
+        scratch: String::new(),
     };
     let floor = RefCell::new(Floor::new(io, capacity.slots, state, lane));
     let lobby = Lobby::new(index, floor, bell, arriving, shared);

@@ -55,7 +55,7 @@ pub struct ShardState {
     /// Open connections of the echo endpoint.
     pub echoes: usize,
     /// Kept to be filled anew by whoever writes a message.
-    pub scratch: Vec<u8>,
+    pub scratch: String,
 }
 
 impl ShardState {

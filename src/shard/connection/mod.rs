@@ -1,11 +1,12 @@
 //! One connection, sans-IO: what a shard remembers of it.
 //!
-//! Where it is in its life is [`phase`]'s, when it next needs attention [`deadlines`]'s, and what it has not been sent
-//! yet [`outbox`]'s.
+//! Where it is in its life is [`phase`]'s, how that ends [`ending`]'s, when it next needs attention [`deadlines`]'s, and
+//! what it has not been sent yet [`outbox`]'s.
 //!
 //! A million of these lie in the slabs, so every field answers for its bytes; the size is asserted below.
 
 pub mod deadlines;
+pub mod ending;
 pub mod outbox;
 pub mod phase;
 pub mod wheel;
@@ -27,7 +28,7 @@ pub use deadlines::Attention;
 pub struct Connection {
     /// Counts the connections of the shard; part of the connection's id.
     pub generation: u32,
-    pub phase: Phase,
+    phase: Phase,
     /// The upgrade named a device, a type or a platform, or the token named channels.
     pub details: Option<Box<Details>>,
     pub decoder: Decoder,
@@ -98,6 +99,16 @@ impl Connection {
         self.details.as_ref()?.device_id.as_deref()
     }
 
+    /// Where it is in its life. It goes on by what is done with the connection.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Whether more is to be read behind a chunk of `bytes`. What is dropped because the peer failed is counted.
+    pub fn goes_on_reading(&mut self, bytes: usize) -> bool {
+        self.phase.goes_on_reading(bytes)
+    }
+
     /// True while messages are read and delivered.
     pub fn is_alive(&self) -> bool {
         self.phase.is_alive()
@@ -145,18 +156,5 @@ impl Connection {
         if self.window != window {
             (self.window, self.window_messages, self.window_frames) = (window, 0, 0);
         }
-    }
-
-    /// Both sides have said goodbye: nothing of the peer's input matters any more.
-    pub fn finish(&mut self) {
-        self.phase.finish();
-        self.decoder = Decoder::new();
-    }
-
-    /// Our close frame is the last that is sent: nothing of the peer's input is understood any more, and at most so
-    /// many bytes of it are read.
-    pub fn fail(&mut self, input_bytes_max: usize) {
-        self.phase.fail(input_bytes_max);
-        self.decoder = Decoder::new();
     }
 }

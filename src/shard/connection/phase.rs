@@ -1,5 +1,5 @@
-//! Where a connection is in its life, and what may follow what. Nobody outside makes a phase or sets one: each step is
-//! a method here, which asserts that it is allowed.
+//! Where a connection is in its life, and what may follow what. Nobody outside of the [connection](super) makes a phase
+//! or sets one: each step is a method here, which asserts that it is allowed. Those of the end are [`super::ending`]'s.
 //!
 //! ```text
 //!            token              our close frame              both have said close,
@@ -72,8 +72,7 @@ impl Phase {
         self.become_if(matches!(self.0, State::Arrived | State::Open(_)), open);
     }
 
-    /// Our close frame is about to be queued; the peer has time for its own until a tick.
-    pub fn close(&mut self, until: u32) {
+    pub(super) fn close(&mut self, until: u32) {
         self.become_if(self.is_alive(), State::Closing { until });
     }
 
@@ -95,16 +94,14 @@ impl Phase {
         self.0
     }
 
-    /// All is sent and our side of the stream ends; the peer has time for the end of its own until a tick.
-    pub fn linger(&mut self, until: u32) {
+    pub(super) fn linger(&mut self, until: u32) {
         debug_assert!(self.is_failing(), "{self:?} has not failed");
         if let State::Failing { input_bytes_left, .. } = self.0 {
             self.0 = State::Lingering { until, input_bytes_left };
         }
     }
 
-    /// The backend is about to be told to close the socket.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.become_if(!self.is_stopped(), State::Stopped);
     }
 
@@ -131,8 +128,7 @@ impl Phase {
         }
     }
 
-    /// Whether more is to be read behind a chunk of `bytes`. What is dropped because the peer failed is counted.
-    pub fn goes_on_reading(&mut self, bytes: usize) -> bool {
+    pub(super) fn goes_on_reading(&mut self, bytes: usize) -> bool {
         match &mut self.0 {
             State::Arrived | State::Open(_) | State::Echo | State::Closing { .. } => true,
             State::Failing { input_bytes_left, .. } | State::Lingering { input_bytes_left, .. } => {

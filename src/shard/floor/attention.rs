@@ -62,7 +62,7 @@ impl<I: Io> Floor<I> {
                 return attended > 0;
             };
             // Its connection may have gone meanwhile, and another one have come. A stopped one has no deadline.
-            if self.wire.connections.get(slot as usize).is_some_and(|connection| !connection.phase.is_stopped()) {
+            if self.wire.connections.get(slot as usize).is_some_and(|connection| !connection.phase().is_stopped()) {
                 self.attend(slot);
             }
         }

@@ -78,9 +78,9 @@ impl<I: Io> Floor<I> {
         let input_bytes_max = rules.message_bytes_max.max(echo_bytes_max).max(LINGER_BYTES);
         let connection = &mut self.wire.connections[slot as usize];
         if goes_on {
-            connection.fail(input_bytes_max);
+            connection.ending().fail(input_bytes_max);
         } else {
-            connection.finish();
+            connection.ending().finish();
         }
         let too_slow = self.wire.flush(slot);
         debug_assert_eq!(too_slow, TooSlow(false), "who has said goodbye is not too slow any more");
@@ -92,10 +92,10 @@ impl<I: Io> Floor<I> {
     /// Nothing of a connection is on its way any more: if that was all there will be, its stream ends.
     pub(in crate::shard) fn all_sent(&mut self, slot: Slot) {
         let connection = &mut self.wire.connections[slot as usize];
-        if connection.phase.is_finishing() {
+        if connection.phase().is_finishing() {
             self.stop(slot);
-        } else if connection.phase.is_failing() {
-            connection.phase.linger(self.state.now.tick() + ticks(LINGER));
+        } else if connection.phase().is_failing() {
+            connection.ending().linger(self.state.now.tick() + ticks(LINGER));
             self.wire.io.shut(slot);
             self.watch_clock(slot);
         }
@@ -120,7 +120,7 @@ impl<I: Io> Floor<I> {
     /// The peer has had its time: what it has not taken is dropped, and it is told by a reset. A lingering one has
     /// taken everything, and a reset could take that away from it again.
     pub(in crate::shard) fn give_up(&mut self, slot: Slot) {
-        let has_all = self.wire.connections[slot as usize].phase.is_lingering();
+        let has_all = self.wire.connections[slot as usize].phase().is_lingering();
         if has_all {
             self.stop(slot);
         } else if self.forget(slot) {
@@ -131,11 +131,11 @@ impl<I: Io> Floor<I> {
     /// Drops what a connection still had here. False when that was done before.
     fn forget(&mut self, slot: Slot) -> bool {
         let connection = &mut self.wire.connections[slot as usize];
-        if connection.phase.is_stopped() {
+        if connection.phase().is_stopped() {
             return false;
         }
         debug_assert!(!connection.is_alive() || connection.profile == profiles::NONE);
-        connection.phase.stop();
+        connection.ending().stop();
         let dropped = self.wire.drop_waiting(slot);
         self.state.counters.deliveries_dropped.add(dropped as u64);
         self.wheel.cancel(slot);
@@ -146,7 +146,7 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn free(&mut self, slot: Slot) {
         let connection = self.wire.connections.remove(slot as usize);
         self.state.shares.leave(slot);
-        debug_assert!(connection.phase.is_stopped() && connection.outbox.is_none() && !self.wire.cork.has(slot));
+        debug_assert!(connection.phase().is_stopped() && connection.outbox.is_none() && !self.wire.cork.has(slot));
     }
 
     /// Begins to close everybody over this time, the first one when all has been brought to its recipients that was
@@ -198,7 +198,7 @@ impl<I: Io> Floor<I> {
             self.wire.count_dropped([dropped, 0, 0, 0]);
         }
         let until = self.state.now.tick() + self.state.rules.close_deadline_ticks;
-        self.wire.connections[slot as usize].phase.close(until);
+        self.wire.connections[slot as usize].ending().close(until);
         let frame = match goodbye.code {
             Some(code) => encode_close(code, goodbye.reason),
             None => encode_close_without_code(),
@@ -213,7 +213,7 @@ impl<I: Io> Floor<I> {
         let connection = &mut self.wire.connections[slot as usize];
         debug_assert!(connection.is_alive());
         let id = ConnectionId { shard: self.state.shard as u16, slot, generation: connection.generation };
-        if connection.phase.is_open() {
+        if connection.phase().is_open() {
             let user_id = name::user_of(self.state.table.name(connection.user_channel));
             let sitter = Sitter { user_id, device_id: connection.device_id() };
             self.state.seats.leave(sitter, id);
@@ -230,7 +230,7 @@ impl<I: Io> Floor<I> {
             self.state.sessions -= 1;
             self.state.profiles.leave(connection.profile);
             connection.profile = profiles::NONE;
-        } else if connection.phase.is_echo() {
+        } else if connection.phase().is_echo() {
             self.state.echoes -= 1;
         } else {
             self.state.counters.unauthenticated.add(-1);

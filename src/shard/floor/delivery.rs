@@ -37,7 +37,7 @@ impl<I: Io> Floor<I> {
     /// Takes a message for one connection. One that has gone, or is not open any more or not yet, gets nothing.
     pub(in crate::shard) fn send_addressed(&mut self, addressed: Addressed) {
         let Addressed { to, frame, answer } = addressed;
-        let is_there = self.is_current(to) && self.wire.connections[to.slot as usize].phase.is_open();
+        let is_there = self.is_current(to) && self.wire.connections[to.slot as usize].phase().is_open();
         if is_there {
             self.state.counters.deliveries.add(1);
             self.wire.send(to.slot, Frame::local(frame.bytes, frame.arrived_us));
@@ -137,7 +137,7 @@ impl<I: Io> Floor<I> {
             Reach::Everybody(end) => {
                 let begin = end.saturating_sub(MEMBERS_AT_ONCE as Slot);
                 for slot in (begin..*end).rev() {
-                    if wire.connections.get(slot as usize).is_some_and(|c| c.phase.is_open()) {
+                    if wire.connections.get(slot as usize).is_some_and(|c| c.phase().is_open()) {
                         recipient(wire, &state.table, slot);
                     }
                 }

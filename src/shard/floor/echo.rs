@@ -41,7 +41,7 @@ impl Connection {
     /// Whether so much waits for an echo connection that it is not read for now.
     pub fn is_ahead(&self, echo: Option<&Echo>) -> bool {
         let (Some(outbox), Some(echo)) = (&self.outbox, echo) else { return false };
-        self.phase.is_echo() && outbox.bytes() >= echo.message_bytes_max
+        self.phase().is_echo() && outbox.bytes() >= echo.message_bytes_max
     }
 }
 
@@ -55,12 +55,12 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn resume_reading(&mut self, slot: Slot) {
         let Wire { io, connections, .. } = &mut self.wire;
         let connection = &mut connections[slot as usize];
-        if connection.phase.is_echo() {
+        if connection.phase().is_echo() {
             connection.last_seen = self.state.now.tick();
             if !connection.is_ahead(self.state.rules.echo.as_ref()) {
                 io.resume(slot);
             }
-        } else if connection.phase.is_closing() {
+        } else if connection.phase().is_closing() {
             // Its goodbye is awaited, however far ahead it was.
             io.resume(slot);
         }

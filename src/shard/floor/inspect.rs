@@ -237,7 +237,7 @@ impl<I: Io> Floor<I> {
     fn describe_one(&self, slot: Slot) -> ConnectionInfo {
         let (connection, state) = (&self.wire.connections[slot as usize], &self.state);
         let id = ConnectionId { shard: state.shard as u16, slot, generation: connection.generation };
-        let open = connection.phase.is_open();
+        let open = connection.phase().is_open();
         let user_channel = open.then(|| state.table.name(connection.user_channel));
         let age_s = u64::from(state.now.tick() - connection.connected_at) * u64::from(TICK_MS) / 1000;
         ConnectionInfo {
@@ -258,6 +258,6 @@ impl<I: Io> Floor<I> {
     /// Whether the slot still has a session whose own channel this is.
     fn is_of(&self, slot: Slot, user_channel: &str) -> bool {
         let connection = self.wire.connections.get(slot as usize);
-        connection.is_some_and(|c| c.phase.is_open() && self.state.table.name(c.user_channel) == user_channel)
+        connection.is_some_and(|c| c.phase().is_open() && self.state.table.name(c.user_channel) == user_channel)
     }
 }

@@ -23,8 +23,8 @@ impl<I: Io> Floor<I> {
         self.carry_out(slot);
         self.time_messages(before, self.since_arrival.unwrap_or_else(Stopwatch::start));
         let connection = &mut self.wire.connections[slot as usize];
-        let watch = connection.phase.goes_on_reading(chunk.len as usize)
-            && !connection.is_ahead(self.state.rules.echo.as_ref());
+        let watch =
+            connection.goes_on_reading(chunk.len as usize) && !connection.is_ahead(self.state.rules.echo.as_ref());
         self.wire.io.release(chunk, watch);
     }
 
@@ -64,7 +64,7 @@ impl<I: Io> Floor<I> {
 /// Reads what a client sent: every message in the chunk, in order. Once the connection closes only the peer's close
 /// frame is of interest.
 fn read(connection: &mut Connection, mut input: &mut [u8], mut session: Session<'_>) {
-    if connection.phase.is_deaf() {
+    if connection.phase().is_deaf() {
         return;
     }
     let policy = connection.policy(&session.state.rules);
@@ -75,7 +75,7 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut session: Session<
                 session.effects.rearm |= connection.decoder.note_beginning(session.state.now.tick());
                 return;
             }
-            Ok(Some(incoming)) if connection.phase.is_echo() && session.echo(&incoming) => {}
+            Ok(Some(incoming)) if connection.phase().is_echo() && session.echo(&incoming) => {}
             // Taken only while we close.
             Ok(Some(Incoming::Binary(_))) => {}
             Ok(Some(Incoming::Text(message))) => {
@@ -102,7 +102,7 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut session: Session<
             Ok(Some(Incoming::Close(peer))) => {
                 let code = peer.map(|p| p.code);
                 // Whoever examines us sends on behind its goodbye on purpose.
-                let goes_on = !input.is_empty() || connection.phase.is_echo();
+                let goes_on = !input.is_empty() || connection.phase().is_echo();
                 session.effects.end = Some(End::Answer { code, goes_on });
                 return;
             }

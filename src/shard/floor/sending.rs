@@ -52,7 +52,7 @@ impl<I: Io> Floor<I> {
 
     /// What was in flight has left, and the slot was waiting for it.
     pub(in crate::shard) fn sent(&mut self, slot: Slot) {
-        let phase = &self.wire.connections[slot as usize].phase;
+        let phase = self.wire.connections[slot as usize].phase();
         let ends = phase.is_finishing() || phase.is_failing();
         if !self.wire.send_waiting(slot) {
             self.all_sent(slot);

@@ -139,7 +139,7 @@ impl<I: Io> Wire<I> {
         let connection = &mut self.connections[slot as usize];
         // An echo is held back by not reading more; to a connection that ends nothing more is published, and what it
         // was to get before its close frame it gets.
-        let is_bounded = connection.is_alive() && !connection.phase.is_echo();
+        let is_bounded = connection.is_alive() && !connection.phase().is_echo();
         let bound = if is_bounded { Bound::Bytes(self.outbox_bytes_max) } else { Bound::Unbounded };
         let outbox = connection.outbox.get_or_insert_default();
         let (before, mut queued, mut spill) = (outbox.bytes(), 0, Spill::default());

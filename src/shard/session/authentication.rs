@@ -27,10 +27,10 @@ impl Session<'_> {
         reply: &Template,
     ) -> Result<(), SessionError> {
         let identity = self.verify(&request.string(field)?)?;
-        if connection.phase.is_open() && *self.user_id(connection) != *identity.user_id {
+        if connection.phase().is_open() && *self.user_id(connection) != *identity.user_id {
             return Err(SessionError::OtherUser);
         }
-        let begins = connection.phase.is_arrived();
+        let begins = connection.phase().is_arrived();
         if begins {
             let sitter = Sitter { user_id: &identity.user_id, device_id: connection.device_id() };
             let in_place = self.state.seats.is_taken(sitter);
@@ -58,7 +58,7 @@ impl Session<'_> {
         if !self.state.rules.may_connect(&identity) {
             return false;
         }
-        if connection.phase.is_arrived() {
+        if connection.phase().is_arrived() {
             let asked = connection.details.as_ref();
             let user_type = identity.user_type_or(asked.and_then(|d| d.user_type.as_deref()));
             let (Joined::New(channel) | Joined::Already(channel)) =

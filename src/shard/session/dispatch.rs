@@ -81,7 +81,7 @@ impl Session<'_> {
         let (profiles, profile) = (&self.state.profiles, connection.profile);
         let sender = Sender { user_type: profiles.user_type(profile), claims: profiles.granted(profile) };
         let found = self.state.rules.routes.find(request, sender);
-        if !connection.phase.is_open() && !found.is_ok_and(|route| route.before_auth) {
+        if !connection.phase().is_open() && !found.is_ok_and(|route| route.before_auth) {
             return Err(SessionError::NotAuthenticated);
         }
         found.map_err(|missing| match missing {

@@ -74,9 +74,9 @@ impl Session<'_> {
 
     /// The text of a message that is made for a service.
     pub(super) fn text_of(&self, connection: &Connection, message: &Template, given: &Given<'_>) -> Box<str> {
-        let mut json = Vec::new();
+        let mut json = String::new();
         message.fill(&mut json, None, |place| self.value(connection, given, place));
-        String::from_utf8(json).expect("texts and their JSON are text").into()
+        json.into()
     }
 
     /// The frame of an answer that is kept until its time has come.
@@ -131,7 +131,7 @@ impl Session<'_> {
         let mut json = std::mem::take(&mut self.state.scratch);
         json.clear();
         template.fill(&mut json, id, |place| self.value(connection, given, place));
-        let frame = encode_text(std::str::from_utf8(&json).expect("texts and their JSON are text"));
+        let frame = encode_text(&json);
         self.state.scratch = json;
         frame
     }

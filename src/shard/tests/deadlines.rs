@@ -31,18 +31,18 @@ fn connection(phase: u8, ms: u64, ttl_s: u64, half_message: bool, rules: &Rules)
         connection.authenticate(now.unix_s() + ttl_s, None, now, rules);
     }
     if (2..7).contains(&phase) {
-        connection.phase.close(now.tick() + 50);
+        connection.ending().close(now.tick() + 50);
     }
     match phase {
-        3 => connection.finish(),
-        4..=6 => connection.fail(100),
+        3 => connection.ending().finish(),
+        4..=6 => connection.ending().fail(100),
         _ => {}
     }
     if phase > 4 && phase < 7 {
-        connection.phase.linger(now.tick() + 5);
+        connection.ending().linger(now.tick() + 5);
     }
     if phase == 6 {
-        connection.phase.stop();
+        connection.ending().stop();
     }
     connection
 }
@@ -81,7 +81,7 @@ proptest! {
         let judge_from = moment(came_ms).tick() + judge_ahead;
         while connection.attention(moment(came_ms), &rules, judge_from).is_some() {}
         let due = connection.due(moment(came_ms), &rules, judge_from);
-        if connection.phase.is_stopped() {
+        if connection.phase().is_stopped() {
             return Ok(());
         }
         // A unix second is looked for up to two ticks late.

@@ -134,7 +134,7 @@ impl Shard {
             calls,
             pending,
             echoes: 0,
-            scratch: Vec::new(),
+            scratch: String::new(),
             presence: presence.clone(),
             bus: bus.clone(),
             events: Teller::default(),
