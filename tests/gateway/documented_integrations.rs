@@ -38,7 +38,7 @@ impl Program {
         write_files(document, folder.path());
         let address = ports::free();
         let port = address.port().to_string();
-        let variables = [("PORT", port.as_str()), ("RINGWAY_SECRET", SHARED)];
+        let variables = [("PORT", port.as_str()), ("SHARED_SECRET", SHARED)];
         let mut program = program_in(folder.path(), &variables, arguments[0], &arguments[1..]);
         let process = Process::start(&mut program, &folder.path().join("log"));
         eventually("it listens", || std::net::TcpStream::connect(address).is_ok());

@@ -216,3 +216,30 @@ fn services_need_to_know_where_their_broker_is() {
         from_all(Some(&file), &[(alias, url)], Flags::default()).expect("valid");
     }
 }
+
+#[test]
+fn events_go_to_a_service_outside() {
+    let service = |kind: &str| format!("[events]\nservice = 'watch'\n[[services]]\nname = 'watch'\nkind = {kind}\n");
+    for text in ["[events]\nservice = 'watch'\n".to_owned(), service("'local'")] {
+        let problems = from_file(&text).expect_err(&text);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].starts_with("events.service (") && problems[0].contains("no service watch"),
+            "{problems:?}"
+        );
+    }
+    from_file(&format!("[redis]\nurl = 'redis://h'\n{}publish = 'x'", service("'redis'"))).expect("valid");
+    for (text, part) in [
+        ("which = ['gone']", "unknown variant `gone`"),
+        ("which = []", "is empty"),
+        ("batch_max = 0", "0 is not between"),
+        ("batch_delay = '2m'", "more than 60s"),
+        ("buffer_bytes = 1", "1 is not between"),
+    ] {
+        let problems = from_file(&format!("[events]\n{text}")).expect_err(text);
+        assert!(
+            problems.len() == 1 && problems[0].starts_with("events.") && problems[0].contains(part),
+            "{problems:?}"
+        );
+    }
+}
