@@ -20,6 +20,9 @@ use crate::config::LogFormat;
 /// Lines that may wait: a burst, at some hundred bytes each.
 const WAITING_MAX: usize = 1024;
 
+/// Libraries that say for themselves what whoever uses them says as well, and with it messages of clients, or passwords.
+const UNHEARD: &str = "async_nats=off,lapin=off";
+
 /// How long the end of the process waits for its last lines.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -46,9 +49,7 @@ pub fn start(settings: &config::Log) -> io::Result<Log> {
     let (log, entries) = Log::new();
     let lost = log.lost.clone();
     thread::Builder::new().name("log".into()).spawn(move || write_all(&entries, &lost, io::stderr()))?;
-    // What the client of NATS says is said by who uses it; and of what it sends it would show passwords.
-    let filter = EnvFilter::new(format!("{},async_nats=off", settings.level.as_str()));
-    let way = log.clone();
+    let (filter, way) = (EnvFilter::new(format!("{},{UNHEARD}", settings.level.as_str())), log.clone());
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || way.clone()).with_target(false);
     match settings.format {

@@ -38,7 +38,7 @@ enum Form {
 }
 
 /// Of two that name the same key, the later wins: the more particular one.
-pub(super) const ALIASES: [Alias; 18] = [
+pub(super) const ALIASES: [Alias; 19] = [
     alias("PORT", Key::of("server", "listen"), Form::Port),
     alias("WEBSOCKET_GATEWAY_SERVICE_PORT", Key::of("server", "listen"), Form::Port),
     alias("WSGATEWAY_PORT", Key::of("server", "listen"), Form::Port),
@@ -55,6 +55,7 @@ pub(super) const ALIASES: [Alias; 18] = [
     alias("REDIS_DATABASE", Key::of("redis", "database"), Form::Same),
     alias("POSTGRES_DSN", Key::of("postgres", "dsn"), Form::Same),
     alias("NATS_URL", Key::of("nats", "url"), Form::Same),
+    alias("RABBITMQ_URL", Key::of("rabbitmq", "url"), Form::Same),
     alias("LOGGER_LEVEL", Key::of("log", "level"), Form::ZapLevel),
     alias("LOGGER_ENCODING", Key::of("log", "format"), Form::ZapEncoding),
 ];

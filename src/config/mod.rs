@@ -32,11 +32,11 @@ pub use key::Key;
 pub use print::print;
 pub use section::{
     Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Events, Heartbeat,
-    HttpService, Level, Limits, Log, LogFormat, Nats, NatsService, Notifications, Postgres, Presence, Redis, RedisMode,
-    RedisService, Server, ServiceRule, Typing, UserTypeFrom, Vocabularies,
+    HttpService, Level, Limits, Log, LogFormat, Nats, NatsService, Notifications, Postgres, Presence, RabbitMq,
+    RabbitMqService, Redis, RedisMode, RedisService, Server, ServiceRule, Typing, UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
-pub use value::{NatsUrl, Pin, RedisUrl, Secret, Subject, SubjectValue, UrlTemplate};
+pub use value::{NatsUrl, Pin, RabbitMqUrl, RedisUrl, Secret, Subject, SubjectValue, UrlTemplate};
 
 /// The exit code of a process that was configured wrongly: `EX_CONFIG` of `sysexits.h`. The systemd unit knows it and
 /// does not restart after it.

@@ -115,6 +115,7 @@ pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Prove
     config.development = development;
     move_from_redis_url(&mut config, &mut provenance);
     move_from_nats_url(&mut config, &mut provenance);
+    move_from_rabbitmq_url(&mut config, &mut provenance);
     fill_in(&mut config, &mut provenance);
     (config, provenance)
 }
@@ -202,6 +203,16 @@ fn move_from_nats_url(config: &mut Config, provenance: &mut Provenance) {
                 config.nats.token = Some(token);
             }
         }
+    }
+}
+
+/// `rabbitmq.password`, however it is set, wins over what the URL says.
+fn move_from_rabbitmq_url(config: &mut Config, provenance: &mut Provenance) {
+    let password = config.rabbitmq.url.as_mut().and_then(|url| url.password.take());
+    let key = Key::of("rabbitmq", "password");
+    if let (Some(password), false) = (password, provenance.has(key)) {
+        config.rabbitmq.password = Some(password);
+        provenance.keys.insert(key, provenance.of(Key::of("rabbitmq", "url")).clone());
     }
 }
 

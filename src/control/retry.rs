@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(2);
+/// So that whoever is back is reached within two seconds.
+const LONGEST: Duration = Duration::from_millis(1500);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {

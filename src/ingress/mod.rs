@@ -11,6 +11,8 @@ pub mod export;
 pub mod inlet;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod status;
@@ -38,6 +40,10 @@ pub fn start(config: &Config, inlet: &Inlet, control: &Control) -> io::Result<Ve
     #[cfg(feature = "nats")]
     if let Some(url) = config.nats.url.as_ref().filter(|_| config.nats.source) {
         sources.push(nats::start(config, url, inlet.clone(), control)?);
+    }
+    #[cfg(feature = "rabbitmq")]
+    if let (Some(url), true) = (&config.rabbitmq.url, config.rabbitmq.source) {
+        sources.push(rabbitmq::start(&config.rabbitmq, url, inlet.clone(), control)?);
     }
     Ok(sources)
 }

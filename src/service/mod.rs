@@ -16,6 +16,8 @@ mod http;
 #[cfg(feature = "nats")]
 mod nats;
 pub mod queue;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
 pub mod status;
@@ -70,6 +72,8 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
             Backend::Http(service) => http::start(service, rule.common.queue, jobs, control)?,
             #[cfg(feature = "nats")]
             Backend::Nats(service) => nats::start(config, service.clone(), jobs, control)?,
+            #[cfg(feature = "rabbitmq")]
+            Backend::RabbitMq(service) => rabbitmq::start(&config.rabbitmq, service.clone(), jobs, control)?,
             // The check of the configuration has said so already.
             #[allow(unreachable_patterns, reason = "with all features there is none")]
             _ => return Err(io::Error::other(format!("built without the feature {}", rule.common.kind.name()))),

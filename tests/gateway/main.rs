@@ -52,6 +52,8 @@ mod seccomp;
 mod service_http;
 #[cfg(feature = "nats")]
 mod service_nats;
+#[cfg(feature = "rabbitmq")]
+mod service_rabbitmq;
 mod service_redis;
 mod sessions;
 mod shutdown;
@@ -60,6 +62,8 @@ mod slow_consumers;
 mod slow_handshakes;
 #[cfg(feature = "nats")]
 mod source_nats;
+#[cfg(feature = "rabbitmq")]
+mod source_rabbitmq;
 mod stuck_shard;
 mod test_client;
 mod token_expiry;

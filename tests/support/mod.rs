@@ -4,10 +4,9 @@
 //! listens on a free port of 127.0.0.1, is stopped by its pid when its value is dropped, and nothing waits
 //! without a condition and a deadline.
 //!
-//! `gateway` starts the binary, `redis` a Redis, `nats` a NATS, `http_backend` is a web service; `client` is tungstenite,
-//! `crowd` many of those at once, `raw` writes
-//! bytes that no library would, `non_readers` are clients that read nothing; `frozen` is a thread that stands still,
-//! `unread` a log that nobody reads;
+//! `gateway` starts the binary, `redis` a Redis, `nats` a NATS, `rabbitmq` a RabbitMQ, `http_backend` is a web service;
+//! `client` is tungstenite, `crowd` many of those at once, `raw` writes bytes that no library would, `non_readers` are
+//! clients that read nothing; `frozen` is a thread that stands still, `unread` a log that nobody reads;
 //! `browser` is Chromium; `blocks` reads the code out of documents, `programs` runs it; `admin` asks the admin port,
 //! `wire` and `prometheus` read what is answered.
 
@@ -28,6 +27,8 @@ pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod prometheus;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 pub mod raw;
 pub mod redis;
 pub mod tokens;

@@ -96,6 +96,7 @@ fn brokers(config: &Config, checks: &mut Checks<'_>) {
     };
     must_be_set("redis", config.redis.url.is_some(), |backend| matches!(backend, Backend::Redis(_)));
     must_be_set("nats", config.nats.url.is_some(), |backend| matches!(backend, Backend::Nats(_)));
+    must_be_set("rabbitmq", config.rabbitmq.url.is_some(), |backend| matches!(backend, Backend::RabbitMq(_)));
 }
 
 /// Without a name of its own a node's place in a stream is named by `server.id`.

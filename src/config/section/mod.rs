@@ -19,6 +19,7 @@ mod nats;
 mod notifications;
 mod postgres;
 mod presence;
+pub mod rabbitmq;
 mod redis;
 pub mod routes;
 mod server;
@@ -41,9 +42,10 @@ pub use nats::Nats;
 pub use notifications::Notifications;
 pub use postgres::Postgres;
 pub use presence::Presence;
+pub use rabbitmq::RabbitMq;
 pub use redis::{Redis, RedisMode};
 pub use server::Server;
-pub use services::{Backend, Body, HttpService, NatsService, RedisService, ServiceRule};
+pub use services::{Backend, Body, HttpService, NatsService, RabbitMqService, RedisService, ServiceRule};
 pub use typing::Typing;
 pub use vocabularies::Vocabularies;
 
@@ -66,6 +68,7 @@ pub struct Config {
     pub redis: Redis,
     pub postgres: Postgres,
     pub nats: Nats,
+    pub rabbitmq: RabbitMq,
     pub vocabularies: Vocabularies,
     pub log: Log,
     pub debug: Debug,
@@ -100,6 +103,7 @@ impl Config {
         self.redis.check(&mut checks.of("redis"));
         self.postgres.check(&mut checks.of("postgres"));
         self.nats.check(&mut checks.of("nats"));
+        self.rabbitmq.check(&mut checks.of("rabbitmq"));
         self.debug.check(&mut checks.of("debug"));
         crossing::check(self, checks);
     }

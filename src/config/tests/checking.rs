@@ -149,6 +149,13 @@ fn bad_values_name_the_key_and_the_value() {
         ("[server]\nid = 'n1'\n[nats]\nurl = 'h'\njetstream = 'S'\nqueue_group = 'g'", "nats.queue_group", "jetstream"),
         ("[nats]\nurl = 'nats://h'\njetstream = 'S'", "nats.jetstream", "needs server.id"),
         ("[server]\nid = 'n.1'\n[nats]\nurl = 'h'\njetstream = 'S'", "nats.jetstream", "`n.1`"),
+        ("[rabbitmq]\nurl = 'redis://h'", "rabbitmq.url", "amqp://"),
+        ("[rabbitmq]\nexchange = ''", "rabbitmq.exchange", "no name"),
+        ("[rabbitmq]\nqueue = 'a b'", "rabbitmq.queue", "`a b`"),
+        ("[rabbitmq]\nprefix = 'ws.#'", "rabbitmq.prefix", "ws.#"),
+        ("[rabbitmq]\nprefetch = 0", "rabbitmq.prefetch", "0 is not between"),
+        ("[rabbitmq]\nqueue_bytes = 10", "rabbitmq.queue_bytes", "10 is not between"),
+        ("[rabbitmq]\nqueue_expires = '0s'", "rabbitmq.queue_expires", "0ns"),
         ("[server]\nlisten = '127.0.0.1:0'\n[debug]\necho_path = 'echo'", "debug.echo_path", "no path"),
         ("[server]\nlisten = '127.0.0.1:0'\n[debug]\necho_path = '/ws'", "debug.echo_path", "taken"),
         ("[server]\nlisten = '[::1]:0'\n[debug]\necho_path = '/health'", "debug.echo_path", "taken"),
@@ -209,6 +216,7 @@ fn services_need_to_know_where_their_broker_is() {
     for (service, section, alias, url) in [
         ("kind = 'redis'\npublish = 'x'", "redis", "REDIS_URL", "redis://127.0.0.1"),
         ("kind = 'nats'\nsubject = 'x'", "nats", "NATS_URL", "nats://127.0.0.1"),
+        ("kind = 'rabbitmq'", "rabbitmq", "RABBITMQ_URL", "amqp://127.0.0.1"),
     ] {
         let file = format!("[auth]\nsecret = '{SECRET}'\n[[services]]\nname = 'chat'\n{service}\n");
         let problems = from_all(Some(&file), &[], Flags::default()).expect_err("no URL");

@@ -74,6 +74,8 @@ fn every_key_can_be_set_by_its_variable() {
         let value = match (key.to_string().as_str(), &table[key.section].get(key.name)) {
             ("redis.url", _) => "redis://h".to_owned(),
             ("nats.url", _) => "nats://h".to_owned(),
+            ("rabbitmq.url", _) => "amqp://h".to_owned(),
+            ("rabbitmq.queue", _) => "node-1".to_owned(),
             ("server.trusted_proxies", _) => "10.0.0.0/8, ::1".to_owned(),
             ("debug.echo_path", _) => "/echo".to_owned(),
             ("events.which", _) => "connected, subscribed".to_owned(),
@@ -160,6 +162,17 @@ fn a_port_alone_keeps_the_address() {
     assert_eq!(config.admin.listen, address("127.0.0.1:9000"));
     let flagged = from_all(Some(&file), &[], listen(":81")).expect("valid").config;
     assert_eq!(flagged.server.listen, address("10.1.2.3:81"));
+}
+
+#[test]
+fn the_password_of_the_rabbitmq_url_counts_where_no_key_says_one() {
+    let url = ("RABBITMQ_URL", "amqp://u:hunter2@h:1/v");
+    let loaded = from_environment(&[url]).expect("valid");
+    let rabbitmq = &loaded.config.rabbitmq;
+    assert_eq!(rabbitmq.password.as_ref().map(Secret::expose), Some("hunter2"));
+    assert_eq!(loaded.provenance.of(Key::of("rabbitmq", "password")), &SetBy::Environment("RABBITMQ_URL".into()));
+    let rabbitmq = from_environment(&[url, ("RINGWAY_RABBITMQ_PASSWORD", "other")]).expect("valid").config.rabbitmq;
+    assert_eq!(rabbitmq.password.as_ref().map(Secret::expose), Some("other"));
 }
 
 #[test]

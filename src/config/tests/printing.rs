@@ -6,12 +6,14 @@ use super::*;
 fn no_output_shows_a_secret() {
     const HIDDEN: &str = "hunter2-hunter2-hunter2-hunter2-hunter2";
     let url = format!("redis://user:{HIDDEN}@h/1");
+    let rabbitmq = format!("amqp://user:{HIDDEN}@h/v");
     let secrets = [
         ("RINGWAY_AUTH_SECRET", HIDDEN),
         ("RINGWAY_AUTH_PREVIOUS_SECRET", HIDDEN),
         ("RINGWAY_ADMIN_TOKEN", HIDDEN),
         ("REDIS_URL", &url),
         ("NATS_URL", &format!("nats://user:{HIDDEN}@h")),
+        ("RABBITMQ_URL", &rabbitmq),
     ];
     let loaded = from_environment(&secrets).expect("valid");
     let shown = format!("{}\n{loaded:?}\n{loaded:#?}", print(&loaded));

@@ -8,6 +8,7 @@ pub mod duration;
 pub mod list;
 mod nats_url;
 mod pin;
+mod rabbitmq_url;
 mod redis_url;
 mod secret;
 mod subject;
@@ -16,6 +17,7 @@ mod url_template;
 
 pub use nats_url::{Identity, NatsUrl};
 pub use pin::Pin;
+pub use rabbitmq_url::RabbitMqUrl;
 pub use redis_url::RedisUrl;
 pub use secret::{MASK, Secret};
 pub use subject::{Subject, Value as SubjectValue};

@@ -5,6 +5,7 @@
 
 mod http;
 mod nats;
+mod rabbitmq;
 mod redis;
 
 use std::ops::RangeInclusive;
@@ -22,6 +23,7 @@ use super::entry::Entry;
 
 pub use http::HttpService;
 pub use nats::NatsService;
+pub use rabbitmq::RabbitMqService;
 pub use redis::{Body, RedisService};
 
 /// Its name in the file.
@@ -61,6 +63,7 @@ pub enum Kind {
     /// What the route says is all that is done.
     #[default]
     Local,
+    RabbitMq,
     Redis,
     Http,
     Nats,
@@ -71,6 +74,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::RabbitMq => "rabbitmq",
             Self::Redis => "redis",
             Self::Http => "http",
             Self::Nats => "nats",
@@ -84,6 +88,7 @@ impl Kind {
             Self::Redis => cfg!(feature = "redis"),
             Self::Http => cfg!(feature = "http"),
             Self::Nats => cfg!(feature = "nats"),
+            Self::RabbitMq => cfg!(feature = "rabbitmq"),
         }
     }
 }
@@ -92,6 +97,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Backend {
     Local,
+    RabbitMq(RabbitMqService),
     Redis(RedisService),
     Http(HttpService),
     Nats(NatsService),
@@ -109,6 +115,7 @@ impl ServiceRule {
         let mut table = Table::try_from(&self.common).unwrap_or_default();
         table.extend(match &self.backend {
             Backend::Local => Table::new(),
+            Backend::RabbitMq(rabbitmq) => Table::try_from(rabbitmq).unwrap_or_default(),
             Backend::Redis(redis) => Table::try_from(redis).unwrap_or_default(),
             Backend::Http(http) => Table::try_from(http).unwrap_or_default(),
             Backend::Nats(nats) => Table::try_from(nats).unwrap_or_default(),
@@ -157,6 +164,7 @@ fn rule(entry: &mut Entry<'_>, value: Value) -> Option<ServiceRule> {
     }
     let backend = match common.kind {
         Kind::Local => entry.read::<Nothing>(own).map(|Nothing {}| Backend::Local),
+        Kind::RabbitMq => RabbitMqService::read(entry, own).map(Backend::RabbitMq),
         Kind::Redis => RedisService::read(entry, own).map(Backend::Redis),
         Kind::Http => HttpService::read(entry, own).map(Backend::Http),
         Kind::Nats => NatsService::read(entry, own).map(Backend::Nats),
@@ -240,6 +248,14 @@ mod tests {
             (
                 "[[services]]\nname = 'a b'\nkind = 'local'".to_owned(),
                 "services[0].name (file r.toml): `a b` is no name such as `chat`",
+            ),
+            (
+                format!("{chat}kind = 'rabbitmq'\nrouting_key = 'ws.#'"),
+                "services[0].routing_key (file r.toml): `ws.#` is no routing key",
+            ),
+            (
+                format!("{chat}kind = 'rabbitmq'\nexchange = 'a b'"),
+                "services[0].exchange (file r.toml): `a b` is no name",
             ),
             (format!("{chat}kind = 'local'\ntimeout = '1ms'"), "services[0].timeout (file r.toml): 1ms is not between"),
             (format!("{chat}kind = 'local'\nqueue = 0"), "services[0].queue (file r.toml): 0 is not between"),

@@ -1,0 +1,265 @@
+//! The RabbitMQ source: a queue of this node, bound to the exchange by `{prefix}.#`, and every message goes to the
+//! channel that its routing key has behind the prefix, or to those that its header `channels` names.
+//!
+//! Started by [`super::start`]. A message is acknowledged when it has been published; RabbitMQ sends no more than
+//! `rabbitmq.prefetch` ahead of that. So while publishing waits for room in a lane, what comes on top stays in the queue,
+//! which is bounded in bytes.
+//!
+//! Invariant: the source is `connected` exactly while RabbitMQ has confirmed that it sends us the queue's messages.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Consumer};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use crate::broker::rabbitmq::{Broker, CONNECT_DEADLINE, Lost, Session, declare_exchange, short};
+use crate::broker::subject::channel_of;
+use crate::config::{RabbitMq, RabbitMqUrl};
+use crate::control::{Backoff, Control};
+use crate::lane::Outcome;
+
+use super::{Inlet, SourceStatus};
+
+/// The header that may name channels.
+const CHANNELS: &str = "channels";
+
+/// That one message may name.
+const CHANNELS_MAX: usize = 1000;
+
+/// Starts the source and returns at once; whether RabbitMQ is there shows in the status.
+///
+/// # Errors
+///
+/// When its thread cannot be had, or the settings name no broker that could exist.
+pub fn start(settings: &RabbitMq, url: &RabbitMqUrl, inlet: Inlet, control: &Control) -> io::Result<Arc<SourceStatus>> {
+    let status = Arc::new(SourceStatus::new("rabbitmq"));
+    let broker = Broker::new(settings, url)?;
+    let topology = Topology::new(settings)?;
+    let intake = Intake { prefix: settings.prefix.clone(), inlet, status: status.clone() };
+    control.run_apart(status.name(), async move |stop| {
+        stop.run_until_cancelled(follow(broker, topology, intake)).await;
+    })?;
+    Ok(status)
+}
+
+/// Consumes, again and again.
+async fn follow(broker: Broker, topology: Topology, intake: Intake) -> Infallible {
+    let mut backoff = Backoff::default();
+    let (address, status) = (&broker.address, &intake.status);
+    loop {
+        let lost = match topology.open(&broker).await {
+            Ok((_session, consumer)) => {
+                status.link.connected();
+                info!(rabbitmq = %address, queue = %consumer.queue(), "consuming");
+                backoff.reset();
+                listen(consumer, &intake, topology.at_once).await
+            }
+            Err(lost) => lost,
+        };
+        let delay = backoff.delay();
+        if status.link.disconnected(lost.to_string()) {
+            warn!(rabbitmq = %address, error = %lost, "not connected to RabbitMQ, trying until it is back");
+        } else {
+            debug!(rabbitmq = %address, error = %lost, retry_in = ?delay, "still not connected to RabbitMQ");
+        }
+        sleep(delay).await;
+    }
+}
+
+/// What there must be at the broker. It is made anew with every connection.
+struct Topology {
+    exchange: ShortString,
+    /// Of the binding.
+    key: ShortString,
+    /// Empty: the broker finds a name.
+    queue: ShortString,
+    options: QueueDeclareOptions,
+    arguments: FieldTable,
+    prefetch: u16,
+    /// Messages that are acknowledged together: few enough that others are on their way meanwhile.
+    at_once: u16,
+}
+
+impl Topology {
+    fn new(settings: &RabbitMq) -> io::Result<Self> {
+        let is_named = settings.queue.is_some();
+        let mut arguments = FieldTable::default();
+        arguments.insert(short("x-max-length-bytes")?, AMQPValue::LongLongInt(settings.queue_bytes as i64));
+        if is_named {
+            let expires = AMQPValue::LongLongInt(settings.queue_expires.as_millis() as i64);
+            arguments.insert(short("x-expires")?, expires);
+        }
+        let options = QueueDeclareOptions {
+            durable: is_named,
+            exclusive: !is_named,
+            auto_delete: !is_named,
+            ..QueueDeclareOptions::default()
+        };
+        let prefetch = u16::try_from(settings.prefetch).unwrap_or(u16::MAX);
+        Ok(Self {
+            exchange: short(&settings.exchange)?,
+            key: short(&format!("{}.#", settings.prefix))?,
+            queue: short(settings.queue.as_deref().unwrap_or_default())?,
+            options,
+            arguments,
+            prefetch,
+            at_once: (prefetch / 2).max(1),
+        })
+    }
+
+    async fn open(&self, broker: &Broker) -> Result<(Session, Consumer), Lost> {
+        let session = broker.connect("ringway source").await?;
+        let consumer = timeout(CONNECT_DEADLINE, async {
+            let channel = session.connection.create_channel().await?;
+            self.consume(&channel).await
+        });
+        let consumer = consumer.await.map_err(|_| Lost::Silent)??;
+        Ok((session, consumer))
+    }
+
+    async fn consume(&self, channel: &Channel) -> lapin::Result<Consumer> {
+        channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
+        declare_exchange(channel, &self.exchange).await?;
+        let queue = channel.queue_declare(self.queue.clone(), self.options, self.arguments.clone()).await?;
+        let (name, none) = (queue.name().clone(), FieldTable::default());
+        let binding = QueueBindOptions::default();
+        channel.queue_bind(name.clone(), self.exchange.clone(), self.key.clone(), binding, none.clone()).await?;
+        // Of two nodes with one queue each would get half of the messages: the second is refused.
+        let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+        channel.basic_consume(name, ShortString::default(), options, none).await
+    }
+}
+
+/// Passes messages on while the connection lives.
+async fn listen(mut consumer: Consumer, intake: &Intake, at_once: u16) -> Lost {
+    while let Some(delivery) = consumer.next().await {
+        match take_what_is_there(delivery, &mut consumer, intake, at_once).await {
+            Ok(()) => {}
+            Err(error) => return error.into(),
+        }
+    }
+    Lost::Ended
+}
+
+/// Takes a message, and those that have come behind it, and acknowledges them with one word.
+async fn take_what_is_there(
+    first: lapin::Result<Delivery>,
+    consumer: &mut Consumer,
+    intake: &Intake,
+    at_once: u16,
+) -> lapin::Result<()> {
+    let mut last = first?;
+    intake.take(&last);
+    for _ in 1..at_once {
+        // The end is found by whoever waits next.
+        let Some(Some(next)) = consumer.next().now_or_never() else { break };
+        last = next?;
+        intake.take(&last);
+    }
+    last.acker.ack(BasicAckOptions { multiple: true }).await.map(drop)
+}
+
+/// Where messages are taken in.
+struct Intake {
+    prefix: String,
+    inlet: Inlet,
+    status: Arc<SourceStatus>,
+}
+
+impl Intake {
+    fn take(&self, delivery: &Delivery) {
+        self.publish(delivery.routing_key.as_str(), &delivery.properties, &delivery.data);
+    }
+
+    fn publish(&self, routing_key: &str, properties: &BasicProperties, payload: &[u8]) {
+        self.status.messages.add(1);
+        self.status.bytes.add(payload.len() as u64);
+        let header = properties.headers().as_ref().and_then(|headers| headers.inner().get(CHANNELS));
+        let channels = match header {
+            Some(named) => named_channels(named),
+            None => channel_of(&self.prefix, routing_key).map(|channel| vec![channel]),
+        };
+        // A frame that is not UTF-8 would make every client that gets it fail its connection (RFC 6455 section 8.1).
+        let (Some(channels), Ok(text)) = (channels, simdutf8::basic::from_utf8(payload)) else {
+            self.status.invalid.add(1);
+            return;
+        };
+        let reached = channels.iter().filter(|channel| self.inlet.publish(channel, text) != Outcome::default());
+        if reached.count() == 0 {
+            self.status.unmatched.add(1);
+        }
+    }
+}
+
+/// What the header names, each once: a list of texts, or one text with commas. `None` when it is something else, names
+/// nothing, or too many.
+fn named_channels(header: &AMQPValue) -> Option<Vec<String>> {
+    let texts: Vec<&str> = match header {
+        AMQPValue::FieldArray(list) => list.as_slice().iter().map(text_of).collect::<Option<_>>()?,
+        one => text_of(one)?.split(',').map(str::trim).collect(),
+    };
+    let is_bad = texts.is_empty() || texts.len() > CHANNELS_MAX || texts.iter().any(|text| text.is_empty());
+    if is_bad {
+        return None;
+    }
+    let mut seen = std::collections::HashSet::with_capacity(texts.len());
+    Some(texts.into_iter().filter(|text| seen.insert(*text)).map(str::to_owned).collect())
+}
+
+fn text_of(value: &AMQPValue) -> Option<&str> {
+    match value {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+        AMQPValue::ShortString(text) => Some(text.as_str()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::channel::Policies;
+    use crate::lane::Bus;
+    use crate::notification::{Bounds, Notifications};
+
+    #[test]
+    fn a_source_stops_while_rabbitmq_is_away() {
+        let (bus, _lanes) = Bus::open(1, Arc::default(), Policies::default(), Duration::ZERO).expect("a lane");
+        let inlet = Inlet { bus, notifications: Notifications::new(Some(Bounds::new(1, 1, 1024))) };
+        // Port 1 of loopback: nobody listens there.
+        let url = RabbitMqUrl::parse("amqp://127.0.0.1:1").expect("a URL");
+        let settings = RabbitMq { url: Some(url.clone()), ..RabbitMq::default() };
+        let control = Control::start().expect("a thread");
+        let status = start(&settings, &url, inlet, &control).expect("a thread");
+        assert!(!status.link.is_connected());
+        assert!(control.stop());
+    }
+
+    #[test]
+    fn channels_are_named_by_texts_and_each_once() {
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let list = |items: Vec<AMQPValue>| AMQPValue::FieldArray(items.into());
+        let channels = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        for (header, named) in [
+            (text("a:1, b:2 ,a:1"), channels(&["a:1", "b:2"])),
+            (list(vec![text("b:2"), text("a:1, b:2"), text("b:2")]), channels(&["b:2", "a:1, b:2"])),
+            (list(vec![]), None),
+            (list(vec![text("a"), AMQPValue::Void]), None),
+            (list(vec![text("a"); CHANNELS_MAX + 1]), None),
+            (text(""), None),
+            (text("a,,b"), None),
+            (AMQPValue::LongString(vec![0xff].into()), None),
+            (AMQPValue::LongLongInt(5), None),
+        ] {
+            assert_eq!(named_channels(&header), named, "{header:?}");
+        }
+    }
+}

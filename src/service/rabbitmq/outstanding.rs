@@ -1,0 +1,94 @@
+//! Messages that RabbitMQ has been sent and has not confirmed yet.
+//!
+//! Each is answered when its confirm comes, in whatever order. Where a message must reach a queue (`mandatory`), RabbitMQ
+//! sends those that reach none back before it confirms them, and the client library hands them out with the confirm that
+//! comes next, which need not be theirs. There the answers wait until nothing is outstanding: by then all that came back
+//! has been handed out, and each is known by its id.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::Confirmation;
+use lapin::types::ShortString;
+
+use crate::lane::Failure;
+use crate::service::Job;
+
+/// Messages that wait for their confirms at once.
+pub const MAX: usize = 1024;
+
+/// What has become of a message.
+pub struct Sent {
+    pub job: Job,
+    /// The message's.
+    pub id: ShortString,
+    pub outcome: lapin::Result<Confirmation>,
+}
+
+type Sending = Pin<Box<dyn Future<Output = Sent>>>;
+
+pub struct Outstanding {
+    sending: FuturesUnordered<Sending>,
+    mandatory: bool,
+    /// Where they are mandatory: confirmed and not answered, as they may have come back.
+    confirmed: Vec<(Job, ShortString)>,
+    /// The ids of those that have.
+    returned: HashSet<ShortString>,
+}
+
+impl Outstanding {
+    pub fn new(mandatory: bool) -> Self {
+        Self { sending: FuturesUnordered::new(), mandatory, confirmed: Vec::new(), returned: HashSet::new() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sending.is_empty()
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.sending.len() < MAX && self.confirmed.is_empty()
+    }
+
+    /// Puts a message into the channel, behind those that were begun before.
+    pub fn begin(&mut self, sending: impl Future<Output = Sent> + 'static) {
+        let mut sending: Sending = Box::pin(sending);
+        // Its first step is what puts it there, and must not wait for its turn among the others. Whatever comes of it is
+        // seen when it is polled with them.
+        match sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            std::task::Poll::Ready(sent) => self.sending.push(Box::pin(std::future::ready(sent))),
+            std::task::Poll::Pending => self.sending.push(sending),
+        }
+    }
+
+    /// Waits for the next confirm and answers whoever can be answered by it. Waits for ever when nothing is outstanding.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is lost. Those that are dropped with it are told.
+    pub async fn settle(&mut self) -> lapin::Result<()> {
+        let Some(Sent { job, id, outcome }) = self.sending.next().await else { return std::future::pending().await };
+        match outcome {
+            Ok(Confirmation::Ack(returned)) => {
+                let returned = returned.and_then(|message| message.delivery.properties.message_id().clone());
+                self.returned.extend(returned);
+                self.confirmed.push((job, id));
+            }
+            // A queue would not have it, or is broken.
+            Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => job.fail(Failure::Refused),
+            Err(error) => {
+                job.fail(Failure::Away);
+                return Err(error);
+            }
+        }
+        if !self.mandatory || self.sending.is_empty() {
+            for (job, id) in self.confirmed.drain(..) {
+                if self.returned.contains(&id) { job.fail(Failure::Refused) } else { job.taken() }
+            }
+            self.returned.clear();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,413 @@
+//! Promise: with RabbitMQ behind a service, what a client is told to be sent is in every queue that it belongs in,
+//! whatever happens to the broker then; what RabbitMQ cannot take is an error and no silence, and nobody else waits for it.
+
+use std::collections::{HashMap, HashSet};
+
+use lapin::message::Delivery;
+use toml::Value;
+
+use crate::support::blocks::blocks;
+use crate::support::client::Client;
+use crate::support::config::Config;
+use crate::support::gateway::Gateway;
+use crate::support::rabbitmq::{RabbitMq, shared};
+use crate::support::tokens::{SECRET, now, token};
+use crate::support::wait::eventually;
+use crate::support::wire;
+
+const CHAT: &str = r#"{"type":"chat","clanId":"k1","content":"hello","id":7}"#;
+
+/// Messages that one connection may have waiting for answers, and a little less.
+const AT_ONCE: usize = 25;
+
+/// A gateway with an exchange of its own, as there are others at the broker.
+fn config(broker: &RabbitMq, exchange: &str) -> Config {
+    Config::new().set("rabbitmq.url", broker.url()).set("rabbitmq.exchange", exchange)
+}
+
+/// The same with the service behind the clans' chat.
+fn started(config: Config, keys: &[(&str, Value)]) -> Gateway {
+    let common = [("name", "chat".into()), ("kind", "rabbitmq".into())];
+    let gateway = Gateway::start(config.service(&[&common, keys].concat()));
+    eventually("the service is connected", || is_connected(&gateway));
+    gateway
+}
+
+fn is_connected(gateway: &Gateway) -> bool {
+    gateway.admin().get("/metrics").body.contains("ringway_service_connected{service=\"chat\"} 1")
+}
+
+/// Connected, and in the clan.
+fn member(gateway: &Gateway, user: &str) -> Client {
+    in_clan(Client::connect(gateway, &token(user)), "k1")
+}
+
+fn in_clan(mut client: Client, clan: &str) -> Client {
+    client
+        .send(&format!(r#"{{"type":"subscribe_clan_chat","clanId":{}}}"#, sonic_rs::to_string(clan).expect("a text")));
+    assert_eq!(wire::string(&client.next_json(), &["type"]), "subscription_confirmed");
+    client
+}
+
+/// Says so many things, no more than may wait at once, and returns what was answered to each.
+fn say(client: &mut Client, numbers: std::ops::Range<usize>) -> HashMap<u64, String> {
+    let mut answers = HashMap::new();
+    for some in numbers.collect::<Vec<_>>().chunks(AT_ONCE) {
+        for n in some {
+            client.send(&format!(r#"{{"type":"chat","clanId":"k1","content":"{n}","id":{n}}}"#));
+        }
+        for _ in some {
+            let answer = next_answer(client);
+            let code = wire::string(&answer, &["payload", "code"]);
+            let said = if code.is_empty() { wire::kind(&answer) } else { code };
+            answers.insert(wire::number(&answer, &["id"]).expect("the answer has the id"), said.to_owned());
+        }
+    }
+    answers
+}
+
+/// Passing over the messages of the clan that come meanwhile.
+fn next_answer(client: &mut Client) -> sonic_rs::Value {
+    loop {
+        let message = client.next_json();
+        if wire::kind(&message) != "chat" {
+            return message;
+        }
+    }
+}
+
+fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a [u8]> {
+    delivery.properties.headers().as_ref()?.inner().get(name)?.as_long_string().map(|text| text.as_bytes())
+}
+
+fn content(delivery: &Delivery) -> String {
+    let message = wire::json(std::str::from_utf8(&delivery.data).expect("text"));
+    wire::string(&message, &["content"]).to_owned()
+}
+
+#[test]
+fn what_is_published_comes_back_to_members_on_every_node() {
+    let broker = shared();
+    let nodes = [(); 2].map(|()| started(config(&broker, "every_node"), &[]));
+    let (mut ana, mut bob) = (member(&nodes[0], "ana"), member(&nodes[1], "bob"));
+    ana.send(CHAT);
+    // To the sender two things come, in either order: RabbitMQ has it, and RabbitMQ brings it.
+    let heard = [ana.next_json(), ana.next_json()];
+    let of_type = |kind| heard.iter().find(|message| wire::string(message, &["type"]) == kind).expect(kind);
+    assert_eq!(wire::number(of_type("message_sent"), &["id"]), Some(7));
+    let id = wire::string(of_type("message_sent"), &["messageId"]);
+    for message in [of_type("chat"), &bob.next_json()] {
+        assert_eq!(wire::string(message, &["messageId"]), id);
+        assert_eq!((wire::string(message, &["userId"]), wire::string(message, &["content"])), ("ana", "hello"));
+    }
+}
+
+#[test]
+fn a_message_says_who_says_it_and_the_order_is_kept() {
+    const MESSAGES: usize = 200;
+    let broker = shared();
+    let gateway = started(config(&broker, "order"), &[("routing_key", "chats.{key}".into())]);
+    let backend = broker.client();
+    backend.keep("order", "order", "chats.*");
+    let mut ana = in_clan(Client::connect_at(&gateway, "/ws?userType=driver", &token("ana")), "k1");
+    let answers = say(&mut ana, 0..MESSAGES);
+    assert!(answers.values().all(|answer| answer == "message_sent"), "{answers:?}");
+    let kept = backend.take_all("order");
+    assert_eq!(kept.iter().map(content).collect::<Vec<_>>(), (0..MESSAGES).map(|n| n.to_string()).collect::<Vec<_>>());
+    let (mut ids, session) = (HashSet::new(), header(&kept[0], "ringway-session-id"));
+    for message in &kept {
+        assert_eq!(message.routing_key.as_str(), "chats.k1");
+        let named = ["type", "user-id", "user-type", "channel", "key"];
+        let said = named.map(|name| header(message, &format!("ringway-{name}")).map(String::from_utf8_lossy));
+        assert_eq!(said.map(Option::unwrap_or_default), ["chat", "ana", "driver", "clan:k1", "k1"]);
+        assert!(session.is_some() && header(message, "ringway-session-id") == session);
+        let properties = &message.properties;
+        assert_eq!(properties.content_type().as_ref().map(|kind| kind.as_str()), Some("application/json"));
+        assert_eq!(*properties.delivery_mode(), Some(2));
+        assert!(properties.timestamp().is_some_and(|at| at.abs_diff(now() as u64) < 600));
+        assert!(
+            ids.insert(properties.message_id().clone().expect("an id")),
+            "{:?} came twice",
+            properties.message_id()
+        );
+    }
+}
+
+/// A message whose key is any text of the client's.
+const POST: &str = r#"
+[[routes]]
+type = "post"
+about = "Says something under a topic."
+action = "forward"
+service = "chat"
+key = "{topic}"
+fields = { topic = "text" }
+reply = '{"type":"posted"}'
+example = '{"type":"post","topic":"t"}'
+"#;
+
+fn posting(broker: &RabbitMq, routing_key: &str) -> Gateway {
+    let config = Config::parse(POST).set("auth.secret", SECRET).set("server.shards", 1);
+    let config = config.set("rabbitmq.url", broker.url()).set("rabbitmq.exchange", "posts");
+    started(config, &[("routing_key", routing_key.into())])
+}
+
+/// Posts under a topic; what is answered.
+fn post(client: &mut Client, topic: &str) -> String {
+    let topic = sonic_rs::to_string(topic).expect("a text");
+    client.send(&format!(r#"{{"type":"post","topic":{topic}}}"#));
+    let answer = client.next_json();
+    let code = wire::string(&answer, &["payload", "code"]);
+    if code.is_empty() { wire::kind(&answer).to_owned() } else { code.to_owned() }
+}
+
+#[test]
+fn what_a_client_chooses_is_one_word_of_the_key_and_one_header() {
+    let broker = shared();
+    let (by_topic, fixed) = (posting(&broker, "by.{key}"), posting(&broker, "posts"));
+    let backend = broker.client();
+    backend.keep("posts", "posts", "#");
+    let mut eve = Client::connect(&by_topic, &token("eve"));
+    for topic in ["a.b.c", "*", "#", "by.bob", " a\tb ", "a\r\nringway-type: x\r\n", "\0", "\"';--", "%2E", "é😀", ""]
+    {
+        assert_eq!(post(&mut eve, topic), "posted", "{topic:?}");
+        let [message] = backend.take_all("posts").try_into().expect("one message");
+        let key = message.routing_key.as_str();
+        assert!(key.starts_with("by.") && key.matches('.').count() == 1, "{topic:?}: {key}");
+        assert!(!key.contains(|c: char| "*# ".contains(c) || c.is_control()), "{topic:?}: {key}");
+        assert_eq!(header(&message, "ringway-key"), Some(topic.as_bytes()));
+        assert_eq!(header(&message, "ringway-type"), Some(&b"post"[..]));
+        assert_eq!(message.properties.headers().as_ref().map(|headers| headers.inner().len()), Some(4));
+    }
+    // What does not fit into a key has none; the client is told, and the connection to the broker stands.
+    let long = "x".repeat(255);
+    for topic in [&long, &long[..253], &".".repeat(85)] {
+        assert_eq!(post(&mut eve, topic), "service_refused");
+    }
+    // A key has 255 bytes at most, whoever gets it.
+    assert_eq!(post(&mut eve, &"x".repeat(7000)), "bad_channel");
+    assert_eq!(post(&mut eve, &long[..252]), "posted");
+    assert_eq!(backend.take_all("posts")[0].routing_key.as_str().len(), 255);
+    assert_eq!(post(&mut Client::connect(&fixed, &token("eve")), &long), "posted");
+    assert_eq!(header(&backend.take_all("posts")[0], "ringway-key"), Some(long.as_bytes()));
+    let page = by_topic.admin().get("/metrics").body;
+    assert!(page.contains("ringway_service_reconnects_total{service=\"chat\"} 0"), "{page}");
+}
+
+#[test]
+fn a_channel_comes_back_as_it_is_whatever_its_name() {
+    let broker = shared();
+    let gateway = started(config(&broker, "names"), &[]);
+    let backend = broker.client();
+    backend.keep("names", "names", "#");
+    for clan in ["a.b", "#", "*.b", ">", "100%", "%2E", "a:b", "\"'"] {
+        let mut client = in_clan(Client::connect(&gateway, &token("ana")), clan);
+        let written = sonic_rs::to_string(clan).expect("a text");
+        client.send(&format!(r#"{{"type":"chat","clanId":{written},"content":"hello"}}"#));
+        let heard = [client.next_json(), client.next_json()];
+        let back = heard.iter().find(|message| wire::kind(message) == "chat").expect("it comes back");
+        assert_eq!(wire::string(back, &["clanId"]), clan);
+        let [message] = backend.take_all("names").try_into().expect("one message");
+        assert_eq!(message.routing_key.as_str().split('.').count(), 3, "{clan}: {}", message.routing_key);
+    }
+}
+
+#[test]
+fn who_must_reach_a_queue_and_does_not_is_told_and_nobody_else() {
+    const MESSAGES: usize = 300;
+    let broker = shared();
+    let keys = [("routing_key", "of.{user_id}".into()), ("mandatory", true.into())];
+    let gateway = started(config(&broker, "mandatory").set("rabbitmq.source", false), &keys);
+    let backend = broker.client();
+    backend.keep("mandatory", "mandatory", "of.ana");
+    let (mut ana, mut bob) = (member(&gateway, "ana"), member(&gateway, "bob"));
+    std::thread::scope(|scope| {
+        let ana = scope.spawn(|| say(&mut ana, 0..MESSAGES));
+        let bob = scope.spawn(|| say(&mut bob, 0..MESSAGES));
+        let (ana, bob) = (ana.join().expect("ana"), bob.join().expect("bob"));
+        assert!(ana.len() == MESSAGES && ana.values().all(|answer| answer == "message_sent"), "{ana:?}");
+        assert!(bob.len() == MESSAGES && bob.values().all(|answer| answer == "service_refused"), "{bob:?}");
+    });
+    assert_eq!(backend.waiting("mandatory"), MESSAGES);
+    assert!(!gateway.log().contains("hello"), "what clients say is in the log:\n{}", gateway.log());
+}
+
+#[test]
+fn what_a_full_queue_will_not_have_is_refused_and_the_rest_is_sent() {
+    const ROOM: usize = 10;
+    let broker = shared();
+    let gateway = started(config(&broker, "full").set("rabbitmq.source", false), &[]);
+    let backend = broker.client();
+    backend.keep_at_most(ROOM as i32, "full", "full", "#");
+    let mut ana = member(&gateway, "ana");
+    let answers = say(&mut ana, 0..100);
+    let sent = answers.values().filter(|answer| *answer == "message_sent").count();
+    assert!(answers.values().all(|answer| answer == "message_sent" || answer == "service_refused"), "{answers:?}");
+    assert_eq!(sent, backend.waiting("full"));
+    assert!((ROOM..100).contains(&sent), "{sent} were sent");
+}
+
+#[test]
+fn without_it_a_message_that_no_queue_wants_is_sent() {
+    let broker = shared();
+    let keys = [("routing_key", "nowhere".into()), ("persistent", false.into())];
+    let gateway = started(config(&broker, "nowhere").set("rabbitmq.source", false), &keys);
+    let mut ana = member(&gateway, "ana");
+    ana.send(CHAT);
+    assert_eq!(wire::kind(&ana.next_json()), "message_sent");
+}
+
+#[test]
+fn what_was_confirmed_outlives_a_broker_that_is_killed_under_load() {
+    const CLIENTS: usize = 8;
+    const MESSAGES: usize = 500;
+    let mut broker = RabbitMq::start();
+    let gateway = started(config(&broker, "ws"), &[("timeout", "60s".into())]);
+    broker.client().keep("kept", "ws", "ws.#");
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|n| member(&gateway, &format!("user{n}"))).collect();
+    let backend = broker.client();
+    let answers: Vec<HashMap<u64, String>> = std::thread::scope(|scope| {
+        let saying: Vec<_> = clients
+            .iter_mut()
+            .enumerate()
+            .map(|(n, client)| scope.spawn(move || say(client, n * MESSAGES..(n + 1) * MESSAGES)))
+            .collect();
+        eventually("some are kept", || backend.waiting("kept") > MESSAGES / 2);
+        broker.kill();
+        saying.into_iter().map(|client| client.join().expect("it is answered")).collect()
+    });
+    let (sent, refused): (Vec<_>, Vec<_>) = answers.iter().flatten().partition(|(_, answer)| *answer == "message_sent");
+    assert_eq!(sent.len() + refused.len(), CLIENTS * MESSAGES);
+    assert!(!sent.is_empty() && !refused.is_empty(), "{} were sent, {} refused", sent.len(), refused.len());
+    assert!(refused.iter().all(|(_, code)| *code == "service_unavailable" || *code == "busy"), "{refused:?}");
+    eventually("nothing waits", || waiting(&gateway) == 0.0);
+
+    broker.restart();
+    eventually("the service is connected again", || is_connected(&gateway));
+    eventually("the source is as well", || gateway.admin().get("/readyz").status == 200);
+    assert_eq!(say(&mut clients[0], 9_000_000..9_000_001)[&9_000_000], "message_sent");
+    let kept: HashSet<String> = broker.client().take_all("kept").iter().map(content).collect();
+    let lost: Vec<_> = sent.iter().filter(|(n, _)| !kept.contains(&n.to_string())).collect();
+    assert!(lost.is_empty(), "{lost:?} of {} are lost", sent.len());
+    assert!(kept.contains("9000000"));
+}
+
+fn waiting(gateway: &Gateway) -> f64 {
+    gateway.admin().metrics().labelled("ringway_service_waiting", "service", "chat")
+}
+
+#[test]
+fn a_broker_that_stands_still_keeps_nobody_from_anything() {
+    const PINGS: usize = 500;
+    const QUEUE: usize = 200;
+    let broker = RabbitMq::start();
+    let keys = [("timeout", "1s".into()), ("queue", (QUEUE as i64).into())];
+    let mut gateway = started(config(&broker, "ws"), &keys);
+    broker.client().keep("kept", "ws", "ws.#");
+    let mut clients: Vec<Client> = (0..80).map(|n| member(&gateway, &format!("user{n}"))).collect();
+    let mut other = Client::connect(&gateway, &token("other"));
+    broker.process().signal("STOP");
+    // As many as the window and the queue take, and more.
+    for client in &mut clients {
+        (0..AT_ONCE)
+            .for_each(|n| client.send(&format!(r#"{{"type":"chat","clanId":"k1","content":"still","id":{n}}}"#)));
+        other.ping();
+    }
+    (0..PINGS).for_each(|_| other.ping());
+    let mut codes: HashMap<String, usize> = HashMap::new();
+    for client in &mut clients {
+        for _ in 0..AT_ONCE {
+            let answer = next_answer(client);
+            assert_eq!(wire::kind(&answer), "error", "{answer:?}");
+            *codes.entry(wire::string(&answer, &["payload", "code"]).to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(codes.keys().map(String::as_str).collect::<HashSet<_>>(), ["service_unavailable", "busy"].into());
+    assert!(waiting(&gateway) <= (1024 + QUEUE) as f64, "{} wait", waiting(&gateway));
+    (0..PINGS).for_each(|_| other.ping());
+    broker.process().signal("CONT");
+    eventually("messages go out again", || say(&mut clients[0], 0..1)[&0] == "message_sent");
+    eventually("nothing waits", || waiting(&gateway) == 0.0);
+    assert!(gateway.process().ended().is_none());
+}
+
+#[test]
+fn a_broker_that_is_low_on_memory_takes_nothing_and_nothing_piles_up() {
+    let broker = RabbitMq::start();
+    let gateway = started(config(&broker, "ws"), &[("timeout", "1s".into())]);
+    let mut ana = member(&gateway, "ana");
+    assert_eq!(say(&mut ana, 0..1)[&0], "message_sent");
+    broker.control(&["set_vm_memory_high_watermark", "0.0000001"]);
+    // It says so to whoever publishes.
+    eventually("the service is known to be blocked", || {
+        say(&mut ana, 0..1);
+        gateway.admin().get("/readyz").body.contains("takes nothing for now: low on memory")
+    });
+    let answers = say(&mut ana, 0..500);
+    assert!(answers.values().all(|answer| answer == "service_unavailable"), "{answers:?}");
+    assert!(waiting(&gateway) < 50.0, "{} wait", waiting(&gateway));
+    broker.control(&["set_vm_memory_high_watermark", "0.9"]);
+    eventually("the service is connected again", || is_connected(&gateway));
+    assert_eq!(say(&mut ana, 0..1)[&0], "message_sent");
+    eventually("nothing waits", || waiting(&gateway) == 0.0);
+}
+
+#[test]
+fn an_exchange_that_is_gone_is_made_again() {
+    let broker = shared();
+    let gateway = started(config(&broker, "gone").set("rabbitmq.source", false), &[]);
+    let mut ana = member(&gateway, "ana");
+    assert_eq!(say(&mut ana, 0..1)[&0], "message_sent");
+    broker.client().remove_exchange("gone");
+    eventually("messages go out again", || say(&mut ana, 0..1)[&0] == "message_sent");
+    broker.client().keep("gone", "gone", "#");
+    assert_eq!(say(&mut ana, 0..1)[&0], "message_sent");
+    assert_eq!(broker.client().waiting("gone"), 1);
+}
+
+const DOCUMENT: &str = "docs/integrations/rabbitmq.md";
+
+/// The configurations of the document, with the addresses and secrets of this broker in the place of those that stand
+/// there for somebody else's.
+fn documented(broker: &RabbitMq) -> Vec<Config> {
+    let here = [
+        ("amqp://guest:guest@127.0.0.1:5672", broker.url()),
+        ("amqps://ringway@rabbit.example:5671/production", broker.tls_url()),
+        ("/etc/ringway/rabbit-ca.pem", broker.certificate()),
+        ("…", "guest".to_owned()),
+    ];
+    let texts = blocks(DOCUMENT).into_iter().filter(|block| block.info == "toml").map(|block| block.text);
+    texts
+        .map(|text| here.iter().fold(text, |text, (written, here)| text.replace(written, here)))
+        .map(|text| Config::parse(&text).set("auth.secret", SECRET).set("server.shards", 1))
+        .collect()
+}
+
+#[test]
+fn what_the_document_shows_works_as_it_stands_there() {
+    let broker = shared();
+    let backend = broker.client();
+    let documented = documented(&broker);
+    assert_eq!(documented.len(), 5);
+    for (at, config) in documented.into_iter().enumerate() {
+        let gateway = Gateway::start(config);
+        let mut ana = member(&gateway, "ana");
+        let is_for_backends_alone = at == 3;
+        if !is_for_backends_alone {
+            backend.publish("ws", "ws.user.ana", &[], "from the source");
+            assert_eq!(ana.next_text(), "from the source");
+            // Whether the gateway serves the chat itself, or RabbitMQ does.
+            eventually("the chat goes out", || say(&mut ana, 0..1)[&0] == "message_sent");
+            continue;
+        }
+        const REPORT: &str = r#"{"type":"location.report","payload":{"latitude":1,"longitude":2}}"#;
+        eventually("the exchange is there", || {
+            ana.send(REPORT);
+            wire::string(&ana.next_json(), &["payload", "code"]) == "service_refused"
+        });
+        backend.keep("locations", "locations", "by.ana");
+        ana.send(REPORT);
+        assert_ne!(wire::kind(&ana.next_json()), "error");
+        assert_eq!(backend.waiting("locations"), 1);
+    }
+}
