@@ -23,6 +23,8 @@ pub mod logging;
 pub mod metrics;
 pub mod notification;
 pub mod proc;
+#[cfg(feature = "grpc")]
+pub mod proto;
 pub mod protocol;
 pub mod route;
 pub mod service;

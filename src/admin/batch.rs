@@ -1,5 +1,5 @@
 //! `POST /publish`: many messages for many channels in one request, with an answer for each, and once however often the
-//! request is sent.
+//! request is sent. What is asked over gRPC comes here as well.
 //!
 //! All of them are posted together, in their order. Under an `Idempotency-Key` the first request is carried out, and a
 //! later one gets its answer ([`super::idempotency`]).
@@ -40,19 +40,26 @@ const BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch {
-    messages: Vec<Entry>,
+    messages: Vec<Written>,
 }
 
-/// One message. What stands in `message` is delivered as it stands there.
+/// One message as it is posted. What stands in `message` is delivered as it stands there.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Entry {
+struct Written {
     channel: Option<String>,
     #[serde(default)]
     channels: Vec<String>,
     message: Box<RawValue>,
     user_type: Option<String>,
     platform: Option<String>,
+}
+
+/// One message.
+pub struct Entry {
+    pub channels: Vec<String>,
+    pub message: String,
+    pub filter: Option<Filter>,
 }
 
 /// A message on its way to one channel.
@@ -70,17 +77,27 @@ pub async fn publish_list(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Published>, AdminError> {
     let body = body?;
-    let Some(key) = key(&headers)? else { return carry_out(&state, &body).await.map(Json) };
-    match state.idempotency.begin(key, &body, Instant::now())? {
-        Seen::Before(published) => Ok(Json(published)),
-        Seen::First(place) => carry_out_once(state, body, place).await.map(Json),
+    let Some(key) = key(&headers)? else { return carry_out(&state, entries(&body)?).await.map(Json) };
+    once(state, key, &body.clone(), move || entries(&body)).await.map(Json)
+}
+
+/// Publishes, or says again what became of it: by a key, under which the same is asked each time.
+pub async fn once(
+    state: Arc<State>,
+    key: &str,
+    asked: &[u8],
+    entries: impl FnOnce() -> Result<Vec<Entry>, AdminError>,
+) -> Result<Published, AdminError> {
+    match state.idempotency.begin(key, asked, Instant::now())? {
+        Seen::Before(published) => Ok(published),
+        Seen::First(place) => carry_out_once(state, entries()?, place).await,
     }
 }
 
 /// Goes on when whoever asked has gone: he will ask again under the same key.
-async fn carry_out_once(state: Arc<State>, body: Bytes, place: Place) -> Result<Published, AdminError> {
+async fn carry_out_once(state: Arc<State>, entries: Vec<Entry>, place: Place) -> Result<Published, AdminError> {
     let carrying_out = tokio::spawn(async move {
-        let published = match carry_out(&state, &body).await {
+        let published = match carry_out(&state, entries).await {
             // It is on its way: sent again it would be there twice.
             Err(AdminError::NoAnswer) => Published { results: Vec::new(), note: Some(UNKNOWN.into()) },
             done => done?,
@@ -93,12 +110,18 @@ async fn carry_out_once(state: Arc<State>, body: Bytes, place: Place) -> Result<
 
 fn key(headers: &HeaderMap) -> Result<Option<&str>, AdminError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()));
+    let key = value.to_str().ok().filter(|key| is_key(key));
     key.map(Some).ok_or(AdminError::BadKey)
 }
 
-async fn carry_out(state: &State, body: &[u8]) -> Result<Published, AdminError> {
-    let entries = entries(body)?;
+/// What a header may be as well.
+pub fn is_key(key: &str) -> bool {
+    (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
+}
+
+/// Publishes all of them, in their order.
+pub async fn carry_out(state: &State, entries: Vec<Entry>) -> Result<Published, AdminError> {
+    check(&entries)?;
     let mut results = vec![Delivered::default(); entries.len()];
     let ways = keep(state, &entries, &mut results);
     let is_any_kept = results.iter().any(|delivered| delivered.kept.is_some());
@@ -123,22 +146,26 @@ fn entries(body: &[u8]) -> Result<Vec<Entry>, AdminError> {
         return Err(AdminError::BodyEmpty);
     }
     let Batch { messages } = serde_json::from_slice(body).map_err(|_| AdminError::BadBatch)?;
-    let channels = |entry: &Entry| entry.channels.len() + usize::from(entry.channel.is_some());
-    let names_none = messages.iter().any(|entry| channels(entry) == 0);
-    if names_none || messages.len() > MESSAGES_MAX || messages.iter().map(channels).sum::<usize>() > CHANNELS_MAX {
+    Ok(messages.into_iter().map(Entry::from).collect())
+}
+
+/// Whether they may go together.
+pub fn check(entries: &[Entry]) -> Result<(), AdminError> {
+    let channels = |entry: &Entry| entry.channels.len();
+    let names_none = entries.iter().any(|entry| entry.channels.is_empty());
+    if names_none || entries.len() > MESSAGES_MAX || entries.iter().map(channels).sum::<usize>() > CHANNELS_MAX {
         return Err(AdminError::BadBatch);
     }
-    let bytes: usize = messages.iter().map(|entry| channels(entry) * entry.message.get().len()).sum();
-    if bytes > BYTES_MAX { Err(AdminError::BodyTooLarge) } else { Ok(messages) }
+    let bytes: usize = entries.iter().map(Entry::bytes).sum();
+    if bytes > BYTES_MAX { Err(AdminError::BodyTooLarge) } else { Ok(()) }
 }
 
 /// Keeps what users are to confirm, before anything is posted. One way for each channel of each message, in their order.
 fn keep(state: &State, entries: &[Entry], results: &mut [Delivered]) -> Vec<Way> {
     let mut ways = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
-        let filter = entry.filter();
-        for channel in entry.channels() {
-            let kept = publish::keep(state, channel, entry.message.get(), filter.as_ref());
+        for channel in &entry.channels {
+            let kept = publish::keep(state, channel, &entry.message, entry.filter.as_ref());
             if let Some(ticket) = kept {
                 results[at].kept = Some(ticket.is_some() && results[at].kept.unwrap_or(true));
             }
@@ -159,23 +186,26 @@ fn posting(
     let mut all = bus.nothing();
     let mut ways = ways.into_iter();
     for entry in entries {
-        let filter = entry.filter();
-        for (channel, way) in entry.channels().zip(ways.by_ref()) {
+        for (channel, way) in entry.channels.iter().zip(ways.by_ref()) {
             let answer = way.answer(notifications, answer.clone());
-            all.append(bus.publication(channel, entry.message.get(), filter.clone(), Some(answer)));
+            all.append(bus.publication(channel, &entry.message, entry.filter.clone(), Some(answer)));
         }
     }
     all
 }
 
 impl Entry {
-    fn channels(&self) -> impl Iterator<Item = &String> {
-        self.channel.iter().chain(&self.channels)
+    /// What it brings into the lanes.
+    pub fn bytes(&self) -> usize {
+        self.channels.len() * self.message.len()
     }
+}
 
-    fn filter(&self) -> Option<Filter> {
-        let filter = Filter { user_type: self.user_type.clone(), platform: self.platform.clone(), near: None };
-        (filter != Filter::default()).then_some(filter)
+impl From<Written> for Entry {
+    fn from(written: Written) -> Self {
+        let Written { channel, channels, message, user_type, platform } = written;
+        let channels = channel.into_iter().chain(channels).collect();
+        Self { channels, message: Box::<str>::from(message).into(), filter: publish::filter(user_type, platform) }
     }
 }
 

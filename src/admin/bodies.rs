@@ -54,6 +54,17 @@ impl Bodies {
         Self { room: Arc::new(Semaphore::new(BODIES_BYTES_MAX)), deadline }
     }
 
+    /// For what has begun to come.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Room for so many bytes that have come, until it is dropped.
+    pub fn claim(&self, bytes: usize) -> Result<OwnedSemaphorePermit, AdminError> {
+        let bytes = u32::try_from(bytes).map_err(|_| AdminError::BodyTooLarge)?;
+        self.room.clone().try_acquire_many_owned(bytes).map_err(|_| AdminError::BodiesFull)
+    }
+
     async fn read(&self, body: Body) -> Result<Gathered, AdminError> {
         if body.size_hint().lower() > MESSAGE_BYTES_MAX as u64 {
             return Err(AdminError::BodyTooLarge);
@@ -71,8 +82,7 @@ impl Bodies {
             if gathered.bytes.len() + chunk.len() > MESSAGE_BYTES_MAX {
                 return Err(AdminError::BodyTooLarge);
             }
-            let more =
-                self.room.clone().try_acquire_many_owned(chunk.len() as u32).map_err(|_| AdminError::BodiesFull)?;
+            let more = self.claim(chunk.len())?;
             match &mut gathered.share {
                 Some(share) => share.merge(more),
                 none => *none = Some(more),

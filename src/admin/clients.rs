@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The connections of the port. Clones are the same.
 #[derive(Clone)]
@@ -42,8 +43,19 @@ enum Awaited {
 /// One connection; out of the book when dropped.
 pub struct Client {
     clients: Clients,
-    turn: Mutex<Option<Turn>>,
+    standing: Mutex<Standing>,
     asked_to_go: Arc<Notify>,
+}
+
+/// How a connection stands.
+struct Standing {
+    /// Requests that are served: over HTTP/2 there may be several.
+    under_way: usize,
+    /// While there are none.
+    turn: Option<Turn>,
+    since: Instant,
+    /// Of messages: their connection may be silent for as long as it likes, while nobody needs the place.
+    streams: usize,
 }
 
 impl Clients {
@@ -64,8 +76,9 @@ impl Clients {
     /// A newcomer, waiting for its first request.
     pub fn enter(&self) -> Client {
         self.book().open += 1;
-        let client = Client { clients: self.clone(), turn: Mutex::default(), asked_to_go: Arc::default() };
-        client.wait(Awaited::FirstRequest);
+        let standing = Standing { under_way: 0, turn: None, since: Instant::now(), streams: 0 };
+        let client = Client { clients: self.clone(), standing: Mutex::new(standing), asked_to_go: Arc::default() };
+        client.wait(&mut client.standing(), Awaited::FirstRequest);
         client
     }
 
@@ -82,39 +95,75 @@ impl Client {
 
     /// A request has come, but for its body.
     pub fn awaits_body(&self) {
-        self.wait(Awaited::Body);
+        self.finish(Awaited::Body);
     }
 
     /// A request has come: whatever was awaited is there.
     pub fn begin(&self) {
-        if let Some(turn) = self.turn().take() {
-            self.clients.book().waiting.remove(&turn);
-        }
+        let mut standing = self.standing();
+        standing.under_way += 1;
+        self.leave(&mut standing);
     }
 
     /// The request has its answer.
     pub fn end(&self) {
-        self.wait(Awaited::NextRequest);
+        self.finish(Awaited::NextRequest);
     }
 
-    fn wait(&self, awaited: Awaited) {
-        self.begin();
+    fn finish(&self, awaited: Awaited) {
+        let mut standing = self.standing();
+        standing.under_way = standing.under_way.saturating_sub(1);
+        if standing.under_way == 0 {
+            self.leave(&mut standing);
+            self.wait(&mut standing, awaited);
+        }
+    }
+
+    fn wait(&self, standing: &mut Standing, awaited: Awaited) {
         let mut book = self.clients.book();
         book.turns += 1;
         let turn = Turn { awaited, turn: book.turns };
         book.waiting.insert(turn, self.asked_to_go.clone());
-        drop(book);
-        *self.turn() = Some(turn);
+        standing.turn = Some(turn);
+        standing.since = Instant::now();
     }
 
-    fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
-        self.turn.lock().expect("nothing panics over a number")
+    fn leave(&self, standing: &mut Standing) {
+        if let Some(turn) = standing.turn.take() {
+            self.clients.book().waiting.remove(&turn);
+        }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().expect("nothing panics over numbers")
+    }
+}
+
+/// Over HTTP/2.
+#[cfg(feature = "grpc")]
+impl Client {
+    /// A stream of messages has begun.
+    pub fn open_stream(&self) {
+        self.standing().streams += 1;
+    }
+
+    /// It has ended.
+    pub fn close_stream(&self) {
+        let mut standing = self.standing();
+        standing.streams = standing.streams.saturating_sub(1);
+        standing.since = Instant::now();
+    }
+
+    /// Since when it has had neither a request nor a stream; `None` while it has.
+    pub fn waits_since(&self) -> Option<Instant> {
+        let standing = self.standing();
+        (standing.under_way == 0 && standing.streams == 0).then_some(standing.since)
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.begin();
+        self.leave(&mut self.standing());
         self.clients.book().open -= 1;
     }
 }
@@ -145,5 +194,26 @@ mod tests {
         assert!(!clients.make_room(), "each stands in the book once");
         drop(silent);
         assert!(!clients.is_full());
+    }
+
+    #[cfg(feature = "grpc")]
+    #[test]
+    fn whoever_has_one_of_several_requests_under_way_stays() {
+        let clients = Clients::new(1);
+        let client = clients.enter();
+        assert!(client.waits_since().is_some());
+        client.begin();
+        client.begin();
+        client.awaits_body();
+        assert!(!clients.make_room() && client.waits_since().is_none());
+        client.begin();
+        client.end();
+        client.end();
+        assert!(client.waits_since().is_some());
+        client.open_stream();
+        assert!(client.waits_since().is_none(), "a stream may be silent");
+        assert!(clients.make_room() && goes(&client), "but holds no place");
+        client.close_stream();
+        assert!(client.waits_since().is_some());
     }
 }

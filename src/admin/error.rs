@@ -76,6 +76,39 @@ impl AdminError {
     }
 }
 
+#[cfg(feature = "grpc")]
+impl AdminError {
+    /// The word of the table.
+    pub const fn code(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The sentence of the table.
+    pub const fn sentence(self) -> &'static str {
+        self.row().2
+    }
+
+    /// What it is over gRPC. The word is in the metadata `ringway-code`.
+    pub fn status(self) -> tonic::Status {
+        use tonic::Code;
+        let code = match self.row().0 {
+            StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+            StatusCode::FORBIDDEN => Code::PermissionDenied,
+            StatusCode::NOT_FOUND => Code::NotFound,
+            StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
+            StatusCode::CONFLICT => Code::Aborted,
+            StatusCode::UNPROCESSABLE_ENTITY => Code::FailedPrecondition,
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::INSUFFICIENT_STORAGE => Code::ResourceExhausted,
+            StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+            _ => Code::InvalidArgument,
+        };
+        let mut status = tonic::Status::new(code, self.sentence());
+        let word = tonic::metadata::MetadataValue::from_static(self.code());
+        status.metadata_mut().insert("ringway-code", word);
+        status
+    }
+}
+
 #[derive(Serialize)]
 struct Body {
     error: Error,

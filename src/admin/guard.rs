@@ -24,12 +24,17 @@ const OPEN: [&str; 5] = ["/", "/client", "/livez", "/readyz", "/health"];
 
 pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, AdminError> {
     if !OPEN.contains(&request.uri().path()) {
-        match &state.token {
-            Some(token) => check_token(request.headers(), token.expose())?,
-            None => check_browser(request.headers())?,
-        }
+        admit(&state, request.headers())?;
     }
     Ok(next.run(request).await)
+}
+
+/// Whether whoever sends these headers may use the port.
+pub fn admit(state: &State, headers: &HeaderMap) -> Result<(), AdminError> {
+    match &state.token {
+        Some(token) => check_token(headers, token.expose()),
+        None => check_browser(headers),
+    }
 }
 
 fn check_token(headers: &HeaderMap, token: &str) -> Result<(), AdminError> {

@@ -149,17 +149,22 @@ pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Read
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
-    server_id: String,
-    total_connections: u64,
-    unique_users: u64,
-    by_user_type: BTreeMap<Box<str>, usize>,
+    pub server_id: String,
+    pub total_connections: u64,
+    pub unique_users: u64,
+    pub by_user_type: BTreeMap<Box<str>, usize>,
     /// Seconds.
-    uptime: u64,
+    pub uptime: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
+    pub note: Option<String>,
 }
 
 pub async fn stats(Shared(state): Shared<Arc<State>>) -> Result<Json<Stats>, AdminError> {
+    counted(&state).await.map(Json)
+}
+
+/// Asks the shards.
+pub(super) async fn counted(state: &State) -> Result<Stats, AdminError> {
     let ask = state.shards.ask(|bus, answer| bus.ask_all(|| Query::Types { answer: answer.clone() }));
     let answers = ask.await?;
     let note = answers.note();
@@ -171,14 +176,14 @@ pub async fn stats(Shared(state): Shared<Arc<State>>) -> Result<Json<Stats>, Adm
         by_user_type
     };
     let by_user_type = aside(sum).await?;
-    Ok(Json(Stats {
+    Ok(Stats {
         server_id: state.context.server_id.clone(),
         total_connections: state.open_connections(),
         unique_users: state.level(|counters| &counters.users),
         by_user_type,
         uptime: now_us().saturating_sub(state.context.started.us) / 1_000_000,
         note,
-    }))
+    })
 }
 
 #[derive(Serialize)]

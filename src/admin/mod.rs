@@ -1,7 +1,7 @@
 //! The admin port: health, statistics, metrics, and publishing over HTTP. Three [tasks](crate::control) of the control
 //! side, the port, the [`watchdog`], and the recorder of the [`curves`]; nothing of it runs on a shard.
 //!
-//! [`start`] is called once, by [`crate::gateway`]. [`routes`] lists every path; the handlers live in files
+//! [`start`] is called once, by [`crate::gateway`]. A second port may speak [`grpc`]. [`routes`] lists every path; the handlers live in files
 //! named by what they answer. A further page or endpoint is a further file and one line there. What a handler
 //! needs of the process is in [`Context`]; what it needs of the shards it reads from their counters, or asks
 //! through their lanes ([`shards`]).
@@ -19,6 +19,8 @@ mod clients;
 mod curves;
 mod dashboard;
 mod error;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod guard;
 mod health;
 mod idempotency;
@@ -55,6 +57,7 @@ use crate::channel::Presence;
 use crate::clock::Now;
 use crate::config::{self, Secret};
 use crate::control::{Control, Tasks};
+use crate::host::listeners;
 use crate::ingress::SourceStatus;
 use crate::lane::{Bus, Services};
 use crate::metrics::{Counters, counters};
@@ -70,7 +73,7 @@ use idempotency::Idempotency;
 use latency::Intervals;
 use listing::LISTINGS_MAX;
 use notifications::{WAITS_FOR_ALL_MAX, WAITS_MAX};
-use port::Port;
+use port::{Port, Protocol};
 use shards::Shards;
 use subscriptions::SubscriptionCache;
 use user_types::UserTypes;
@@ -132,30 +135,42 @@ struct State {
     registry: Registry,
 }
 
-/// Serves the port from now on. Returns where it listens: the real port where 0 was configured.
+/// Serves the port from now on, and that for gRPC if there is one. Returns where it listens: the real port where 0 was
+/// configured.
 ///
 /// # Errors
 ///
-/// When the control side cannot have the socket.
+/// When the control side cannot have the socket, or the address for gRPC cannot be had.
 pub fn start(
     settings: &config::Admin,
     listener: std::net::TcpListener,
     context: Context,
     control: &Control,
 ) -> io::Result<SocketAddr> {
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let listener = {
-        let _inside = control.shared().enter();
-        TcpListener::from_std(listener)?
-    };
+    let (listener, address) = registered(listener, control)?;
     let state = Arc::new(State::new(settings, context));
-    let port = Port::new(routes::router(state.clone()), settings);
+    // Before the other one, which says that all is ready.
+    #[cfg(feature = "grpc")]
+    if let Some(listen) = settings.grpc_listen {
+        let (listener, address) = registered(listeners::bind_admin(listen)?, control)?;
+        let port = Port::new(Protocol::Http2, grpc::router(state.clone()), settings);
+        control.run("admin.grpc", |stop| port.serve(listener, stop));
+        tracing::info!(%address, "the admin port speaks gRPC as well");
+    }
+    let port = Port::new(Protocol::Http1, routes::router(state.clone()), settings);
     control.run("admin", |stop| port.serve(listener, stop));
     let watched = state.clone();
     control.run("watchdog", async move |stop| _ = stop.run_until_cancelled(watched.watchdog.watch()).await);
     control.run("curves", async move |stop| _ = stop.run_until_cancelled(state.curves.record(&state)).await);
     Ok(address)
+}
+
+/// A listener for the control side's thread.
+fn registered(listener: std::net::TcpListener, control: &Control) -> io::Result<(TcpListener, SocketAddr)> {
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let _inside = control.shared().enter();
+    Ok((TcpListener::from_std(listener)?, address))
 }
 
 /// Does what takes time on another thread, so that probes are answered meanwhile.

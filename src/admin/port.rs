@@ -1,5 +1,5 @@
-//! The listening half of the admin port: accepts within the limit of connections, and serves HTTP/1 with a
-//! deadline for each thing that a client may be slow at: its head, the next request, its body
+//! The listening half of the admin port: accepts within the limit of connections, and serves HTTP/1, or HTTP/2 for gRPC,
+//! with a deadline for each thing that a client may be slow at: its head, the next request, its body
 //! ([`super::bodies`]), taking its answer.
 //!
 //! Descriptors for the limit are kept aside at start (`limits::Size`), so the
@@ -10,12 +10,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+#[cfg(feature = "grpc")]
+use hyper::server::conn::http2;
 use hyper::service::{Service, service_fn};
+#[cfg(feature = "grpc")]
+use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+#[cfg(feature = "grpc")]
+use tokio::time::sleep_until;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
@@ -37,10 +47,27 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How long requests that are under way may take when the port closes.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// Requests of one connection over HTTP/2 that may be under way.
+#[cfg(feature = "grpc")]
+const REQUESTS_MAX: u32 = 32;
+
+/// What is read ahead of one of them; of all of a connection four times as much.
+#[cfg(feature = "grpc")]
+const REQUEST_WINDOW_BYTES: u32 = 64 << 10;
+
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
 
+/// What clients speak.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    #[cfg(feature = "grpc")]
+    Http2,
+}
+
 pub struct Port {
+    protocol: Protocol,
     router: Router,
     clients: Clients,
     head_deadline: Duration,
@@ -48,9 +75,9 @@ pub struct Port {
 }
 
 impl Port {
-    pub fn new(router: Router, settings: &config::Admin) -> Self {
+    pub fn new(protocol: Protocol, router: Router, settings: &config::Admin) -> Self {
         let config::Admin { connections, head_deadline, transfer_deadline, .. } = *settings;
-        Self { router, clients: Clients::new(connections), head_deadline, transfer_deadline }
+        Self { protocol, router, clients: Clients::new(connections), head_deadline, transfer_deadline }
     }
 
     /// Serves until it is stopped, and lets what is under way end within the grace.
@@ -73,7 +100,7 @@ impl Port {
                             attending.await;
                             drop(open);
                         });
-                    } else {
+                    } else if self.protocol == Protocol::Http1 {
                         // Whoever cannot take it at once goes without.
                         let _ = stream.try_write(FULL);
                     }
@@ -103,19 +130,35 @@ impl Port {
     }
 
     async fn attend(self: Arc<Self>, stream: TcpStream, client: Client, stop: Stop) {
-        let (router, client) = (TowerToHyperService::new(self.router.clone()), Arc::new(client));
-        let whose = client.clone();
-        let service = service_fn(move |mut request: hyper::Request<_>| {
+        let (stream, client) = (TokioIo::new(WriteDeadline::new(stream, self.transfer_deadline)), Arc::new(client));
+        match self.protocol {
+            Protocol::Http1 => self.speak_http1(stream, &client, &stop).await,
+            #[cfg(feature = "grpc")]
+            Protocol::Http2 => self.speak_http2(stream, &client, &stop).await,
+        }
+    }
+
+    /// What is done with a request.
+    fn service(
+        &self,
+        client: &Arc<Client>,
+    ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + use<> {
+        let (router, whose) = (TowerToHyperService::new(self.router.clone()), client.clone());
+        service_fn(move |mut request: Request<Incoming>| {
             whose.begin();
             request.extensions_mut().insert(whose.clone());
-            let (answering, whose) = (router.call(request), whose.clone());
+            // Ends also when nobody waits for the answer any more.
+            let (answering, served) = (router.call(request), Served(whose.clone()));
             async move {
                 let answer = answering.await;
-                whose.end();
+                drop(served);
                 answer
             }
-        });
-        let stream = TokioIo::new(WriteDeadline::new(stream, self.transfer_deadline));
+        })
+    }
+
+    async fn speak_http1(&self, stream: TokioIo<WriteDeadline>, client: &Arc<Client>, stop: &Stop) {
+        let service = self.service(client);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head_deadline)
@@ -131,5 +174,51 @@ impl Port {
             _ = connection.as_mut() => return,
         }
         let _ = connection.await;
+    }
+
+    /// As over HTTP/1, but that several requests may be under way, so that the next one is waited for here.
+    #[cfg(feature = "grpc")]
+    async fn speak_http2(&self, stream: TokioIo<WriteDeadline>, client: &Arc<Client>, stop: &Stop) {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .max_concurrent_streams(REQUESTS_MAX)
+            .initial_stream_window_size(REQUEST_WINDOW_BYTES)
+            .initial_connection_window_size(4 * REQUEST_WINDOW_BYTES)
+            .keep_alive_interval(self.transfer_deadline)
+            .keep_alive_timeout(self.transfer_deadline)
+            .serve_connection(stream, self.service(client));
+        tokio::pin!(connection);
+        let mut is_ending = false;
+        loop {
+            // Who has been asked to end may still have something under way.
+            let patience = if is_ending { STOP_GRACE } else { self.head_deadline };
+            let waits_until = client.waits_since().unwrap_or_else(Instant::now) + patience;
+            tokio::select! {
+                biased;
+                () = client.asked_to_go() => return,
+                () = stop.cancelled(), if !is_ending => {}
+                _ = connection.as_mut() => return,
+                () = sleep_until(waits_until) => {
+                    if client.waits_since().is_none_or(|since| since.elapsed() < patience) {
+                        continue;
+                    }
+                    if is_ending {
+                        return;
+                    }
+                }
+            }
+            connection.as_mut().graceful_shutdown();
+            is_ending = true;
+        }
+    }
+}
+
+/// A request that is being served.
+struct Served(Arc<Client>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }

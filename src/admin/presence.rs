@@ -38,7 +38,12 @@ pub async fn presence(
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<Present>, AdminError> {
     let Query(Which { channel }) = which?;
-    let Listed { users, count } = state.context.presence.list(&channel).ok_or(AdminError::NoPresence)?;
+    let Listed { users, count } = listed(&state, &channel)?;
     let online = |user_id| OneUser { user_id, status: Status::Online };
     Ok(Json(Present { channel, users: users.into_iter().map(online).collect(), count }))
+}
+
+/// Who is online there.
+pub(super) fn listed(state: &State, channel: &str) -> Result<Listed, AdminError> {
+    state.context.presence.list(channel).ok_or(AdminError::NoPresence)
 }

@@ -39,12 +39,12 @@ pub struct Nothing {}
 #[derive(Default, Serialize)]
 pub struct Delivered {
     /// Connections of this node.
-    delivered: usize,
+    pub delivered: usize,
     /// Of a notification with an `id` to a user: whether it is kept until it is confirmed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    kept: Option<bool>,
+    pub kept: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
+    pub note: Option<String>,
 }
 
 type PathOf = Result<Path<String>, PathRejection>;
@@ -54,7 +54,7 @@ type Shares = Shared<Arc<State>>;
 
 pub async fn to_user(state: Shares, id: PathOf, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, AdminError> {
     let Path(id) = id?;
-    publish(&state, format!("{}{id}", name::USER_PREFIX), query, body).await
+    publish(&state, of_user(&id), query, body).await
 }
 
 pub async fn to_channel(
@@ -80,18 +80,42 @@ pub async fn to_session(
 ) -> Result<Json<Delivered>, AdminError> {
     let (Path(id), Query(Nothing {})) = (id?, query?);
     let message = message(body)?;
-    let Some(to) = SessionId::parse(&id).and_then(|session| state.context.session_key.connection(session)) else {
-        return Ok(Json(Delivered::default()));
-    };
-    let ask = state.shards.deliver(move |bus, answer| bus.addressed(to, &message, Some(answer)));
-    Ok(Json(Delivered::to(&ask.await?)))
+    deliver_to_session(&state, &id, message).await.map(Json)
 }
 
 async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -> Result<Json<Delivered>, AdminError> {
     let Query(Recipients { user_type, platform }) = query?;
-    let filter = Filter { user_type, platform, near: None };
-    let filter = (filter != Filter::default()).then_some(filter);
     let message = message(body)?;
+    deliver(state, channel, filter(user_type, platform), message).await.map(Json)
+}
+
+/// The channel of all sessions of a user.
+pub(super) fn of_user(id: &str) -> String {
+    format!("{}{id}", name::USER_PREFIX)
+}
+
+/// Who of a channel is meant. `None`: all.
+pub(super) fn filter(user_type: Option<String>, platform: Option<String>) -> Option<Filter> {
+    let filter = Filter { user_type, platform, near: None };
+    (filter != Filter::default()).then_some(filter)
+}
+
+/// Hands a message to one connection.
+pub(super) async fn deliver_to_session(state: &State, id: &str, message: String) -> Result<Delivered, AdminError> {
+    let Some(to) = SessionId::parse(id).and_then(|session| state.context.session_key.connection(session)) else {
+        return Ok(Delivered::default());
+    };
+    let ask = state.shards.deliver(move |bus, answer| bus.addressed(to, &message, Some(answer)));
+    Ok(Delivered::to(&ask.await?))
+}
+
+/// Hands a message to who is in a channel, and keeps it before when its user is to confirm it.
+pub(super) async fn deliver(
+    state: &State,
+    channel: String,
+    filter: Option<Filter>,
+    message: String,
+) -> Result<Delivered, AdminError> {
     let kept = keep(state, &channel, &message, filter.as_ref());
     let ask = state.shards.deliver(move |bus, answer| bus.publication(&channel, &message, filter, Some(answer)));
     let delivered = match (ask.await, kept) {
@@ -103,7 +127,7 @@ async fn publish(state: &State, channel: String, query: QueryOf, body: BodyOf) -
     if let Some(Some(ticket)) = kept.filter(|_| delivered.delivered > 0) {
         state.context.notifications.sent(ticket);
     }
-    Ok(Json(Delivered { kept: kept.map(|ticket| ticket.is_some()), ..delivered }))
+    Ok(Delivered { kept: kept.map(|ticket| ticket.is_some()), ..delivered })
 }
 
 /// Keeps what its user is to confirm; `Some(None)`: it is such a notification, and delivered once. To whom a filter

@@ -50,12 +50,12 @@ pub struct WhichToken {
 #[derive(Serialize)]
 pub struct Ended {
     /// Connections that are being closed.
-    disconnected: usize,
+    pub disconnected: usize,
     /// Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<u64>,
+    pub until: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
+    pub note: Option<String>,
 }
 
 type Shares = Shared<Arc<State>>;
@@ -68,8 +68,14 @@ pub async fn disconnect_user(
     query: QueryOf<HowLong>,
 ) -> Result<Json<Ended>, AdminError> {
     let (Path(id), Query(HowLong { r#for })) = (id?, query?);
+    let time = r#for.map(|text| humantime::parse_duration(&text).map_err(|_| AdminError::BadQuery)).transpose()?;
+    disconnect(&state, id, time).await.map(Json)
+}
+
+/// Closes the connections of a user, and keeps him out for a time if there is one.
+pub(super) async fn disconnect(state: &State, id: Box<str>, time: Option<Duration>) -> Result<Ended, AdminError> {
     let now = Now::read().unix_s();
-    let until = r#for.map(|text| away(&text).map(|time| now + time.as_secs())).transpose()?;
+    let until = time.map(|time| away(time).map(|time| now + time.as_secs())).transpose()?;
     if let Some(until) = until {
         state.context.revocations.send_away(named(&id)?, until, now)?;
     }
@@ -85,19 +91,18 @@ pub async fn user(
     let now = Now::read().unix_s();
     let before = issued_before.unwrap_or(now);
     state.context.revocations.revoke_issued_before(named(&id)?, before, to_come(until, now)?, now)?;
-    state.end(Some(id), CloseCode::TOKEN_INVALID, Some(until)).await
+    state.end(Some(id), CloseCode::TOKEN_INVALID, Some(until)).await.map(Json)
 }
 
 pub async fn token(Shared(state): Shares, jti: PathOf, query: QueryOf<WhichToken>) -> Result<Json<Ended>, AdminError> {
     let (Path(jti), Query(WhichToken { until, user })) = (jti?, query?);
     let now = Now::read().unix_s();
     state.context.revocations.revoke_token(named(&jti)?, to_come(until, now)?, now)?;
-    state.end(user, CloseCode::TOKEN_INVALID, Some(until)).await
+    state.end(user, CloseCode::TOKEN_INVALID, Some(until)).await.map(Json)
 }
 
 /// At least a second, which is as fine as tokens count.
-fn away(text: &str) -> Result<Duration, AdminError> {
-    let time = humantime::parse_duration(text).map_err(|_| AdminError::BadQuery)?;
+fn away(time: Duration) -> Result<Duration, AdminError> {
     if (Duration::from_secs(1)..=AWAY_MAX).contains(&time) { Ok(time) } else { Err(AdminError::BadQuery) }
 }
 
@@ -110,18 +115,13 @@ fn named(id: &str) -> Result<&str, AdminError> {
 }
 
 impl State {
-    async fn end(
-        &self,
-        user: Option<Box<str>>,
-        code: CloseCode,
-        until: Option<u64>,
-    ) -> Result<Json<Ended>, AdminError> {
+    async fn end(&self, user: Option<Box<str>>, code: CloseCode, until: Option<u64>) -> Result<Ended, AdminError> {
         self.context.revocations.begin_epoch();
-        let Some(user) = user else { return Ok(Json(Ended { disconnected: 0, until, note: None })) };
+        let Some(user) = user else { return Ok(Ended { disconnected: 0, until, note: None }) };
         let ask = self.shards.ask(move |bus, answer| {
             bus.to_all(|| Command::Disconnect { user: user.clone(), code, answer: answer.clone() })
         });
         let answers = ask.await?;
-        Ok(Json(Ended { disconnected: answers.values.iter().sum(), until, note: answers.note() }))
+        Ok(Ended { disconnected: answers.values.iter().sum(), until, note: answers.note() })
     }
 }

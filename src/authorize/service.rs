@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::now_us;
-use crate::lane::{Content, Failure, Permission};
+use crate::lane::{Content, Device, Failure, Permission};
 use crate::service::Queue;
 
 /// The `type` of the question.
@@ -43,6 +43,7 @@ impl Asked {
             user_id: user_id.into(),
             session_id: "".into(),
             user_type: None,
+            device: Device::default(),
             body: body.into(),
             channel: Some(channel.into()),
             key: Some(user_id.into()),

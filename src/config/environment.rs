@@ -38,7 +38,7 @@ enum Form {
 }
 
 /// Of two that name the same key, the later wins: the more particular one.
-pub(super) const ALIASES: [Alias; 19] = [
+pub(super) const ALIASES: [Alias; 22] = [
     alias("PORT", Key::of("server", "listen"), Form::Port),
     alias("WEBSOCKET_GATEWAY_SERVICE_PORT", Key::of("server", "listen"), Form::Port),
     alias("WSGATEWAY_PORT", Key::of("server", "listen"), Form::Port),
@@ -56,12 +56,15 @@ pub(super) const ALIASES: [Alias; 19] = [
     alias("POSTGRES_DSN", Key::of("postgres", "dsn"), Form::Same),
     alias("NATS_URL", Key::of("nats", "url"), Form::Same),
     alias("RABBITMQ_URL", Key::of("rabbitmq", "url"), Form::Same),
+    alias("LOCATION_SERVICE_ADDRESS", Key::of("grpc", "location"), Form::Same),
+    alias("CHAT_SERVICE_ADDRESS", Key::of("grpc", "chat"), Form::Same),
+    alias("NOTIFICATION_SERVICE_ADDRESS", Key::of("grpc", "notification"), Form::Same),
     alias("LOGGER_LEVEL", Key::of("log", "level"), Form::ZapLevel),
     alias("LOGGER_ENCODING", Key::of("log", "format"), Form::ZapEncoding),
 ];
 
 /// Names that those systems set for parts that Ringway does not have yet: not an error, but not silent either.
-pub(super) const WITHOUT_EFFECT: [&str; 3] = ["LOCATION_SERVICE_ADDRESS", "CLERK_SECRET_KEY", "MODE"];
+pub(super) const WITHOUT_EFFECT: [&str; 2] = ["CLERK_SECRET_KEY", "MODE"];
 
 const OWN_PREFIX: &str = "RINGWAY_";
 
@@ -271,7 +274,8 @@ mod tests {
         assert!(read(WITHOUT_EFFECT.map(|name| (name, "x")), &mut findings).is_empty());
         let warnings: Vec<String> = findings.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(warnings.len(), WITHOUT_EFFECT.len());
-        assert!(warnings[0].starts_with("environment POSTGRES_DSN: has no effect"), "{warnings:?}");
+        let first = format!("environment {}: has no effect", WITHOUT_EFFECT[0]);
+        assert!(warnings[0].starts_with(&first), "{warnings:?}");
         assert!(findings.problems.is_empty());
     }
 

@@ -31,12 +31,13 @@ pub use flags::Flags;
 pub use key::Key;
 pub use print::print;
 pub use section::{
-    Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, DEVELOPMENT_SECRET, Debug, Events, Heartbeat,
-    HttpService, Level, Limits, Log, LogFormat, Nats, NatsService, Notifications, Postgres, Presence, RabbitMq,
-    RabbitMqService, Redis, RedisMode, RedisService, Server, ServiceRule, Typing, UserTypeFrom, Vocabularies,
+    Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, Contract, DEVELOPMENT_SECRET, Debug, Events, Grpc,
+    GrpcService, Heartbeat, HttpService, Level, Limits, Log, LogFormat, Nats, NatsService, Notifications, Postgres,
+    Presence, RabbitMq, RabbitMqService, Redis, RedisMode, RedisService, Server, ServiceRule, Typing, UserTypeFrom,
+    Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
-pub use value::{NatsUrl, Pin, RabbitMqUrl, RedisUrl, Secret, Subject, SubjectValue, UrlTemplate};
+pub use value::{Endpoint, NatsUrl, Pin, RabbitMqUrl, RedisUrl, Secret, Subject, SubjectValue, UrlTemplate};
 
 /// The exit code of a process that was configured wrongly: `EX_CONFIG` of `sysexits.h`. The systemd unit knows it and
 /// does not restart after it.

@@ -83,6 +83,7 @@ type Sections = BTreeMap<&'static str, Table>;
 
 pub const LISTEN: Key = Key::of("server", "listen");
 const ADMIN_LISTEN: Key = Key::of("admin", "listen");
+const ADMIN_GRPC_LISTEN: Key = Key::of("admin", "grpc_listen");
 pub const SECRET: Key = Key::of("auth", "secret");
 
 /// `settings` come in their order of precedence: of two for the same key, the later wins.
@@ -149,6 +150,7 @@ fn listen_address(accepted: &Sections, key: Key) -> Option<SocketAddr> {
     match key {
         LISTEN => Some(config.server.listen),
         ADMIN_LISTEN => Some(config.admin.listen),
+        ADMIN_GRPC_LISTEN => Some(config.admin.grpc_listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into())),
         _ => None,
     }
 }

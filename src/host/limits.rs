@@ -39,7 +39,8 @@ impl Size {
         let shards = shards(config.server.shards);
         let capacity = capacity(open_files, shards, config.server.max_connections);
         let asked = config.limits.handshakes;
-        let handshakes_max = handshakes_per_shard(open_files, shards, capacity, config.admin.connections, asked);
+        let admin_connections = config.admin.connections * config.admin.ports().count();
+        let handshakes_max = handshakes_per_shard(open_files, shards, capacity, admin_connections, asked);
         Self { shards, capacity, handshakes_max }
     }
 }

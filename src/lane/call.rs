@@ -47,6 +47,7 @@ pub struct Content {
     pub user_id: Box<str>,
     pub session_id: Box<str>,
     pub user_type: Option<Box<str>>,
+    pub device: Device,
     /// One JSON object: the message as it came, or what the route makes of it.
     pub body: Box<str>,
     /// The channel that the message is for, where the route names one.
@@ -55,6 +56,13 @@ pub struct Content {
     pub key: Option<Box<str>>,
     /// When nobody waits any more, in microseconds of [`crate::clock`].
     pub deadline_us: u64,
+}
+
+/// What a client says of its device. Nobody has vouched for it.
+#[derive(Clone, Debug, Default)]
+pub struct Device {
+    pub id: Option<Box<str>>,
+    pub platform: Option<Box<str>>,
 }
 
 /// Where messages of clients go: a broker, an RPC backend, a web service.

@@ -2,7 +2,7 @@
 //! id that outlives its connection finds nobody instead of somebody else.
 
 /// Names one connection of the process, for as long as it is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
     pub shard: u16,
     /// The connection's place on its shard.

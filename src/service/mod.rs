@@ -11,8 +11,11 @@ mod answer;
 mod envelope;
 pub mod events;
 pub mod export;
+#[cfg(feature = "grpc")]
+mod grpc;
 #[cfg(feature = "http")]
 mod http;
+pub mod lines;
 #[cfg(feature = "nats")]
 mod nats;
 pub mod queue;
@@ -21,6 +24,7 @@ mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
 pub mod status;
+pub mod stream;
 
 use std::io;
 use std::sync::Arc;
@@ -56,7 +60,7 @@ impl Started {
 /// When a thread cannot be had, or the settings name no backend that could exist.
 pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io::Result<Started> {
     let (mut list, mut statuses, mut queues) = (Vec::new(), Vec::new(), Vec::new());
-    for rule in &config.services {
+    for rule in &config.all_services() {
         let name: Box<str> = rule.common.name.as_str().into();
         if rule.backend == Backend::Local {
             list.push((name, None));
@@ -68,6 +72,8 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
             Backend::Local => {}
             #[cfg(feature = "redis")]
             Backend::Redis(service) => redis::start(&config.redis, service.clone(), jobs, control)?,
+            #[cfg(feature = "grpc")]
+            Backend::Grpc(service) => grpc::start(service.clone(), jobs, control)?,
             #[cfg(feature = "http")]
             Backend::Http(service) => http::start(service, rule.common.queue, jobs, control)?,
             #[cfg(feature = "nats")]

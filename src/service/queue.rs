@@ -1,15 +1,16 @@
 //! The queue before a backend: the shards put calls in and never wait, the backend's task takes them out.
 //!
-//! Bounded in number and bytes. What finds no room, or a backend that is known to be away, is refused at once. Every
-//! [`Job`] is answered exactly once: one that is dropped without, as when the task breaks off, is told as failed.
+//! Bounded in number and bytes, what the backend's task has taken and not answered yet included. What finds no room, or
+//! a backend that is known to be away, is refused at once. Every [`Job`] is answered exactly once: one that is dropped
+//! without, as when the task breaks off, is told as failed.
 
 use tokio::sync::{mpsc, oneshot};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::clock::now_us;
-use crate::lane::{Bus, Call, ConnectionId, Content, Failure, Part, Response, Service, Ticket};
+use crate::lane::{Answer, Bus, Call, ConnectionId, Content, Failure, Fate, Outcome, Part, Response, Service, Ticket};
 
 use super::ServiceStatus;
 
@@ -19,16 +20,28 @@ const BYTES_MAX: usize = 64 << 20;
 /// What a job costs beside its texts.
 const JOB_BYTES: usize = 256;
 
+/// Which call it is, of which connection.
+pub type CallId = (ConnectionId, Ticket);
+
+/// Calls that nobody awaits any more. Of the notices that come while nobody looks a few are kept: one that is lost costs
+/// the backend its work until the call's next part or its deadline.
+type Forgotten = OnceLock<mpsc::Sender<CallId>>;
+const FORGOTTEN_MAX: usize = 4096;
+
 /// The shards' end.
 pub struct Queue {
-    sender: mpsc::Sender<Job>,
+    /// Bounded by what `status` counts.
+    sender: mpsc::UnboundedSender<Job>,
+    length: usize,
+    forgotten: Arc<Forgotten>,
     bus: Bus,
     status: Arc<ServiceStatus>,
 }
 
 /// The backend's end.
 pub struct Jobs {
-    receiver: mpsc::Receiver<Job>,
+    receiver: mpsc::UnboundedReceiver<Job>,
+    forgotten: Arc<Forgotten>,
     pub status: Arc<ServiceStatus>,
 }
 
@@ -54,8 +67,10 @@ enum Back {
 impl Queue {
     /// A queue for so many calls, of which the backend's task takes the other end.
     pub fn new(length: usize, bus: Bus, status: Arc<ServiceStatus>) -> (Self, Jobs) {
-        let (sender, receiver) = mpsc::channel(length);
-        (Self { sender, bus, status: status.clone() }, Jobs { receiver, status })
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let forgotten = Arc::<Forgotten>::default();
+        let jobs = Jobs { receiver, forgotten: forgotten.clone(), status: status.clone() };
+        (Self { sender, length, forgotten, bus, status }, jobs)
     }
 
     /// Asks the service on behalf of the gateway itself. What comes back is its answer, or nothing when it has taken the
@@ -74,16 +89,15 @@ impl Queue {
         if !self.status.takes_calls() {
             return Err(Failure::Away);
         }
-        let permit = self.sender.try_reserve().map_err(|error| match error {
-            mpsc::error::TrySendError::Full(()) => Failure::Full,
-            mpsc::error::TrySendError::Closed(()) => Failure::Away,
-        })?;
         let bytes = JOB_BYTES + content.body.len();
-        if !self.status.enter(bytes, BYTES_MAX) {
+        if !self.status.enter(bytes, self.length, BYTES_MAX) {
             return Err(Failure::Full);
         }
-        permit.send(Job { content, back: Some(back), begun_us: now_us(), bytes, status: self.status.clone() });
-        Ok(())
+        let job = Job { content, back: Some(back), begun_us: now_us(), bytes, status: self.status.clone() };
+        self.sender.send(job).map_err(|refused| {
+            refused.0.unanswered();
+            Failure::Away
+        })
     }
 }
 
@@ -91,12 +105,30 @@ impl Service for Queue {
     fn call(&self, Call { from, ticket, content }: Call) -> Result<(), Failure> {
         self.put(content, Back::Client { bus: self.bus.clone(), to: from, ticket })
     }
+
+    fn forget(&self, to: ConnectionId, ticket: Ticket) {
+        if let Some(forgotten) = self.forgotten.get() {
+            let _ = forgotten.try_send((to, ticket));
+        }
+    }
 }
 
 impl Jobs {
     /// The next one. `None` when the shards have gone.
     pub async fn next(&mut self) -> Option<Job> {
         self.receiver.recv().await
+    }
+
+    /// The next one if it is there.
+    pub fn try_next(&mut self) -> Option<Job> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// From now on those are told that nobody awaits any more. For who can stop a backend; asked for once.
+    pub fn forgotten(&self) -> mpsc::Receiver<CallId> {
+        let (sender, receiver) = mpsc::channel(FORGOTTEN_MAX);
+        drop(self.forgotten.set(sender));
+        receiver
     }
 
     /// Answers all that wait: the backend is away.
@@ -115,6 +147,14 @@ impl Jobs {
 }
 
 impl Job {
+    /// Which call it is, when a client waits.
+    pub fn id(&self) -> Option<CallId> {
+        match &self.back {
+            Some(Back::Client { to, ticket, .. }) => Some((*to, *ticket)),
+            _ => None,
+        }
+    }
+
     /// What is left of the time in which somebody waits for the answer.
     pub fn time_left(&self) -> Duration {
         Duration::from_micros(self.content.deadline_us.saturating_sub(now_us()))
@@ -133,6 +173,23 @@ impl Job {
     /// The backend does not do it.
     pub fn fail(mut self, failure: Failure) {
         self.answer_with(Part::Failed(failure), Err(failure));
+    }
+
+    /// Nobody waits for an answer any more.
+    pub fn unanswered(mut self) {
+        self.back = None;
+    }
+
+    /// A part of the answer, of which others follow: see [`super::stream`]. False when it is the last one that anybody
+    /// wants: who asks for the gateway itself has one answer.
+    pub(super) fn part(&mut self, text: &str, fate: Answer<Fate>) -> Result<bool, Failure> {
+        let Some(Back::Client { bus, to, ticket }) = &self.back else {
+            self.answer_with(Part::Taken, Ok(Some(text.into())));
+            return Ok(false);
+        };
+        let response = Response { to: *to, ticket: *ticket, part: Part::more(text), fate: Some(fate) };
+        let Outcome { lost, .. } = bus.respond(response).put();
+        if lost > 0 { Err(Failure::Full) } else { Ok(true) }
     }
 
     fn answer_with(&mut self, part: Part, result: Result<Option<Box<str>>, Failure>) {
@@ -176,6 +233,7 @@ mod tests {
             user_id: "ana".into(),
             session_id: "s".into(),
             user_type: None,
+            device: Default::default(),
             body: "x".repeat(bytes).into(),
             channel: None,
             key: None,
@@ -204,7 +262,9 @@ mod tests {
         assert_eq!(queue.call(call(1, 10)), Ok(()));
         assert_eq!(queue.call(call(2, 10)), Ok(()));
         assert_eq!(queue.call(call(3, 10)), Err(Failure::Full));
-        next(&mut jobs).taken();
+        let taken_out = next(&mut jobs);
+        assert_eq!(queue.call(call(3, 10)), Err(Failure::Full), "what the backend has not answered takes its room");
+        taken_out.taken();
         assert_eq!(told(&end), (Ticket(1), Ok(())));
         assert_eq!(queue.call(call(4, BYTES_MAX)), Err(Failure::Full));
         assert_eq!(queue.call(call(5, 10)), Ok(()));
@@ -242,6 +302,23 @@ mod tests {
         assert_eq!(answers.map(|(ticket, _)| ticket), [1, 2, 3].map(Ticket));
         assert_eq!(answers.map(|(_, result)| result), [Ok(()), Err(Failure::Refused), Err(Failure::Away)]);
         assert!(end.is_empty());
+    }
+
+    #[test]
+    fn who_listens_hears_of_calls_that_nobody_awaits() {
+        let (queue, mut jobs, end) = queue(2);
+        queue.call(call(1, 10)).expect("room");
+        let id = next(&mut jobs).id().expect("a client's");
+        queue.forget(id.0, id.1);
+        assert_eq!(told(&end), (Ticket(1), Err(Failure::Away)));
+        let mut forgotten = jobs.forgotten();
+        assert!(forgotten.try_recv().is_err(), "nobody has listened yet");
+        queue.call(call(2, 10)).expect("room");
+        queue.forget(id.0, Ticket(2));
+        assert_eq!(forgotten.try_recv(), Ok((id.0, Ticket(2))));
+        next(&mut jobs).unanswered();
+        assert!(end.is_empty());
+        assert_eq!(jobs.status.waiting(), 0);
     }
 
     #[test]

@@ -73,13 +73,12 @@ impl ServiceStatus {
         self.latency.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A call of so many bytes begins to wait, if that many may. Several shards may ask at once.
-    pub(super) fn enter(&self, bytes: usize, bytes_max: usize) -> bool {
-        let fits = self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes <= bytes_max;
-        if fits {
-            self.waiting.fetch_add(1, Relaxed);
-        } else {
-            self.waiting_bytes.fetch_sub(bytes, Relaxed);
+    /// A call of so many bytes begins to wait, if so many calls and bytes may. Several shards may ask at once.
+    pub(super) fn enter(&self, bytes: usize, calls_max: usize, bytes_max: usize) -> bool {
+        let calls = self.waiting.fetch_add(1, Relaxed) + 1;
+        let fits = self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes <= bytes_max && calls <= calls_max;
+        if !fits {
+            self.leave(bytes);
         }
         fits
     }

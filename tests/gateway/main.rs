@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "grpc")]
+mod admin_grpc;
 mod admin_port;
 mod auth_message;
 mod authorize;
@@ -49,6 +51,8 @@ mod restarts;
 mod revocation;
 mod routes;
 mod seccomp;
+#[cfg(feature = "grpc")]
+mod service_grpc;
 mod service_http;
 #[cfg(feature = "nats")]
 mod service_nats;

@@ -4,7 +4,8 @@
 //! listens on a free port of 127.0.0.1, is stopped by its pid when its value is dropped, and nothing waits
 //! without a condition and a deadline.
 //!
-//! `gateway` starts the binary, `redis` a Redis, `nats` a NATS, `rabbitmq` a RabbitMQ, `http_backend` is a web service;
+//! `gateway` starts the binary, `redis` a Redis, `nats` a NATS, `rabbitmq` a RabbitMQ, `http_backend` is a web service,
+//! `grpc` a backend that speaks gRPC, `garbage` what is none;
 //! `client` is tungstenite, `crowd` many of those at once, `raw` writes bytes that no library would, `non_readers` are
 //! clients that read nothing; `frozen` is a thread that stands still, `unread` a log that nobody reads;
 //! `browser` is Chromium; `blocks` reads the code out of documents, `programs` runs it; `admin` asks the admin port,
@@ -17,7 +18,11 @@ pub mod client;
 pub mod config;
 pub mod crowd;
 pub mod frozen;
+#[cfg(feature = "grpc")]
+pub mod garbage;
 pub mod gateway;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 pub mod http;
 pub mod http_backend;
 pub mod nats;

@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// A stall that a test can wait for.
 const STALLS: config::Admin = config::Admin {
     listen: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)),
+    grpc_listen: None,
     token: None,
     ready_stall: Duration::from_millis(50),
     live_stall: Duration::from_millis(500),

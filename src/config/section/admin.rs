@@ -21,6 +21,9 @@ const TOKEN_BYTES_MIN: usize = 16;
 pub struct Admin {
     #[serde(with = "address")]
     pub listen: SocketAddr,
+    /// Where it speaks gRPC; not at all without.
+    #[serde(with = "address::optional", skip_serializing_if = "Option::is_none")]
+    pub grpc_listen: Option<SocketAddr>,
     /// Bearer token of every request to the admin port; required, of 16 bytes or more, when it is not on loopback.
     pub token: Option<Secret>,
     /// How long a shard's loop may take to come round before `/readyz` says no. A healthy turn takes milliseconds, so
@@ -46,6 +49,7 @@ impl Default for Admin {
     fn default() -> Admin {
         Admin {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4001),
+            grpc_listen: None,
             token: None,
             ready_stall: Duration::from_secs(2),
             live_stall: Duration::from_secs(15),
@@ -68,17 +72,25 @@ impl Admin {
                 "is shorter than admin.ready_stall: the process would be killed before clients are sent elsewhere";
             check.warning("live_stall", message);
         }
-        let (listen, bytes) = (self.listen, self.token.as_ref().map(|token| token.expose().len()));
+        if self.grpc_listen.is_some() && !cfg!(feature = "grpc") {
+            check.problem("grpc_listen", "this ringway was built without the feature grpc");
+        }
+        let bytes = self.token.as_ref().map(|token| token.expose().len());
+        let Some((key, listen)) = self.ports().find(|(_, listen)| !is_loopback(*listen)) else { return };
+        let because = format!("because admin.{key} ({listen}) is not loopback");
         match bytes {
-            _ if is_loopback(listen) => {}
-            None => {
-                check.problem("token", format_args!("must be set, because admin.listen ({listen}) is not loopback"))
-            }
+            None => check.problem("token", format_args!("must be set, {because}")),
             Some(bytes) if bytes < TOKEN_BYTES_MIN => {
                 let message = format!("has {bytes} bytes and must have {TOKEN_BYTES_MIN} or more");
-                check.problem("token", format_args!("{message}, because admin.listen ({listen}) is not loopback"));
+                check.problem("token", format_args!("{message}, {because}"));
             }
             Some(_) => {}
         }
+    }
+
+    /// Where it listens, by key.
+    pub fn ports(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let grpc = self.grpc_listen.map(|listen| ("grpc_listen", listen));
+        std::iter::once(("listen", self.listen)).chain(grpc)
     }
 }

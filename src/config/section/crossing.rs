@@ -24,9 +24,14 @@ pub fn check(config: &Config, checks: &mut Checks<'_>) {
 }
 
 fn ports(config: &Config, checks: &mut Checks<'_>) {
-    if overlap(config.server.listen, config.admin.listen) {
-        let message = format_args!("{} is the public port already (server.listen)", config.admin.listen);
-        checks.of("admin").problem("listen", message);
+    for (key, listen) in config.admin.ports() {
+        if overlap(config.server.listen, listen) {
+            let message = format_args!("{listen} is the public port already (server.listen)");
+            checks.of("admin").problem(key, message);
+        }
+    }
+    if let Some(listen) = config.admin.grpc_listen.filter(|listen| overlap(config.admin.listen, *listen)) {
+        checks.of("admin").problem("grpc_listen", format_args!("{listen} is taken already (admin.listen)"));
     }
 }
 
@@ -38,11 +43,12 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 
 fn development(config: &Config, checks: &mut Checks<'_>) {
     let remedy = format!("set auth.secret (RINGWAY_AUTH_SECRET or JWT_SECRET) to {SECRET_BYTES_MIN} bytes or more");
-    for (section, address) in [("server", config.server.listen), ("admin", config.admin.listen)] {
+    let of_admin = config.admin.ports().map(|(key, address)| ("admin", key, address));
+    for (section, key, address) in of_admin.chain([("server", "listen", config.server.listen)]) {
         if config.development && !is_loopback(address) {
             let message =
                 format_args!("{address} is not loopback, and there is no secret but the published one: {remedy}");
-            checks.of(section).problem("listen", message);
+            checks.of(section).problem(key, message);
         }
     }
 }

@@ -12,6 +12,7 @@ mod crossing;
 mod debug;
 mod entry;
 mod events;
+mod grpc;
 mod heartbeat;
 mod limits;
 mod log;
@@ -35,6 +36,7 @@ pub use authorize::Authorize;
 pub use channels::ChannelRule;
 pub use debug::Debug;
 pub use events::Events;
+pub use grpc::Grpc;
 pub use heartbeat::Heartbeat;
 pub use limits::Limits;
 pub use log::{Level, Log, LogFormat};
@@ -45,7 +47,9 @@ pub use presence::Presence;
 pub use rabbitmq::RabbitMq;
 pub use redis::{Redis, RedisMode};
 pub use server::Server;
-pub use services::{Backend, Body, HttpService, NatsService, RabbitMqService, RedisService, ServiceRule};
+pub use services::{
+    Backend, Body, Contract, GrpcService, HttpService, NatsService, RabbitMqService, RedisService, ServiceRule,
+};
 pub use typing::Typing;
 pub use vocabularies::Vocabularies;
 
@@ -69,6 +73,7 @@ pub struct Config {
     pub postgres: Postgres,
     pub nats: Nats,
     pub rabbitmq: RabbitMq,
+    pub grpc: Grpc,
     pub vocabularies: Vocabularies,
     pub log: Log,
     pub debug: Debug,
@@ -88,6 +93,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Who takes the messages of clients: the entries of the list, and what the sections of backends make.
+    pub fn all_services(&self) -> Vec<ServiceRule> {
+        self.services.iter().cloned().chain(self.grpc.services(&self.services)).collect()
+    }
+
     /// Every rule looks at what it needs and reports on its own, so that one run names all that is wrong.
     pub(super) fn check(&self, checks: &mut Checks<'_>) {
         self.server.check(&mut checks.of("server"));
@@ -104,6 +114,7 @@ impl Config {
         self.postgres.check(&mut checks.of("postgres"));
         self.nats.check(&mut checks.of("nats"));
         self.rabbitmq.check(&mut checks.of("rabbitmq"));
+        self.grpc.check(&self.services, &mut checks.of("grpc"));
         self.debug.check(&mut checks.of("debug"));
         crossing::check(self, checks);
     }

@@ -133,7 +133,7 @@ fn bad_values_name_the_key_and_the_value() {
         ("[auth]\norigins = 'https://example.com'", "auth.origins", "sequence"),
         ("[auth]\nroles = ['']", "auth.roles", "empty"),
         ("[heartbeat]\nidle_timeout = '30s'", "heartbeat.idle_timeout", "longer than heartbeat.interval"),
-        ("[redis]\nurl = 'rediss://h'", "redis.url", "TLS"),
+        ("[redis]\nurl = 'unix:///h'", "redis.url", "socket"),
         ("[redis]\nprefix = 'ws:*'", "redis.prefix", "ws:*"),
         ("[redis]\ndatabase = -1", "redis.database", "-1"),
         ("[nats]\nurl = 'wss://h'", "nats.url", "WebSocket"),

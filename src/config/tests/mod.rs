@@ -73,9 +73,12 @@ fn every_key_can_be_set_by_its_variable() {
     for key in Key::all().into_iter().filter(|key| key.name != "service") {
         let value = match (key.to_string().as_str(), &table[key.section].get(key.name)) {
             ("redis.url", _) => "redis://h".to_owned(),
+            ("redis.nodes", _) => "h:1, g:2".to_owned(),
             ("nats.url", _) => "nats://h".to_owned(),
             ("rabbitmq.url", _) => "amqp://h".to_owned(),
             ("rabbitmq.queue", _) => "node-1".to_owned(),
+            ("admin.grpc_listen", _) => "127.0.0.1:4002".to_owned(),
+            ("grpc.location" | "grpc.chat" | "grpc.notification", _) => "backend:50051".to_owned(),
             ("server.trusted_proxies", _) => "10.0.0.0/8, ::1".to_owned(),
             ("debug.echo_path", _) => "/echo".to_owned(),
             ("events.which", _) => "connected, subscribed".to_owned(),
@@ -114,6 +117,9 @@ fn every_alias_sets_what_its_system_means_by_it() {
         ("REDIS_PASSWORD", "hunter2"),
         ("REDIS_DATABASE", "3"),
         ("NATS_URL", "nats://n:4222,nats://m"),
+        ("LOCATION_SERVICE_ADDRESS", "location:50051"),
+        ("CHAT_SERVICE_ADDRESS", "https://chat.example"),
+        ("NOTIFICATION_SERVICE_ADDRESS", "http://10.0.0.7:9090"),
         ("LOGGER_LEVEL", "debug"),
         ("LOGGER_ENCODING", "json"),
     ])
@@ -127,6 +133,16 @@ fn every_alias_sets_what_its_system_means_by_it() {
     assert_eq!((config.limits.messages, config.limits.messages_window), (50, Duration::from_secs(30)));
     assert_eq!(config.heartbeat.interval, Duration::from_secs(15));
     assert_eq!(config.heartbeat.idle_timeout, Duration::from_millis(45_500));
+    let services = config.all_services().into_iter().map(|service| match service.backend {
+        Backend::Grpc(grpc) => (service.common.name, grpc.contract, grpc.address.to_string()),
+        other => panic!("{other:?}"),
+    });
+    let expected = [
+        ("location", Contract::Location, "http://location:50051"),
+        ("chat", Contract::Chat, "https://chat.example:443"),
+        ("notifications", Contract::Notification, "http://10.0.0.7:9090"),
+    ];
+    assert!(services.eq(expected.map(|(name, contract, address)| (name.to_owned(), contract, address.to_owned()))));
     let url = config.redis.url.expect("redis is on");
     assert_eq!((url.host.as_str(), url.port), ("cache", 7000));
     assert_eq!(config.redis.password.as_ref().map(Secret::expose), Some("hunter2"));
@@ -212,6 +228,17 @@ fn a_password_without_a_server_is_a_warning() {
         loaded.warnings[0].to_string(),
         "redis.password (environment REDIS_PASSWORD): has no effect: redis.url is not set"
     );
+}
+
+#[test]
+fn an_entry_of_the_list_stands_in_the_place_of_a_backends_address() {
+    let file = "[grpc]\nchat = 'h:1'\nlocation = 'h:2'\n[[services]]\nname = 'chat'\nkind = 'local'";
+    let loaded = from_file(file).expect("valid");
+    let services = loaded.config.all_services();
+    let names: Vec<_> = services.iter().map(|service| (&*service.common.name, service.common.kind.name())).collect();
+    assert_eq!(names, [("chat", "local"), ("location", "grpc")]);
+    let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings[0].ends_with("has no effect: [[services]] has an entry chat"), "{warnings:?}");
 }
 
 #[test]

@@ -5,6 +5,22 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serializer, de};
 
+/// The same where it may be left out.
+pub mod optional {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        match address {
+            Some(address) => super::serialize(address, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        super::deserialize(deserializer).map(Some)
+    }
+}
+
 /// `::ffff:127.0.0.1` is loopback too.
 pub fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()

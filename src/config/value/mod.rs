@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod duration;
+mod endpoint;
 pub mod list;
 mod nats_url;
 mod pin;
@@ -15,6 +16,7 @@ mod subject;
 pub mod text;
 mod url_template;
 
+pub use endpoint::Endpoint;
 pub use nats_url::{Identity, NatsUrl};
 pub use pin::Pin;
 pub use rabbitmq_url::RabbitMqUrl;

@@ -137,6 +137,7 @@ mod tests {
             user_id: "ana".into(),
             session_id: "s1".into(),
             user_type: None,
+            device: Default::default(),
             body: "{}".into(),
             channel: Some("clan:k1".into()),
             key: Some("{type}".into()),

@@ -28,7 +28,7 @@ use crate::clock::{Now, now_us};
 use crate::config::{Config, ServiceRule};
 use crate::control::{Backoff, Control, Stop};
 use crate::lane::events::{Heard, Hearer, Teller, open};
-use crate::lane::{Content, Failure};
+use crate::lane::{Content, Device, Failure};
 use crate::shard::id::SessionKey;
 
 use super::Queue;
@@ -231,6 +231,7 @@ impl Courier {
             user_id: "".into(),
             session_id: "".into(),
             user_type: None,
+            device: Device::default(),
             body: text.into(),
             channel: None,
             key: Some(self.node.clone()),

@@ -167,6 +167,7 @@ mod tests {
             user_id: key.into(),
             session_id: "s1".into(),
             user_type: None,
+            device: crate::lane::Device::default(),
             body: r#"{"type":"chat"}"#.into(),
             channel: None,
             key: Some(key.into()),

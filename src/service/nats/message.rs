@@ -119,6 +119,7 @@ mod tests {
             user_id: user.into(),
             session_id: "s1".into(),
             user_type: None,
+            device: crate::lane::Device::default(),
             body: "{}".into(),
             channel: Some(channel.into()),
             key: Some(key.into()),

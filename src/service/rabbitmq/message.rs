@@ -130,6 +130,7 @@ mod tests {
             user_id: "ana".into(),
             session_id: "s1".into(),
             user_type: None,
+            device: crate::lane::Device::default(),
             body: "{}".into(),
             channel: Some("clan:k1.x".into()),
             key: Some("a.b".into()),

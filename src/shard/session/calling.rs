@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::clock::TICK_MS;
 use crate::lane::frame::Frame;
-use crate::lane::{Call, Content, Failure, ServiceId};
+use crate::lane::{Call, Content, Device, Failure, ServiceId};
 use crate::protocol::reply::{Message, Problem};
 
 use crate::shard::calls::{Refusal, Released, Waiting};
@@ -52,6 +52,7 @@ impl Session<'_> {
             user_id: self.user_id(connection).into(),
             session_id: self.session_id(connection).to_string().into(),
             user_type: self.state.profiles.user_type(connection.profile).map(Into::into),
+            device: device(connection),
             body,
             channel,
             key,
@@ -81,6 +82,11 @@ impl Session<'_> {
         self.state.counters.errors_sent.add(1);
         self.send(&Message::error(problem).json_in_answer_to(id));
     }
+}
+
+fn device(connection: &Connection) -> Device {
+    let Some(details) = &connection.details else { return Device::default() };
+    Device { id: details.device_id.clone(), platform: details.platform.clone() }
 }
 
 impl From<Refusal> for SessionError {

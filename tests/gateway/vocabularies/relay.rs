@@ -1,8 +1,8 @@
 //! Relay: one connection to several services, with an answer from each.
 //!
-//! Beyond the gateway, and not tested here:
-//! - gRPC and its Protobuf contracts: the three services are the gateway itself, which takes a position, brings a chat to
-//!   its conversation and notes that a notification was read. What a client says and hears is the same.
+//! The three services are the gateway itself, which takes a position, brings a chat to its conversation and notes that a
+//! notification was read; or backends that speak gRPC by the Protobuf contracts, and what a client says and hears is the
+//! same.
 
 use sonic_rs::{Value, json};
 
@@ -47,6 +47,54 @@ fn each_service_answers_over_the_connection_that_asked() {
         assert_eq!(message, json!({"type": "message.new", "payload": {"conversation_id": "c1", "message": said}}));
     }
     assert_nothing_came(&gateway, "ben", &mut ben);
+}
+
+/// A backend that speaks gRPC, and what it says by itself over the admin port.
+#[cfg(feature = "grpc")]
+#[test]
+fn with_backends_over_grpc_a_client_hears_the_same() {
+    use crate::support::grpc::Backend;
+    use crate::support::ports;
+    use crate::support::wait::eventually_some;
+    use ringway::proto::admin::v1::PublishRequest;
+    use ringway::proto::admin::v1::admin_service_client::AdminServiceClient;
+
+    let backend = Backend::start();
+    let (address, admin) = (backend.address.to_string(), ports::free());
+    let config = Config::new().set("admin.grpc_listen", admin.to_string());
+    let config = ["location", "chat", "notification"]
+        .iter()
+        .fold(config, |config, key| config.set(&format!("grpc.{key}"), address.clone()));
+    let gateway = Gateway::start(config);
+    let [mut ana, mut ben] = ["ana", "ben"].map(|user| Client::connect(&gateway, &token(user)));
+    for client in [&mut ana, &mut ben] {
+        client.subscribe(&["conv:c1"]);
+    }
+    eventually_some("the backend is connected", || {
+        ana.send(&location().to_string());
+        (wire::kind(&ana.next_json()) == "location.accepted").then_some(())
+    });
+    let asked = |method| eventually_some(method, || backend.asked().into_iter().find(|asked| asked.method == method));
+    ana.send(r#"{"type":"notification.read","id":5,"payload":{"notification_id":"n1"}}"#);
+    expect(&mut ana, &json!({"type": "notification.accepted", "id": 5}));
+    assert_eq!(asked("Read").text, "n1");
+    ana.send(&chat("Good morning"));
+    let id = wire::string(&ana.expect_type("chat.accepted"), &["payload", "message_id"]).to_owned();
+    assert!(asked("Send").text.contains("Good morning"));
+
+    let said = json!({"id": id, "sender_id": "ana", "content": "Good morning", "created_at": "2026-11-20T04:53:53Z"});
+    let message = json!({"type": "message.new", "payload": {"conversation_id": "c1", "message": said}});
+    let publish =
+        PublishRequest { channels: vec!["conv:c1".into()], message: message.to_string(), ..Default::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let published = runtime.block_on(async {
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{admin}")).expect("an address");
+        AdminServiceClient::new(endpoint.connect().await.expect("it listens")).publish(publish).await
+    });
+    assert_eq!(published.expect("published").get_ref().delivered, 2);
+    for client in [&mut ana, &mut ben] {
+        assert_eq!(client.next_json(), message);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //!
 //! Invariant: no two entries have the same name, and none is left out but for a problem.
 
+mod grpc;
 mod http;
 mod nats;
 mod rabbitmq;
@@ -21,6 +22,7 @@ use crate::config::value::duration;
 
 use super::entry::Entry;
 
+pub use grpc::{Contract, GrpcService};
 pub use http::HttpService;
 pub use nats::NatsService;
 pub use rabbitmq::RabbitMqService;
@@ -67,6 +69,7 @@ pub enum Kind {
     Redis,
     Http,
     Nats,
+    Grpc,
 }
 
 impl Kind {
@@ -78,6 +81,7 @@ impl Kind {
             Self::Redis => "redis",
             Self::Http => "http",
             Self::Nats => "nats",
+            Self::Grpc => "grpc",
         }
     }
 
@@ -89,6 +93,7 @@ impl Kind {
             Self::Http => cfg!(feature = "http"),
             Self::Nats => cfg!(feature = "nats"),
             Self::RabbitMq => cfg!(feature = "rabbitmq"),
+            Self::Grpc => cfg!(feature = "grpc"),
         }
     }
 }
@@ -101,6 +106,7 @@ pub enum Backend {
     Redis(RedisService),
     Http(HttpService),
     Nats(NatsService),
+    Grpc(GrpcService),
 }
 
 impl Default for Common {
@@ -119,6 +125,7 @@ impl ServiceRule {
             Backend::Redis(redis) => Table::try_from(redis).unwrap_or_default(),
             Backend::Http(http) => Table::try_from(http).unwrap_or_default(),
             Backend::Nats(nats) => Table::try_from(nats).unwrap_or_default(),
+            Backend::Grpc(grpc) => Table::try_from(grpc).unwrap_or_default(),
         });
         table
     }
@@ -168,15 +175,18 @@ fn rule(entry: &mut Entry<'_>, value: Value) -> Option<ServiceRule> {
         Kind::Redis => RedisService::read(entry, own).map(Backend::Redis),
         Kind::Http => HttpService::read(entry, own).map(Backend::Http),
         Kind::Nats => NatsService::read(entry, own).map(Backend::Nats),
+        Kind::Grpc => GrpcService::read(entry, own).map(Backend::Grpc),
     };
     Some(ServiceRule { common, backend: backend? })
 }
 
 fn check(entry: &mut Entry<'_>, common: Common) -> Option<Common> {
-    let Common { name, timeout, queue, .. } = &common;
+    let Common { name, kind, timeout, queue } = &common;
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
     if !is_name || name == "local" {
         entry.problem("name", format_args!("`{name}` is no name such as `chat`"));
+    } else if let Some(feature) = kind.missing_feature() {
+        entry.problem("kind", format_args!("this ringway was built without the feature {feature}"));
     } else if !TIMEOUTS.contains(timeout) {
         entry.problem("timeout", format_args!("{timeout:?} is not between 100ms and 2m"));
     } else if !QUEUES.contains(queue) {
@@ -185,6 +195,16 @@ fn check(entry: &mut Entry<'_>, common: Common) -> Option<Common> {
         return Some(common);
     }
     None
+}
+
+impl Kind {
+    /// The feature of the build that it needs, if this build lacks it.
+    fn missing_feature(self) -> Option<&'static str> {
+        match self {
+            Self::Grpc if !cfg!(feature = "grpc") => Some("grpc"),
+            _ => None,
+        }
+    }
 }
 
 /// The keys of a kind that has none.
@@ -218,6 +238,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_with_every_call_is_not_printed() {
+        let grpc = "kind = 'grpc'\naddress = 'h:1'\nmetadata = { x-api-key = 'hunter2' }";
+        let (rules, problems) = findings(&format!("[[services]]\nname = 'chat'\n{grpc}"));
+        assert!(problems.is_empty(), "{problems:?}");
+        let printed = format!("{} {:?}", rules[0].table(), rules[0]);
+        assert!(printed.contains("x-api-key") && !printed.contains("hunter2"), "{printed}");
+        let Backend::Grpc(service) = &rules[0].backend else { panic!("{:?}", rules[0]) };
+        assert_eq!(service.headers()["x-api-key"], "hunter2");
+    }
+
+    #[test]
     fn what_is_wrong_is_named_by_entry_and_key() {
         let chat = "[[services]]\nname = 'chat'\n";
         for (text, line) in [
@@ -244,6 +275,23 @@ mod tests {
             (
                 format!("{chat}kind = 'nats'\nsubject = 'x'\nrequest = true\njetstream = true"),
                 "services[0].jetstream (file r.toml): a message has one answer",
+            ),
+            (format!("{chat}kind = 'grpc'"), "services[0].address (file r.toml): must be set"),
+            (
+                format!("{chat}kind = 'grpc'\naddress = 'u:hunter2@h'"),
+                "services[0].address (file r.toml): there is no place for a user",
+            ),
+            (
+                format!("{chat}kind = 'grpc'\naddress = 'h:1'\nconcurrency = 0"),
+                "services[0].concurrency (file r.toml): 0 is not between 1 and 10000",
+            ),
+            (
+                format!("{chat}kind = 'grpc'\naddress = 'h:1'\nmetadata = {{ grpc-timeout = '1S' }}"),
+                "services[0].metadata (file r.toml): `grpc-timeout` is no name of metadata",
+            ),
+            (
+                format!("{chat}kind = 'grpc'\naddress = 'h:1'\ntls_ca_file = '/nonexistent/ca.pem'"),
+                "services[0].tls_ca_file (file r.toml): cannot be read",
             ),
             (
                 "[[services]]\nname = 'a b'\nkind = 'local'".to_owned(),

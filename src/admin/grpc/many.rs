@@ -1,0 +1,147 @@
+//! `PublishMany`: messages as they come, an answer to each in their order. What has come already goes together, as a list
+//! that is posted to `/publish` would.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tonic::{Request, Status, Streaming};
+
+use crate::admin::State;
+use crate::admin::batch::{self, Entry};
+use crate::admin::clients::Client;
+use crate::admin::error::AdminError;
+use crate::admin::published::Published;
+use crate::proto::admin::v1::{Error, PublishReply, PublishRequest};
+
+use super::metered::Share;
+use super::methods::{entry, published, reply};
+
+/// Messages that go together, and their bytes, each once for every channel.
+const TOGETHER_MAX: usize = 256;
+const TOGETHER_BYTES_MAX: usize = 256 << 10;
+
+pub struct Many {
+    state: Arc<State>,
+    requests: Streaming<PublishRequest>,
+    share: Option<Share>,
+    client: Option<Arc<Client>>,
+    /// Answers that are still to be taken.
+    replies: VecDeque<PublishReply>,
+    /// Has come, and does not go together with what came before it.
+    next: Option<PublishRequest>,
+    /// How the stream has ended.
+    end: Option<Result<(), Status>>,
+}
+
+impl Many {
+    pub fn new(state: Arc<State>, request: Request<Streaming<PublishRequest>>) -> Self {
+        let (_, extensions, requests) = request.into_parts();
+        let (share, client) = (extensions.get().cloned(), extensions.get::<Arc<Client>>().cloned());
+        client.iter().for_each(|client| client.open_stream());
+        Self { state, requests, share, client, replies: VecDeque::new(), next: None, end: None }
+    }
+
+    pub fn answers(self) -> BoxStream<'static, Result<PublishReply, Status>> {
+        stream::unfold(self, async |mut many| many.answer().await.map(|answer| (answer, many))).boxed()
+    }
+
+    async fn answer(&mut self) -> Option<Result<PublishReply, Status>> {
+        while self.replies.is_empty() {
+            let Some(first) = self.first().await else { return self.end.take()?.err().map(Err) };
+            // Whoever has sent something is served, and not asked to go.
+            self.client.iter().for_each(|client| client.begin());
+            self.publish(first).await;
+            self.client.iter().for_each(|client| client.end());
+        }
+        self.replies.pop_front().map(Ok)
+    }
+
+    async fn first(&mut self) -> Option<PublishRequest> {
+        if self.next.is_some() || self.end.is_some() {
+            return self.next.take();
+        }
+        let came = self.requests.message().await;
+        self.keep(came);
+        self.next.take()
+    }
+
+    fn keep(&mut self, came: Result<Option<PublishRequest>, Status>) {
+        match came {
+            Ok(Some(request)) => self.next = Some(request),
+            Ok(None) => self.end = Some(Ok(())),
+            Err(status) => self.end = Some(Err(status)),
+        }
+    }
+
+    async fn publish(&mut self, first: PublishRequest) {
+        if first.idempotency_key.is_some() {
+            let share = self.share.as_ref().and_then(Share::take);
+            let reply = published(&self.state, first).await.unwrap_or_else(refused);
+            self.replies.push_back(reply);
+            return drop(share);
+        }
+        let together = self.together(first);
+        let share = self.share.as_ref().and_then(Share::take);
+        let (mut entries, mut refusals) = (Vec::new(), Vec::new());
+        for request in together {
+            match entry(request).and_then(|entry| batch::check(std::slice::from_ref(&entry)).map(|()| entry)) {
+                Ok(entry) => {
+                    entries.push(entry);
+                    refusals.push(None);
+                }
+                Err(error) => refusals.push(Some(error)),
+            }
+        }
+        let published = publish_all(&self.state, entries).await;
+        let mut results = published.iter().flat_map(|published| published.results.iter().cloned());
+        let note = published.as_ref().ok().and_then(|published| published.note.as_deref());
+        for refusal in refusals {
+            self.replies.push_back(match (refusal, &published) {
+                (Some(error), _) => refused(error),
+                (None, Err(error)) => refused(*error),
+                (None, Ok(_)) => reply(results.next().unwrap_or_default(), note),
+            });
+        }
+        drop(share);
+    }
+
+    /// With those behind it that are there already.
+    fn together(&mut self, first: PublishRequest) -> Vec<PublishRequest> {
+        let size = |request: &PublishRequest| request.channels.len().max(1) * request.message.len();
+        let mut bytes = size(&first);
+        let mut together = vec![first];
+        while self.end.is_none() {
+            if self.next.is_none() {
+                let Some(came) = self.requests.message().now_or_never() else { break };
+                self.keep(came);
+            }
+            let fits = |request: &PublishRequest| {
+                request.idempotency_key.is_none() && bytes + size(request) <= TOGETHER_BYTES_MAX
+            };
+            let Some(request) = self.next.take_if(|request| fits(request)) else { break };
+            bytes += size(&request);
+            together.push(request);
+            if together.len() == TOGETHER_MAX {
+                break;
+            }
+        }
+        together
+    }
+}
+
+impl Drop for Many {
+    fn drop(&mut self) {
+        self.client.iter().for_each(|client| client.close_stream());
+    }
+}
+
+async fn publish_all(state: &State, entries: Vec<Entry>) -> Result<Published, AdminError> {
+    if entries.is_empty() { Ok(Published::default()) } else { batch::carry_out(state, entries).await }
+}
+
+fn refused(error: AdminError) -> PublishReply {
+    let error = Error { code: error.code().to_owned(), message: error.sentence().to_owned() };
+    PublishReply { error: Some(error), ..PublishReply::default() }
+}

@@ -1,0 +1,248 @@
+//! A service that is a backend which speaks gRPC, by one of the contracts of [`crate::proto`].
+//!
+//! ```text
+//!  Jobs ──► Lines: one after the other of a key ──► a call, `concurrency` of them at most ──► the backend
+//!                                                        │ one answer: Job::answer, Job::taken
+//!                                                        └ a stream: Stream::part, and back pressure
+//! ```
+//!
+//! [`connection`] makes the connection and tells when it is lost, [`contract`] says what is asked and what is made of the
+//! answer, [`calling`] is one call. Here it is decided which call goes when.
+//!
+//! Invariants: of two messages with one key (or, without one, of one session) the second goes when the backend has
+//! answered the first, or has begun to; a backend that hangs holds up the keys that it hangs on, and as many places. A
+//! message is *taken* when the backend has said so; one whose answer is lost is told as failed, although the backend may
+//! have done it, and is not sent again.
+
+mod calling;
+mod connection;
+mod contract;
+mod fields;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tracing::{debug, info, warn};
+
+use crate::clock::now_us;
+use crate::config::GrpcService;
+use crate::control::{Backoff, Control, Stop};
+use crate::lane::{Content, Failure};
+
+use super::lines::{Key, Lines};
+use super::queue::CallId;
+use super::stream::Flow;
+use super::{Job, Jobs, ServiceStatus};
+
+use calling::{Caller, Event, Waiting};
+use connection::{Connection, Target};
+
+/// Between two looks at who does not read what it was sent, while others wait for a place.
+const STUCK_CHECK: Duration = Duration::from_millis(250);
+
+/// A client that has taken nothing of its stream for so long makes room for others.
+const STUCK_MAX: Duration = Duration::from_secs(1);
+
+/// The longest pause between two attempts to connect, which cost a backend next to nothing.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// A connection that has lived for so long was a good one: when it is lost another is made at once.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// For so long after a good connection was lost messages wait for another one, and are not refused.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Starts the service's task and returns at once.
+///
+/// # Errors
+///
+/// When its thread cannot be had, or the certificates that it is to believe cannot be read.
+pub fn start(service: GrpcService, jobs: Jobs, control: &Control) -> io::Result<()> {
+    let target = Arc::new(Target::new(&service)?);
+    let work = Work {
+        target,
+        forgotten: jobs.forgotten(),
+        status: jobs.status.clone(),
+        hasher: RandomState::new(),
+        lines: Lines::default(),
+        free: service.concurrency,
+        running: FuturesUnordered::new(),
+        flows: HashMap::new(),
+        service,
+    };
+    control.run_apart("service.grpc", async move |stop: Stop| {
+        stop.run_until_cancelled(work.run(jobs)).await;
+    })
+}
+
+/// What the task works with.
+struct Work {
+    target: Arc<Target>,
+    service: GrpcService,
+    status: Arc<ServiceStatus>,
+    hasher: RandomState,
+    lines: Lines<Waiting>,
+    /// Calls that may begin.
+    free: usize,
+    running: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// Of the streams that wait or run, so that they can be ended.
+    flows: HashMap<CallId, Arc<Flow>>,
+    forgotten: mpsc::Receiver<CallId>,
+}
+
+impl Work {
+    /// Connects, serves, and connects again.
+    async fn run(mut self, mut jobs: Jobs) {
+        let mut backoff = Backoff::default();
+        let mut patient_until = Instant::now();
+        loop {
+            let target = self.target.clone();
+            let error = match self.meanwhile(target.connect()).await {
+                Ok(connection) => {
+                    self.tell_connected();
+                    let since = Instant::now();
+                    let Some(error) = self.serve(connection, &mut jobs).await else { return };
+                    if since.elapsed() > SETTLED {
+                        // A backend that restarts, or moves on, is there again in a moment: nobody need hear of it.
+                        info!(service = self.status.name(), backend = ?self.target, %error, "connecting again");
+                        backoff.reset();
+                        patient_until = Instant::now() + PATIENCE;
+                        continue;
+                    }
+                    error
+                }
+                Err(error) => error,
+            };
+            let delay = backoff.delay().min(RETRY_MAX);
+            if Instant::now() >= patient_until {
+                self.tell_away(error, delay);
+                // Those who came before it was known that the backend is away.
+                self.refuse();
+                jobs.refuse(Failure::Away);
+            }
+            self.meanwhile(sleep(delay)).await;
+        }
+    }
+
+    fn tell_connected(&self) {
+        let link = &self.status.link;
+        if link.is_connected() {
+            // It had been lost, and nobody was told.
+            link.reconnects.add(1);
+        }
+        link.connected();
+        info!(service = self.status.name(), backend = ?self.target, "connected");
+    }
+
+    fn tell_away(&self, error: String, delay: Duration) {
+        let (service, backend) = (self.status.name(), &self.target);
+        if self.status.link.disconnected(error.clone()) {
+            warn!(service, ?backend, %error, "not connected to the backend, trying until it is back");
+        } else {
+            debug!(service, ?backend, %error, retry_in = ?delay, "still not connected to the backend");
+        }
+    }
+
+    fn refuse(&mut self) {
+        for Waiting { job, .. } in self.lines.drain() {
+            job.id().map(|call| self.flows.remove(&call));
+            job.fail(Failure::Away);
+        }
+    }
+
+    /// Calls that are under way go on while something else is waited for.
+    async fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> T {
+        let mut awaited = pin!(awaited);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut awaited => return done,
+                Some(event) = self.running.next() => self.heard(event),
+                Some(call) = self.forgotten.recv() => self.forget(call),
+            }
+        }
+    }
+
+    /// Until the connection is lost, and then why; or the shards have gone.
+    async fn serve(&mut self, mut connection: Connection, jobs: &mut Jobs) -> Option<String> {
+        let caller = Caller::new(self.target.clone(), connection.transport, &self.service, self.status.clone());
+        let mut check = interval(STUCK_CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            while self.free > 0
+                && let Some((key, waiting)) = self.lines.begin()
+            {
+                self.free -= 1;
+                self.running.push(caller.call(key, waiting));
+            }
+            tokio::select! {
+                // Jobs first: of a call that is forgotten the job has been seen. They end, as the queue is bounded.
+                biased;
+                job = jobs.next() => self.put(job?),
+                lost = &mut connection.lost => return Some(lost.unwrap_or_default()),
+                Some(event) = self.running.next() => self.heard(event),
+                Some(call) = self.forgotten.recv() => self.forget(call),
+                _ = check.tick(), if self.free == 0 && self.lines.ready() > 0 => self.displace_who_is_stuck(),
+            }
+        }
+    }
+
+    fn put(&mut self, job: Job) {
+        let flow = self.service.streaming.then(Arc::<Flow>::default);
+        if let (Some(flow), Some(call)) = (&flow, job.id()) {
+            self.flows.insert(call, flow.clone());
+        }
+        self.lines.put(self.key(&job.content), Waiting { job, flow });
+    }
+
+    /// Messages without a key are those of a session.
+    fn key(&self, content: &Content) -> Key {
+        match &content.key {
+            Some(key) => self.hasher.hash_one((true, key)),
+            None => self.hasher.hash_one((false, &content.session_id)),
+        }
+    }
+
+    fn heard(&mut self, event: Event) {
+        match event {
+            Event::Begun { key, answers } => {
+                self.lines.release(key);
+                self.running.push(answers);
+            }
+            Event::Ended { key, call } => {
+                if let Some(key) = key {
+                    self.lines.release(key);
+                }
+                call.map(|call| self.flows.remove(&call));
+                self.free += 1;
+            }
+            Event::Unsent { key, waiting } => {
+                self.lines.put_back(key, waiting);
+                self.free += 1;
+            }
+        }
+    }
+
+    /// What a client has said stays said when it goes; only of a stream there is something to end.
+    fn forget(&self, call: CallId) {
+        self.flows.get(&call).inspect(|flow| flow.forget());
+    }
+
+    /// Others wait for a place: of the streams whose clients take nothing those that have been stuck for longest end, as
+    /// many as are waited for.
+    fn displace_who_is_stuck(&self) {
+        let patience_us = u64::try_from(STUCK_MAX.as_micros()).unwrap_or(u64::MAX);
+        let stuck = self.flows.values().filter_map(|flow| Some((flow.stuck_since_us()?, flow)));
+        let mut stuck: Vec<_> = stuck.filter(|(since, _)| now_us().saturating_sub(*since) > patience_us).collect();
+        stuck.sort_unstable_by_key(|(since, _)| *since);
+        stuck.iter().take(self.lines.ready()).for_each(|(_, flow)| flow.displace());
+    }
+}
