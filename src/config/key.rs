@@ -201,7 +201,17 @@ mod tests {
         let secrets: Vec<_> = Key::all().into_iter().filter(|key| key.is_secret()).map(|key| key.to_string()).collect();
         let (own, brokers) = secrets.split_at(3);
         assert_eq!(own, ["admin.token", "auth.secret", "auth.previous_secret"]);
-        assert_eq!(brokers, ["redis.password", "postgres.dsn", "nats.password", "nats.token", "rabbitmq.password"]);
+        assert_eq!(
+            brokers,
+            [
+                "redis.sentinel_password",
+                "redis.password",
+                "postgres.dsn",
+                "nats.password",
+                "nats.token",
+                "rabbitmq.password"
+            ]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -113,23 +114,36 @@ pub struct SyntaxError {
 }
 
 #[derive(Deserialize)]
-struct File {
+struct RouteList {
     #[serde(default)]
     routes: Vec<Spanned<Definition>>,
+}
+
+#[derive(Deserialize)]
+struct EventList {
     #[serde(default)]
     events: Vec<Event>,
 }
 
 impl Definitions {
-    /// The `[[routes]]` and `[[events]]` of a file; whatever else stands in it is others'.
+    /// The `[[routes]]` of a configuration; whatever else stands in it is others', a section `[events]` too.
     pub fn read(file: &str, text: &str) -> Result<Self, SyntaxError> {
-        let parsed = toml::from_str::<File>(text).map_err(|error| SyntaxError {
-            line: line_of(text, error.span().map_or(0, |span| span.start)),
-            message: error.message().to_owned(),
-        })?;
-        let routes = parsed.routes.into_iter().map(|route| (line_of(text, route.span().start), route.into_inner()));
-        Ok(Self { file: file.to_owned(), routes: routes.collect(), events: parsed.events })
+        let routes = parse::<RouteList>(text)?.routes.into_iter();
+        let routes = routes.map(|route| (line_of(text, route.span().start), route.into_inner()));
+        Ok(Self { file: file.to_owned(), routes: routes.collect(), events: Vec::new() })
     }
+
+    /// The `[[routes]]` and `[[events]]` of a vocabulary.
+    pub fn read_vocabulary(file: &str, text: &str) -> Result<Self, SyntaxError> {
+        Ok(Self { events: parse::<EventList>(text)?.events, ..Self::read(file, text)? })
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, SyntaxError> {
+    toml::from_str(text).map_err(|error| SyntaxError {
+        line: line_of(text, error.span().map_or(0, |span| span.start)),
+        message: error.message().to_owned(),
+    })
 }
 
 fn line_of(text: &str, at: usize) -> usize {

@@ -31,7 +31,7 @@ impl Vocabulary {
 
     pub fn definitions(self) -> Definitions {
         let file = format!("{}.toml", self.name);
-        Definitions::read(&file, self.text)
+        Definitions::read_vocabulary(&file, self.text)
             .unwrap_or_else(|error| panic!("{file}, line {}: {}", error.line, error.message))
     }
 }
