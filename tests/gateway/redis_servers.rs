@@ -62,6 +62,7 @@ fn a_failover_of_sentinels_is_followed() {
     let config = Config::new().set("redis.url", sentinel.url()).set("redis.mode", "sentinel").service(&STREAM);
     let gateway = Gateway::start(config);
     works(&gateway, &mut first);
+    eventually("the second one has what the first one has", || entries(&mut second) == 1);
     first.kill();
     eventually("the second one is promoted", || second.is_master());
     works(&gateway, &mut second);

@@ -13,6 +13,7 @@ use super::{assert_nothing_came, expect, send_unanswered};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
+use crate::support::nats::Nats;
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
 use crate::support::tokens::{Claims, SECRET, token};
@@ -53,7 +54,7 @@ fn look_around(client: &mut Client, latitude: f64, longitude: f64, metres: u32) 
 
 #[test]
 fn a_deployment_keeps_its_variables() {
-    let redis = Redis::start();
+    let (redis, nats) = (Redis::start(), Nats::start());
     let url = redis.url();
     let variables = [
         ("WEBSOCKET_GATEWAY_CORS_ORIGIN", ORIGIN),
@@ -63,7 +64,7 @@ fn a_deployment_keeps_its_variables() {
         ("WEBSOCKET_RATE_LIMIT_MESSAGES", "100"),
         ("WEBSOCKET_RATE_LIMIT_WINDOW", "60000"),
         ("REDIS_URL", &url),
-        ("NATS_URL", "nats://127.0.0.1:1"),
+        ("NATS_URL", &nats.url()),
         ("LOCATION_SERVICE_ADDRESS", "127.0.0.1:1"),
         ("CLERK_SECRET_KEY", "a key that nobody asks for"),
         ("JWT_SECRET", SECRET),

@@ -191,6 +191,22 @@ export interface ServerMessages {
         };
     };
     "notification.accepted": {};
+    "location.position": {
+        payload: {
+            user_id: string;
+        } & Position;
+    };
+    "chat.message": {
+        payload: {
+            conversation_id: string;
+            message: {
+                id: string;
+                sender_id: string;
+                content: string;
+                created_at: string;
+            };
+        };
+    };
 }
 /** What answers what, where there is an answer: {@link Ringway.request} waits for it. */
 export interface Answers {

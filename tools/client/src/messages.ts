@@ -99,6 +99,13 @@ export interface ServerMessages {
   "location.accepted": {};
   "chat.accepted": { payload: { message_id: string } };
   "notification.accepted": {};
+  "location.position": { payload: { user_id: string } & Position };
+  "chat.message": {
+    payload: {
+      conversation_id: string;
+      message: { id: string; sender_id: string; content: string; created_at: string };
+    };
+  };
 }
 
 /** What answers what, where there is an answer: {@link Ringway.request} waits for it. */
