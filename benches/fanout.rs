@@ -31,6 +31,7 @@ use ringway::shard::floor::{Arrival, Floor};
 use ringway::shard::id::SessionKey;
 use ringway::shard::io::{Chunk, Event, InFlight, Io, Slot};
 use ringway::shard::nearby::Nearby;
+use ringway::shard::paused::Paused;
 use ringway::shard::pending::Pending;
 use ringway::shard::profiles::Profiles;
 use ringway::shard::quotas::{Held, Shares};
@@ -38,6 +39,7 @@ use ringway::shard::rules::{LobbyRules, Rules};
 use ringway::shard::seats::{Seats, Sessions};
 use ringway::shard::session::{Effects, Session};
 use ringway::shard::state::ShardState;
+use ringway::shard::verification::Verification;
 use ringway::ws::frame::{Opcode, encode_masked, encode_text};
 use tungstenite::protocol::Role;
 use tungstenite::{Message, Utf8Bytes, WebSocket};
@@ -124,6 +126,8 @@ fn state(shard: usize, bus: &Bus, grid_use: &Arc<GridUse>, connections: usize) -
         seats: Arc::new(Seats::new(Sessions::Multi, [bus.lanes()[0].bell.clone()])),
         pending: Pending::new(0),
         calls: Calls::new(shard, Services::default(), 0),
+        verification: verification(),
+        paused: Paused::default(),
         echoes: 0,
         scratch: String::new(),
         presence: Arc::default(),
@@ -131,6 +135,12 @@ fn state(shard: usize, bus: &Bus, grid_use: &Arc<GridUse>, connections: usize) -
         events: Teller::default(),
         notifications: Notifications::new(None),
     }
+}
+
+/// Nobody here has a token that is verified beside the shard.
+fn verification() -> Verification {
+    let verifier = Arc::new(Verifier::new(&VerifierSettings::default()));
+    Verification::start(&verifier, None, std::iter::empty()).expect("no thread is asked for").0
 }
 
 fn identity(user: String, user_type: Option<&str>) -> Identity {
@@ -278,7 +288,7 @@ fn rules() -> Rules {
         routes: Routes::shipped(),
         services: Services::default(),
         authorizer: None,
-        verifier: Verifier::new(&VerifierSettings { secrets, ..VerifierSettings::default() }),
+        verifier: Arc::new(Verifier::new(&VerifierSettings { secrets, ..VerifierSettings::default() })),
         origins: Origins::default(),
         roles: Vec::new(),
         user_type_from_query: true,

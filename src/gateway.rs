@@ -1,7 +1,7 @@
 //! The running gateway: listeners, shards, sources and the admin port, put together, and taken apart in order.
 //!
 //! ```text
-//!  bind ──► services ──► shards ──► upkeep ──► sources ──► admin port ──► …
+//!  bind ──► services, issuer ──► shards ──► upkeep ──► sources ──► admin port ──► …
 //!  ──► drain the shards ──► send the last events ──► stop the control side ──► close
 //! ```
 
@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use crossbeam_channel::Receiver;
 
 use crate::channel::Presence;
 use crate::clock::{Now, ticks};
@@ -35,7 +37,8 @@ use crate::shard::quotas::Quotas;
 use crate::shard::rules::Rules;
 use crate::shard::run::{self, Shard};
 use crate::shard::seats::{Seats, Sessions};
-use crate::{admin, authorize, ingress, service, upkeep};
+use crate::shard::verification::{Verification, Verified};
+use crate::{admin, authorize, ingress, issuer, service, upkeep};
 
 /// How long the last events may take on their way to their service when the shards have ended.
 const EVENTS_DEADLINE: Duration = Duration::from_secs(2);
@@ -71,16 +74,28 @@ impl Gateway {
         let mut services = service::start(config, size.shards, &bus, control)?;
         let authorizer = authorize::start(config, &mut services, &bus, control)?;
         let told = config.events.service.as_ref().and_then(|name| services.queue(name));
-        let outside = rules::Outside { services: services.services, authorizer };
+        let issuer = issuer::start(&config.auth, waiting_for_keys_max(size), control)?;
+        let issued_keys = issuer.as_ref().map(|issuer| issuer.keys.clone());
+        let outside = rules::Outside { services: services.services, authorizer, issued_keys };
         let rules = Arc::new(rules::rules(config, routes, outside, size.handshakes_max, batch_delay_min_us));
         let notifications = rules::notifications(&config.notifications);
         let inlet = Inlet { bus: bus.clone(), notifications: notifications.clone() };
         let shares = listeners.share()?;
         let presence = Arc::new(Presence::new(rules::presence(config)));
-        let common = Common { rules: &rules, counters: &counters, inlet: &inlet, presence: &presence };
+        let source = issuer.as_ref().map(|issuer| &issuer.source);
+        let bells = lane_ends.iter().map(|end| end.bell.clone());
+        let (verification, verified) = Verification::start(&rules.verifier, source, bells)?;
+        let common = Common {
+            rules: &rules,
+            counters: &counters,
+            inlet: &inlet,
+            presence: &presence,
+            verification: &verification,
+        };
         let Telling { tellers, status: events, end } =
             service::events::start(config, told, size.shards, &rules.session_key, control)?;
-        let ends = lane_ends.into_iter().zip(tellers).collect();
+        let ends = lane_ends.into_iter().zip(tellers).zip(verified);
+        let ends = ends.map(|((lane, events), verified)| (lane, events, verified)).collect();
         let shards = start_shards(config, size.capacity, shares, ends, &common)?;
         let presence_updates = upkeep::presence::start(&presence, &bus, control)?;
         if config.notifications.keep {
@@ -100,6 +115,8 @@ impl Gateway {
             presence_updates,
             tasks: control.tasks().clone(),
             revocations: rules.verifier.revocations().clone(),
+            issuer: issuer.map(|issuer| issuer.status),
+            verification,
             services: rules.services.clone(),
             backends: services.statuses,
             events,
@@ -141,20 +158,21 @@ struct Common<'a> {
     counters: &'a Arc<[Arc<Counters>]>,
     inlet: &'a Inlet,
     presence: &'a Arc<Presence>,
+    verification: &'a Verification,
 }
 
 fn start_shards(
     config: &Config,
     capacity: Capacity,
     listeners: Vec<TcpListener>,
-    ends: Vec<(LaneEnd, Teller)>,
+    ends: Vec<(LaneEnd, Teller, Receiver<Verified>)>,
     common: &Common<'_>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let draw = fastrand::usize(..);
-    let pinning = Pinning::decide(&config.server.pin, &Cores::here(), listeners.len(), draw);
+    let pinning = Pinning::decide(&config.server.pin, &Cores::here(), ends.len(), draw);
     let pinning = pinning.map_err(|error| io::Error::other(format!("server.pin: {error}")))?;
     pinning.tell();
-    let (transfers, arriving) = Transfers::new(ends.iter().map(|(lane, _)| lane.bell.clone()));
+    let (transfers, arriving) = Transfers::new(ends.iter().map(|(lane, ..)| lane.bell.clone()));
     let limits = &config.limits;
     let shared = Arc::new(Shared {
         rules: common.rules.clone(),
@@ -165,21 +183,29 @@ fn start_shards(
         grid_use: Arc::default(),
         addresses: Addresses::new(limits.connects_per_address, ticks(limits.connects_window)),
         quotas: quotas(limits, common.rules.sessions),
-        seats: Arc::new(Seats::new(common.rules.sessions, ends.iter().map(|(lane, _)| lane.bell.clone()))),
+        seats: Arc::new(Seats::new(common.rules.sessions, ends.iter().map(|(lane, ..)| lane.bell.clone()))),
         transfers,
+        verification: common.verification.clone(),
         capacity,
     });
     let ends = listeners.into_iter().zip(ends).zip(arriving).enumerate();
-    let shards = ends.map(|(index, ((listener, (lane, events)), arriving))| Shard {
+    let shards = ends.map(|(index, ((listener, (lane, events, verified)), arriving))| Shard {
         index,
         core: pinning.core_of(index),
         listener,
         lane,
         events,
         arriving,
+        verified,
         shared: shared.clone(),
     });
     shards.map(run::start::<Chosen>).collect()
+}
+
+/// Tokens that may wait for their key while the issuer is asked: each keeps a handshake's place, so that they are no more
+/// than a part of those that one shard has.
+fn waiting_for_keys_max(size: &Size) -> usize {
+    (size.handshakes_max / 4).clamp(1, 256)
 }
 
 /// A user who has one connection needs no other limit: it would keep the newest out.

@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod geo;
 pub mod host;
 pub mod ingress;
+pub mod issuer;
 pub mod lane;
 pub mod logging;
 pub mod metrics;

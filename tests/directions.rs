@@ -13,7 +13,7 @@ const SRC: &[&[&str]] = &[
     &["cli", "gateway"],
     &["admin"],
     &["authorize"],
-    &["ingress", "service", "upkeep"],
+    &["ingress", "issuer", "service", "upkeep"],
     &["broker", "control"],
     &["host", "logging"],
     &["config"],
@@ -35,7 +35,7 @@ const SHARD: &[&[&str]] = &[
     &["calls", "pending"],
     &["connection"],
     &["rules"],
-    &["id", "nearby", "profiles", "quotas", "seats"],
+    &["id", "nearby", "paused", "profiles", "quotas", "seats", "verification"],
     &["io"],
 ];
 
@@ -43,7 +43,7 @@ const SHARD: &[&[&str]] = &[
 /// floor either that stands in a file of its own line or above.
 const FLOOR: &[&[&str]] = &[
     &["turn"],
-    &["arrival", "commands"],
+    &["arrival", "commands", "verified"],
     &["authorizing"],
     &["reading", "sending"],
     &["answering", "attention", "delivery", "echo", "inspect"],

@@ -20,7 +20,7 @@ use super::State;
 use super::charts;
 use super::curves::{Point, View};
 use super::error::AdminError;
-use super::health::SourceLine;
+use super::health::{IssuerLine, SourceLine};
 
 /// Put together once.
 static PAGE: LazyLock<String> = LazyLock::new(|| {
@@ -79,6 +79,8 @@ pub struct Numbers {
     violations: BTreeMap<&'static str, u64>,
     errors_sent: u64,
     sources: Vec<SourceLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<IssuerLine>,
     /// By the second.
     points: Vec<Point>,
     /// By ten seconds.
@@ -143,6 +145,7 @@ pub async fn numbers(
         violations: sums(&state, |counters| &counters.violations),
         errors_sent: state.total(|counters| &counters.errors_sent),
         sources: state.context.sources.iter().map(SourceLine::from).collect(),
+        issuer: state.context.issuer.as_ref().map(IssuerLine::from),
         points: seconds,
         hour,
         note: (!whole || !types.whole).then_some("some shards did not answer in time"),

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::clock::now_us;
 use crate::control::{LinkState, LinkStatus};
 use crate::ingress::SourceStatus;
+use crate::issuer::IssuerStatus;
 use crate::lane::Query;
 use crate::service::ServiceStatus;
 use crate::service::events::EventsStatus;
@@ -60,6 +61,8 @@ pub struct Ready {
     /// Why not.
     reasons: Vec<String>,
     sources: Vec<SourceLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<IssuerLine>,
     services: Vec<ServiceLine>,
     /// Only where a service is told of connections.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +80,21 @@ pub struct SourceLine {
 impl From<&Arc<SourceStatus>> for SourceLine {
     fn from(source: &Arc<SourceStatus>) -> Self {
         Self { name: source.name(), link: source.link.status(), reconnects: source.link.reconnects.get() }
+    }
+}
+
+#[derive(Serialize)]
+pub struct IssuerLine {
+    url: String,
+    #[serde(flatten)]
+    link: LinkStatus,
+    /// Keys that are held.
+    keys: usize,
+}
+
+impl From<&Arc<IssuerStatus>> for IssuerLine {
+    fn from(issuer: &Arc<IssuerStatus>) -> Self {
+        Self { url: issuer.url().into(), link: issuer.link.status(), keys: issuer.keys() }
     }
 }
 
@@ -127,12 +145,16 @@ impl From<&Arc<EventsStatus>> for EventsLine {
 }
 
 /// Whether new clients should be sent here: not while draining, and not while what is published could not arrive.
-/// A service that is away is shown and no reason: everything else works, and every node misses it alike. Read from what
-/// is known; no shard is asked.
+/// A service that is away is shown and no reason: everything else works, and every node misses it alike. Neither is an
+/// issuer of tokens that is away, while there are keys of it. Read from what is known; no shard is asked.
 pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Ready>) {
     let sources: Vec<SourceLine> = state.context.sources.iter().map(SourceLine::from).collect();
     let away = sources.iter().filter(|source| source.link.state != LinkState::Connected);
     let mut reasons: Vec<String> = away.map(|source| format!("{} is not connected", source.name)).collect();
+    let issuer = state.context.issuer.as_ref().map(IssuerLine::from);
+    if issuer.as_ref().is_some_and(|issuer| issuer.keys == 0) {
+        reasons.push("there are no keys of the issuer yet: none of its tokens is accepted".into());
+    }
     let stuck = state.context.bus.lanes().iter().enumerate().filter(|(_, lane)| lane.is_stuck());
     reasons.extend(stuck.map(|(shard, _)| format!("shard {shard} takes nothing: its lane is full")));
     reasons.extend(stalls(&state, state.ready_stall));
@@ -143,7 +165,7 @@ pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Read
     let services = state.context.backends.iter().map(ServiceLine::from).collect();
     let events = state.context.events.as_ref().map(EventsLine::from);
     let ready = reasons.is_empty();
-    (status(ready), Json(Ready { ready, reasons, sources, services, events }))
+    (status(ready), Json(Ready { ready, reasons, sources, issuer, services, events }))
 }
 
 #[derive(Serialize)]

@@ -13,12 +13,14 @@ use prometheus_client::registry::Registry;
 
 use crate::control::Failures;
 use crate::ingress::export::Sources;
+use crate::issuer::export::KeysPage;
 use crate::lane::{Lanes, ServicesPage};
 use crate::metrics::export::{self, CONTENT_TYPE, PREFIX, Shards};
 use crate::metrics::process::Process;
 use crate::notification;
 use crate::service::events::EventsPage;
 use crate::service::export::Backends;
+use crate::shard::verification::Verification;
 use crate::upkeep::presence::Online;
 
 use super::error::AdminError;
@@ -50,11 +52,24 @@ pub fn registry(context: &Context) -> Registry {
     ours.register_collector(Box::new(EventsPage(context.events.clone())));
     ours.register_collector(Box::new(notification::Export(context.notifications.clone())));
     ours.register_collector(Box::new(Sources(context.sources.clone())));
+    ours.register_collector(Box::new(KeysPage(context.issuer.clone())));
+    ours.register_collector(Box::new(TokensWaiting(context.verification.clone())));
     let (presence, updates) = (context.presence.clone(), context.presence_updates.clone());
     ours.register_collector(Box::new(Online { presence, updates }));
     ours.register_collector(Box::new(Failures(context.tasks.clone())));
     registry.register_collector(Box::new(Process { started_unix_s: context.started.unix_s() }));
     registry
+}
+
+/// The queue of tokens that are verified beside the shards.
+#[derive(Debug)]
+struct TokensWaiting(Verification);
+
+impl Collector for TokensWaiting {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Tokens signed by a public key that wait to be verified.";
+        export::gauge(&mut encoder, "tokens_waiting", help, self.0.waiting() as i64)
+    }
 }
 
 #[derive(Debug)]

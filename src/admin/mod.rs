@@ -59,12 +59,14 @@ use crate::config::{self, Secret};
 use crate::control::{Control, Tasks};
 use crate::host::listeners;
 use crate::ingress::SourceStatus;
+use crate::issuer::IssuerStatus;
 use crate::lane::{Bus, Services};
 use crate::metrics::{Counters, counters};
 use crate::notification::Notifications;
 use crate::service::ServiceStatus;
 use crate::service::events::EventsStatus;
 use crate::shard::id::SessionKey;
+use crate::shard::verification::Verification;
 
 use bodies::Bodies;
 use curves::Curves;
@@ -99,6 +101,9 @@ pub struct Context {
     pub revocations: Revocations,
     /// Where messages of clients go, with what is counted of that.
     pub services: Services,
+    /// The issuer whose keys are fetched.
+    pub issuer: Option<Arc<IssuerStatus>>,
+    pub verification: Verification,
     /// How the backends of the services are.
     pub backends: Vec<Arc<ServiceStatus>>,
     /// Who is told of connections, and how far; `None`: nobody.

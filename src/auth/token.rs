@@ -9,7 +9,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Identity, Revocations, Wanted, claims::Claims, keys::Keys};
+use super::claims::Claims;
+use super::key_set::{IssuedKeys, KeySet};
+use super::keys::{Claimed, Keys};
+use super::{Identity, Revocations, Wanted};
 
 /// Longest token looked at. Well above what any issuer sends in a header, and a bound on
 /// the work a stranger can ask for.
@@ -20,6 +23,10 @@ const TOKEN_BYTES_MAX: usize = 16 * 1024;
 pub struct VerifierSettings {
     /// For HS256, HS384 and HS512: the current secret and, while it is being rotated, the previous one. None is empty.
     pub secrets: Vec<String>,
+    /// Public keys that are known from the beginning.
+    pub public_keys: KeySet,
+    /// Public keys that an issuer publishes.
+    pub issued_keys: Option<IssuedKeys>,
     /// The claim `aud` must name one of these; empty: not checked.
     pub audience: Vec<String>,
     /// The claim `iss` must be one of these; empty: not checked.
@@ -30,7 +37,8 @@ pub struct VerifierSettings {
     pub wanted: Wanted,
 }
 
-/// Checks tokens. Built once from the configuration, immutable but for what is revoked, shared by every shard.
+/// Checks tokens. Built once from the configuration, immutable but for what is revoked and which keys an issuer publishes,
+/// shared by every shard.
 pub struct Verifier {
     keys: Keys,
     audience: Vec<String>,
@@ -47,6 +55,8 @@ pub enum TokenError {
     Malformed,
     /// `none`, an unknown algorithm, or one for which there is no key.
     AlgorithmNotAllowed,
+    /// The key that the token names is none of those that are known.
+    UnknownKey,
     BadSignature,
     Expired,
     NotYetValid,
@@ -65,6 +75,7 @@ pub enum TokenError {
 #[derive(Deserialize)]
 struct Header {
     alg: Option<String>,
+    kid: Option<String>,
     #[serde(default)]
     crit: Option<Vec<String>>,
 }
@@ -72,7 +83,7 @@ struct Header {
 impl Verifier {
     pub fn new(settings: &VerifierSettings) -> Verifier {
         Verifier {
-            keys: Keys::from_secrets(&settings.secrets),
+            keys: Keys::new(&settings.secrets, settings.public_keys.clone(), settings.issued_keys.clone()),
             audience: settings.audience.clone(),
             issuer: settings.issuer.clone(),
             leeway_s: settings.leeway_s,
@@ -84,7 +95,9 @@ impl Verifier {
     /// The identity that `token` proves at the moment `now_unix_s`.
     pub fn verify(&self, token: &str, now_unix_s: u64) -> Result<Identity, TokenError> {
         let parts = Parts::of(token)?;
-        self.keys.check(algorithm_of(parts.header)?, parts.message, parts.signature)?;
+        let header = Header::read(parts.header)?;
+        let claimed = Claimed { algorithm: header.algorithm()?, kid: header.kid.as_deref() };
+        self.keys.check(&claimed, parts.message, parts.signature)?;
         let mut claims: Claims = decode(parts.payload, TokenError::BadClaim)?;
         let expires_at = claims.check_times(now_unix_s, self.leeway_s)?;
         if !self.audience.is_empty() && !claims.is_for(&self.audience) {
@@ -102,6 +115,13 @@ impl Verifier {
         Ok(identity)
     }
 
+    /// Whether to verify this token takes tens of microseconds and more: it says that it was signed by a public key, and
+    /// there are such. What is no token is refused at once.
+    pub fn is_slow(&self, token: &str) -> bool {
+        let algorithm = || Header::read(Parts::of(token)?.header)?.algorithm();
+        algorithm().is_ok_and(|algorithm| self.keys.is_slow(algorithm))
+    }
+
     /// What is refused although its signature holds.
     pub fn revocations(&self) -> &Revocations {
         &self.revocations
@@ -109,9 +129,10 @@ impl Verifier {
 }
 
 impl TokenError {
-    pub const ALL: [TokenError; 12] = [
+    pub const ALL: [TokenError; 13] = [
         TokenError::Malformed,
         TokenError::AlgorithmNotAllowed,
+        TokenError::UnknownKey,
         TokenError::BadSignature,
         TokenError::Expired,
         TokenError::NotYetValid,
@@ -129,6 +150,7 @@ impl TokenError {
         match self {
             TokenError::Malformed => "malformed",
             TokenError::AlgorithmNotAllowed => "algorithm_not_allowed",
+            TokenError::UnknownKey => "unknown_key",
             TokenError::BadSignature => "bad_signature",
             TokenError::Expired => "expired",
             TokenError::NotYetValid => "not_yet_valid",
@@ -147,6 +169,7 @@ impl TokenError {
         match self {
             TokenError::Malformed => "the token is not a JSON Web Token",
             TokenError::AlgorithmNotAllowed => "the token's algorithm is not allowed here",
+            TokenError::UnknownKey => "the key that the token names (kid) is not known here",
             TokenError::BadSignature => "the token's signature does not match",
             TokenError::Expired => "the token has expired",
             TokenError::NotYetValid => "the token is not valid yet",
@@ -191,14 +214,22 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn algorithm_of(header: &str) -> Result<Algorithm, TokenError> {
-    let header: Header = decode(header, TokenError::Malformed)?;
-    // RFC 7515 section 4.1.11: what must be understood and is not makes the token invalid. We understand no extension.
-    if header.crit.is_some() {
-        return Err(TokenError::Malformed);
+impl Header {
+    fn read(part: &str) -> Result<Header, TokenError> {
+        let header: Header = decode(part, TokenError::Malformed)?;
+        // RFC 7515 section 4.1.11: what must be understood and is not makes the token invalid. We understand no
+        // extension.
+        if header.crit.is_some() { Err(TokenError::Malformed) } else { Ok(header) }
     }
-    let name = header.alg.ok_or(TokenError::AlgorithmNotAllowed)?;
-    Algorithm::from_str(&name).map_err(|_| TokenError::AlgorithmNotAllowed)
+
+    fn algorithm(&self) -> Result<Algorithm, TokenError> {
+        self.alg.as_deref().and_then(algorithm_named).ok_or(TokenError::AlgorithmNotAllowed)
+    }
+}
+
+/// An algorithm by its name in tokens and keys. Ed25519 has two: that of RFC 8037, and that of RFC 9864.
+pub(super) fn algorithm_named(name: &str) -> Option<Algorithm> {
+    if name == "Ed25519" { Some(Algorithm::EdDSA) } else { Algorithm::from_str(name).ok() }
 }
 
 /// Base64url and JSON of one part. `wrong_shape` is the error when it is JSON and its fields are not of the right
@@ -317,6 +348,7 @@ mod tests {
     fn base64_that_is_not_the_one_way_to_write_its_bytes_is_malformed() {
         let header = r#"{"alg":"HS256"}"#;
         let written = base64url(header);
+        let algorithm_of = |header: &str| Header::read(header)?.algorithm();
         assert!(algorithm_of(&written).is_ok());
         let last = written.chars().last().unwrap();
         // With bits behind the last byte, with padding, in the other alphabet, with a line feed.

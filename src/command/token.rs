@@ -9,6 +9,10 @@ use crate::cli::Token;
 use crate::clock::Now;
 use crate::config::{Config, Loaded};
 
+/// Why a gateway that only has public keys cannot sign.
+const NO_SECRET: &str = "no token can be signed here: auth.secret is not set, and public keys (auth.public_keys, \
+                         auth.jwks_url) only check what their issuer has signed; get a token from it";
+
 pub fn run(wish: &Token, loaded: &Loaded) -> ExitCode {
     match sign(wish, &loaded.config) {
         Ok(token) => {
@@ -24,11 +28,11 @@ pub fn run(wish: &Token, loaded: &Loaded) -> ExitCode {
 }
 
 fn sign(wish: &Token, config: &Config) -> Result<String, String> {
-    let secret = config.auth.secret.expose();
+    let secret = config.auth.secret.as_ref().ok_or(NO_SECRET)?.expose();
     let now = Now::read().unix_s();
     let token = mint(secret, &wish.user, wish.user_type.as_deref(), wish.ttl.as_secs(), now, &wish.claims)
         .map_err(|error| error.to_string())?;
-    match config.auth.verifier(Wanted::default()).verify(&token, now) {
+    match config.auth.verifier(None, Wanted::default()).verify(&token, now) {
         // It will be.
         Ok(_) | Err(TokenError::NotYetValid) => Ok(token),
         Err(error) => Err(format!("this gateway would refuse the token: {}{}", error.message(), remedy(error))),

@@ -38,12 +38,13 @@ enum Form {
 }
 
 /// Of two that name the same key, the later wins: the more particular one.
-pub(super) const ALIASES: [Alias; 22] = [
+pub(super) const ALIASES: [Alias; 23] = [
     alias("PORT", Key::of("server", "listen"), Form::Port),
     alias("WEBSOCKET_GATEWAY_SERVICE_PORT", Key::of("server", "listen"), Form::Port),
     alias("WSGATEWAY_PORT", Key::of("server", "listen"), Form::Port),
     alias("WEBSOCKET_MAX_CONNECTIONS", Key::of("server", "max_connections"), Form::Same),
     alias("JWT_SECRET", Key::of("auth", "secret"), Form::Same),
+    alias("CLERK_SECRET_KEY", Key::of("auth", "jwks_bearer"), Form::Same),
     alias("WEBSOCKET_GATEWAY_CORS_ORIGIN", Key::of("auth", "origins"), Form::Same),
     alias("WEBSOCKET_RATE_LIMIT_MESSAGES", Key::of("limits", "messages"), Form::Same),
     alias("WEBSOCKET_RATE_LIMIT_WINDOW", Key::of("limits", "messages_window"), Form::Milliseconds),
@@ -64,7 +65,7 @@ pub(super) const ALIASES: [Alias; 22] = [
 ];
 
 /// Names that those systems set for parts that Ringway does not have yet: not an error, but not silent either.
-pub(super) const WITHOUT_EFFECT: [&str; 2] = ["CLERK_SECRET_KEY", "MODE"];
+pub(super) const WITHOUT_EFFECT: [&str; 1] = ["MODE"];
 
 const OWN_PREFIX: &str = "RINGWAY_";
 

@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn secrets_are_known_by_their_type() {
         let secrets: Vec<_> = Key::all().into_iter().filter(|key| key.is_secret()).map(|key| key.to_string()).collect();
-        let (own, brokers) = secrets.split_at(3);
-        assert_eq!(own, ["admin.token", "auth.secret", "auth.previous_secret"]);
+        let (own, brokers) = secrets.split_at(4);
+        assert_eq!(own, ["admin.token", "auth.secret", "auth.previous_secret", "auth.jwks_bearer"]);
         assert_eq!(
             brokers,
             [

@@ -37,7 +37,9 @@ pub use section::{
     Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
-pub use value::{Endpoint, NatsUrl, Pin, RabbitMqUrl, RedisUrl, Secret, Subject, SubjectValue, UrlTemplate};
+pub use value::{
+    Endpoint, JwksUrl, NatsUrl, Pin, PublicKeys, RabbitMqUrl, RedisUrl, Secret, Subject, SubjectValue, UrlTemplate,
+};
 
 /// The exit code of a process that was configured wrongly: `EX_CONFIG` of `sysexits.h`. The systemd unit knows it and
 /// does not restart after it.

@@ -14,7 +14,7 @@ use toml::{Table, Value};
 
 use super::finding::Findings;
 use super::value::Identity;
-use super::{Config, DEVELOPMENT_SECRET, Key};
+use super::{Config, DEVELOPMENT_SECRET, Key, Secret};
 
 /// One value, and what gave it.
 #[derive(Debug, Clone)]
@@ -85,6 +85,8 @@ pub const LISTEN: Key = Key::of("server", "listen");
 const ADMIN_LISTEN: Key = Key::of("admin", "listen");
 const ADMIN_GRPC_LISTEN: Key = Key::of("admin", "grpc_listen");
 pub const SECRET: Key = Key::of("auth", "secret");
+const PUBLIC_KEYS: Key = Key::of("auth", "public_keys");
+const JWKS_URL: Key = Key::of("auth", "jwks_url");
 
 /// `settings` come in their order of precedence: of two for the same key, the later wins.
 pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Provenance) {
@@ -121,10 +123,14 @@ pub fn settle(settings: Vec<Setting>, findings: &mut Findings) -> (Config, Prove
     (config, provenance)
 }
 
-/// Nothing sets the secret, or what sets it last sets it to the published one.
+/// Nothing says what tokens are checked with, or what sets the secret last sets it to the published one.
 fn is_development(settings: &[Setting]) -> bool {
-    let secret = settings.iter().rev().find(|setting| setting.key == SECRET);
-    secret.is_none_or(|setting| setting.value.as_str() == Some(DEVELOPMENT_SECRET))
+    let last = |key: Key| settings.iter().rev().find(|setting| setting.key == key).map(|setting| &setting.value);
+    let is_empty = |list: &Value| list.as_array().is_some_and(Vec::is_empty);
+    match last(SECRET) {
+        Some(secret) => secret.as_str() == Some(DEVELOPMENT_SECRET),
+        None => last(JWKS_URL).is_none() && last(PUBLIC_KEYS).is_none_or(is_empty),
+    }
 }
 
 /// The defaults that differ in development mode, as the weakest settings of all.
@@ -219,7 +225,8 @@ fn move_from_rabbitmq_url(config: &mut Config, provenance: &mut Provenance) {
 }
 
 fn fill_in(config: &mut Config, provenance: &mut Provenance) {
-    if !provenance.has(SECRET) {
+    if config.development && !provenance.has(SECRET) {
+        config.auth.secret = Some(Secret::new(DEVELOPMENT_SECRET));
         provenance.keys.insert(SECRET, SetBy::Development);
     }
     if config.server.id.is_empty() {

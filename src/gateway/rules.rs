@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::admin::Public;
-use crate::auth::{Origins, Wanted};
+use crate::auth::{IssuedKeys, Origins, Wanted};
 use crate::channel::policy::Policy;
 use crate::channel::{Policies, presence};
 use crate::clock::ticks;
@@ -20,6 +20,8 @@ use crate::ws::handshake::proxies::Proxies;
 pub struct Outside {
     pub services: Services,
     pub authorizer: Option<Arc<dyn Authorizer>>,
+    /// The keys of the issuer, where they are fetched.
+    pub issued_keys: Option<IssuedKeys>,
 }
 
 pub fn rules(
@@ -35,7 +37,7 @@ pub fn rules(
         routes,
         services: outside.services,
         authorizer: outside.authorizer,
-        verifier: auth.verifier(Wanted::new(routes.claims())),
+        verifier: Arc::new(auth.verifier(outside.issued_keys, Wanted::new(routes.claims()))),
         origins: Origins::new(auth.origins.clone()),
         roles: auth.roles.clone(),
         user_type_from_query: auth.user_type == UserTypeFrom::Query,
@@ -91,7 +93,12 @@ pub fn for_the_test_client(config: &Config, routes: &'static Routes, public: Soc
         port: public.port(),
         path: config.server.path.clone(),
         origins: Origins::new(config.auth.origins.clone()),
-        development_secret: config.development.then(|| config.auth.secret.expose().to_owned()),
+        development_secret: config
+            .auth
+            .secret
+            .as_ref()
+            .filter(|_| config.development)
+            .map(|secret| secret.expose().to_owned()),
         routes,
     }
 }

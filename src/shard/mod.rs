@@ -14,6 +14,7 @@ pub mod id;
 pub mod io;
 pub mod lobby;
 pub mod nearby;
+pub mod paused;
 pub mod pending;
 pub mod profiles;
 pub mod quotas;
@@ -22,6 +23,7 @@ pub mod run;
 pub mod seats;
 pub mod session;
 pub mod state;
+pub mod verification;
 
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ pub struct Rules {
     pub services: Services,
     /// Who decides what may be joined, beside tokens and configuration.
     pub authorizer: Option<Arc<dyn Authorizer>>,
-    pub verifier: Verifier,
+    pub verifier: Arc<Verifier>,
     pub origins: Origins,
     /// User types of tokens that may connect; empty: all.
     pub roles: Vec<String>,

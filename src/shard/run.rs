@@ -28,9 +28,11 @@ use crate::shard::lobby::Lobby;
 use crate::shard::lobby::shared::Shared;
 use crate::shard::lobby::transfer::Transfer;
 use crate::shard::nearby::Nearby;
+use crate::shard::paused::Paused;
 use crate::shard::pending::Pending;
 use crate::shard::profiles::Profiles;
 use crate::shard::state::ShardState;
+use crate::shard::verification::Verified;
 
 /// After so long the lobby gets a turn although the floor is still busy. A turn of the floor lasts about a millisecond
 /// at most.
@@ -47,6 +49,8 @@ pub struct Shard {
     pub events: Teller,
     /// Clients that other shards have no room for.
     pub arriving: Receiver<Box<Transfer>>,
+    /// What becomes of tokens that are verified beside the shard.
+    pub verified: Receiver<Verified>,
     pub shared: Arc<Shared>,
 }
 
@@ -91,7 +95,7 @@ async fn serve<B: Backend>(shard: Shard, tell: &Tell) {
 }
 
 fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpListener)> {
-    let Shard { index, listener, lane, events, arriving, shared, .. } = shard;
+    let Shard { index, listener, lane, events, arriving, verified, shared, .. } = shard;
     let (bell, capacity) = (lane.bell.clone(), shared.capacity);
     let io = B::new(capacity, &bell)?;
     let (now, rules) = (Now::read(), &shared.rules);
@@ -114,12 +118,14 @@ fn open<B: Backend>(shard: Shard) -> io::Result<(Rc<Lobby<B>>, monoio::net::TcpL
         pending: Pending::new(now.tick()),
         calls: Calls::new(index, shared.rules.services.clone(), now.tick()),
         events,
+        verification: shared.verification.clone(),
+        paused: Paused::default(),
         notifications: shared.notifications.clone(),
         echoes: 0,
         scratch: String::new(),
     };
     let floor = RefCell::new(Floor::new(io, capacity.slots, state, lane));
-    let lobby = Lobby::new(index, floor, bell, arriving, shared);
+    let lobby = Lobby::new(index, floor, bell, (arriving, verified), shared);
     Ok((Rc::new(lobby), monoio::net::TcpListener::from_std(listener)?))
 }
 
@@ -133,7 +139,7 @@ async fn turn_until_done<B: Backend>(lobby: &Rc<Lobby<B>>) {
             return;
         }
         lobby.bell.doze();
-        if busy || lobby.has_transfers() || !lobby.floor.borrow_mut().doze() {
+        if busy || lobby.has_arrivals() || !lobby.floor.borrow_mut().doze() {
             // The wait below ends at once, but the lobby's tasks get their turn in it.
             lobby.bell.ring();
         }

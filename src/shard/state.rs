@@ -16,11 +16,13 @@ use crate::notification::Notifications;
 use crate::shard::calls::Calls;
 use crate::shard::io::Slot;
 use crate::shard::nearby::Nearby;
+use crate::shard::paused::Paused;
 use crate::shard::pending::Pending;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::Shares;
 use crate::shard::rules::Rules;
 use crate::shard::seats::Seats;
+use crate::shard::verification::Verification;
 
 pub struct ShardState {
     /// The shard's index.
@@ -50,6 +52,10 @@ pub struct ShardState {
     pub pending: Pending,
     /// By which it is told who comes and goes.
     pub events: Teller,
+    /// Has tokens verified beside the shard.
+    pub verification: Verification,
+    /// Messages of clients whose tokens are.
+    pub paused: Paused,
     /// What was sent to users and waits for their confirmation.
     pub notifications: Notifications,
     /// Open connections of the echo endpoint.

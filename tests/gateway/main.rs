@@ -8,6 +8,7 @@ mod support;
 #[cfg(feature = "grpc")]
 mod admin_grpc;
 mod admin_port;
+mod asymmetric_tokens;
 mod auth_message;
 mod authorize;
 mod batch_delay;
@@ -28,6 +29,7 @@ mod grants;
 mod heartbeats;
 mod hostile_routes;
 mod interest;
+mod jwks;
 mod kernel_memory;
 mod latency;
 mod message_limits;

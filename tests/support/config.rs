@@ -26,6 +26,14 @@ impl Config {
             .list("presence.channels", &[])
     }
 
+    /// The same without the secret: for tokens that public keys check.
+    pub fn without_secret() -> Config {
+        let mut config = Config::new();
+        let auth = config.sections.get_mut("auth").and_then(Value::as_table_mut);
+        auth.expect("it has just been set").remove("secret");
+        config
+    }
+
     /// Nothing set: every default of the gateway itself.
     pub fn empty() -> Config {
         Config { sections: Table::new() }

@@ -8,7 +8,7 @@
 //! `grpc` a backend that speaks gRPC, `garbage` what is none;
 //! `client` is tungstenite, `crowd` many of those at once, `raw` writes bytes that no library would, `non_readers` are
 //! clients that read nothing; `frozen` is a thread that stands still, `unread` a log that nobody reads;
-//! `browser` is Chromium; `blocks` reads the code out of documents, `programs` runs it; `admin` asks the admin port,
+//! `issuer` publishes keys; `browser` is Chromium; `blocks` reads the code out of documents, `programs` runs it; `admin` asks the admin port,
 //! `wire` and `prometheus` read what is answered.
 
 pub mod admin;
@@ -25,6 +25,7 @@ pub mod gateway;
 pub mod grpc;
 pub mod http;
 pub mod http_backend;
+pub mod issuer;
 pub mod nats;
 pub mod non_readers;
 pub mod ports;

@@ -134,7 +134,8 @@ function showShards(shards) {
 function showSources(sources) {
   byId('sources').replaceChildren(...sources.map(source => {
     const kind = { connected: 'good', connecting: 'warn', disconnected: 'bad' }[source.state];
-    const facts = [`for ${ago(Math.max(0, Date.now() / 1000 - source.since))}`, counted(source.reconnects, 'reconnect')];
+    const count = source.keys == null ? counted(source.reconnects, 'reconnect') : `${counted(source.keys, 'key')} held`;
+    const facts = [`for ${ago(Math.max(0, Date.now() / 1000 - source.since))}`, count];
     if (source.error) facts.push(`last error: ${source.error}`);
     return element('div', { class: 'source' }, element('strong', {}, source.name),
       element('span', { class: `pill ${kind}` }, source.state), element('p', {}, facts.join(' · ')));
@@ -183,7 +184,7 @@ function render(now) {
   const refused = Object.fromEntries(Object.entries(now.refused).filter(([name]) => name !== 'token'));
   rows('refused', [...entries(refused, 'upgrade'), ...entries(now.tokens_refused, 'token'), ...entries(now.violations, 'protocol'),
     ...errors].sort(largestFirst), 'None so far.', 1);
-  showSources(now.sources);
+  showSources(now.issuer ? [...now.sources, { ...now.issuer, name: 'issuer of tokens' }] : now.sources);
   showState(now);
   delete root.dataset.stale;
   drawCurves();
@@ -193,9 +194,12 @@ function showState(now) {
   const away = now.sources.filter(source => source.state !== 'connected');
   const told = away.map(absence);
   if (now.draining) told.unshift('Draining: this node takes no clients any more and closes those it has.');
+  const keyless = now.issuer && !now.issuer.keys;
+  if (keyless) told.push(`There are no keys of the issuer: none of its tokens is accepted, and /readyz answers 503. ${now.issuer.error || ''}`);
   if (now.note) told.push(`Incomplete: ${now.note}.`);
-  tell(told.join('\n'), away.length && !now.draining ? 'bad' : 'warn');
+  tell(told.join('\n'), (away.length || keyless) && !now.draining ? 'bad' : 'warn');
   if (now.draining) mark('draining', 'warn');
+  else if (keyless) mark('no keys', 'bad');
   else away.length ? mark(`${away.map(source => source.name).join(', ')} away`, 'bad') : mark('ready', 'good');
 }
 function absence({ name, state, since, error }) {

@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 
 use super::*;
-use crate::auth::Origins;
+use crate::auth::{Origins, Verifier, VerifierSettings};
 use crate::channel::presence::Settings;
 use crate::channel::{Interest, Policies};
 use crate::clock::now_us;
@@ -88,6 +88,8 @@ impl Node {
         let control = Control::start().expect("a thread");
         let channels = vec!["conv:*".parse().expect("a pattern")];
         let settings = Settings { channels, list_max: 2, ..Settings::default() };
+        let verifier = Arc::new(Verifier::new(&VerifierSettings::default()));
+        let (verification, _) = Verification::start(&verifier, None, std::iter::empty()).expect("no thread");
         let context = Context {
             bus,
             notifications: Notifications::new(Some(Bounds::new(2, 1000, 1 << 20))),
@@ -97,6 +99,8 @@ impl Node {
             presence: Arc::new(Presence::new(settings)),
             presence_updates: Arc::default(),
             sources: vec![Arc::new(SourceStatus::new("redis"))],
+            issuer: None,
+            verification,
             tasks: control.tasks().clone(),
             revocations: Revocations::default(),
             backends: vec![],

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::{Grants, Origin, Verifier, VerifierSettings, Wanted};
+use crate::auth::{Grants, IssuedKeys, KEYS_MAX, KeySet, Origin, Verifier, VerifierSettings, Wanted};
 use crate::config::check::Check;
-use crate::config::value::{Secret, duration, list};
+use crate::config::value::{JwksUrl, PublicKeys, Secret, duration, list};
 
 /// Signs tokens in development mode. Published on purpose, and therefore refused on any address but loopback.
 pub const DEVELOPMENT_SECRET: &str = "ringway-development-secret-known-to-everybody";
@@ -18,10 +18,21 @@ pub(super) const SECRET_BYTES_MIN: usize = 32;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// Shared secret of HS256, HS384 and HS512 tokens. Not set, it is the published one: see `Config::development`.
-    pub secret: Secret,
+    /// Shared secret of HS256, HS384 and HS512 tokens. Once loaded: the published one in development mode (see
+    /// `Config::development`), and none where public keys check the tokens.
+    pub secret: Option<Secret>,
     /// Also accepted, while tokens signed with it are still about.
     pub previous_secret: Option<Secret>,
+    /// Public keys of tokens' issuers: PEM files, `kid=path` or PEM. Several while they are rotated.
+    #[serde(with = "list")]
+    pub public_keys: Vec<PublicKeys>,
+    /// Where an issuer publishes its keys, as a JSON Web Key Set.
+    pub jwks_url: Option<JwksUrl>,
+    /// Sent there as `Authorization: Bearer`.
+    pub jwks_bearer: Option<Secret>,
+    /// Longest time between two looks at the key set. The issuer may ask for more with `max-age`, not for less.
+    #[serde(with = "duration")]
+    pub jwks_refresh: Duration,
     /// A token's `aud` must name one of these; empty: not checked.
     pub audience: Vec<String>,
     /// A token's `iss` must be one of these; empty: not checked.
@@ -63,8 +74,12 @@ pub enum UserTypeFrom {
 impl Default for Auth {
     fn default() -> Auth {
         Auth {
-            secret: Secret::new(DEVELOPMENT_SECRET),
+            secret: None,
             previous_secret: None,
+            public_keys: vec![],
+            jwks_url: None,
+            jwks_bearer: None,
+            jwks_refresh: Duration::from_secs(300),
             audience: vec![],
             issuer: vec![],
             deadline: Duration::from_secs(10),
@@ -81,13 +96,16 @@ impl Default for Auth {
 impl Auth {
     /// What tokens are verified with: the current secret, which also signs, then the previous one.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        std::iter::once(&self.secret).chain(&self.previous_secret)
+        self.secret.iter().chain(&self.previous_secret)
     }
 
-    /// What checks tokens as configured here.
-    pub fn verifier(&self, wanted: Wanted) -> Verifier {
+    /// What checks tokens as configured here, and with the keys that the issuer publishes.
+    pub fn verifier(&self, issued_keys: Option<IssuedKeys>, wanted: Wanted) -> Verifier {
+        let public_keys = self.public_keys.iter().flat_map(|entry| entry.keys.iter().cloned());
         Verifier::new(&VerifierSettings {
             secrets: self.secrets().map(|secret| secret.expose().to_owned()).collect(),
+            public_keys: KeySet::new(public_keys.collect()),
+            issued_keys,
             audience: self.audience.clone(),
             issuer: self.issuer.clone(),
             leeway_s: self.leeway.as_secs(),
@@ -104,10 +122,34 @@ impl Auth {
                 check.problem(name, "has an empty entry");
             }
         }
+        self.check_public_keys(check);
         if self.user_type == UserTypeFrom::Query {
             let message = "a client whose token names no user type names its own, and is in that `type:` channel; \
                            `token` leaves it to the token (auth.roles looks at the token alone either way)";
             check.note("user_type", message);
+        }
+    }
+
+    fn check_public_keys(&self, check: &mut Check<'_>) {
+        let keys: usize = self.public_keys.iter().map(|entry| entry.keys.len()).sum();
+        if keys > KEYS_MAX {
+            check.problem("public_keys", format_args!("has {keys} keys, and {KEYS_MAX} are taken at most"));
+        }
+        check.time("jwks_refresh", self.jwks_refresh);
+        match &self.jwks_url {
+            Some(_) if cfg!(not(feature = "jwks")) => {
+                check.problem("jwks_url", "is set, and this build has no part that fetches keys (feature `jwks`)");
+            }
+            Some(url) if url.is_in_the_clear() && self.jwks_bearer.is_some() => {
+                check.problem("jwks_url", "would send auth.jwks_bearer in the clear: use https");
+            }
+            Some(url) if url.is_in_the_clear() => {
+                check.warning("jwks_url", "is not https: who can change what comes from there can sign tokens");
+            }
+            None if self.jwks_bearer.is_some() && !check.is_refused("jwks_url") => {
+                check.warning("jwks_bearer", "has no effect: auth.jwks_url is not set");
+            }
+            _ => {}
         }
     }
 }

@@ -57,7 +57,8 @@ fn development(config: &Config, checks: &mut Checks<'_>) {
 fn secrets(config: &Config, checks: &mut Checks<'_>) {
     let mut check = checks.of("auth");
     let exposed = !is_loopback(config.server.listen);
-    for (name, secret) in ["secret", "previous_secret"].into_iter().zip(config.auth.secrets()) {
+    let named = [("secret", &config.auth.secret), ("previous_secret", &config.auth.previous_secret)];
+    for (name, secret) in named.into_iter().filter_map(|(name, secret)| Some((name, secret.as_ref()?))) {
         let bytes = secret.expose().len();
         let message =
             format!("has {bytes} bytes and should have {SECRET_BYTES_MIN} or more: it can be guessed from a token");
@@ -68,7 +69,7 @@ fn secrets(config: &Config, checks: &mut Checks<'_>) {
         }
     }
     let Some(previous) = &config.auth.previous_secret else { return };
-    if config.development {
+    if config.development || config.auth.secret.is_none() {
         check.problem("previous_secret", "is set, but auth.secret is not");
     }
     if exposed && previous.expose() == DEVELOPMENT_SECRET {

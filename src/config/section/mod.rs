@@ -86,8 +86,9 @@ pub struct Config {
     /// Routes beside those of the vocabularies. A list and therefore not a key: read by `routes`, from a file alone.
     #[serde(skip)]
     pub routes: Definitions,
-    /// True exactly when tokens are signed with `DEVELOPMENT_SECRET`, because nothing sets `auth.secret` (or something
-    /// sets it to that very text). Then every port is on loopback. Not a key: it follows from the others.
+    /// True exactly when tokens are signed with `DEVELOPMENT_SECRET`, because nothing sets `auth.secret`,
+    /// `auth.public_keys` or `auth.jwks_url` (or something sets the first to that very text). Then every port is on
+    /// loopback. Not a key: it follows from the others.
     #[serde(skip)]
     pub development: bool,
 }

@@ -7,7 +7,7 @@ fn without_any_configuration_it_is_development_on_loopback() {
     let loaded = load(&Flags::default(), no_environment()).expect("valid");
     assert!(loaded.config.development);
     assert_eq!(loaded.config.server.listen, address("127.0.0.1:4000"));
-    assert_eq!(loaded.config.auth.secret.expose(), DEVELOPMENT_SECRET);
+    assert_eq!(loaded.config.auth.secret.as_ref().map(Secret::expose), Some(DEVELOPMENT_SECRET));
     assert!(loaded.warnings.is_empty());
 }
 
@@ -23,6 +23,40 @@ fn a_real_secret_opens_the_default_address() {
     let config = from_environment(&[("JWT_SECRET", SECRET)]).expect("valid").config;
     assert!(!config.development);
     assert_eq!(config.server.listen, address("0.0.0.0:4000"));
+}
+
+#[test]
+fn public_keys_open_the_default_address_and_leave_no_secret() {
+    for variable in
+        [("RINGWAY_AUTH_PUBLIC_KEYS", PUBLIC_KEY), ("RINGWAY_AUTH_JWKS_URL", "https://issuer.example/jwks.json")]
+    {
+        let config = from_environment(&[variable]).expect(variable.0).config;
+        assert!(!config.development && config.auth.secrets().count() == 0, "{variable:?}");
+        assert_eq!(config.server.listen, address("0.0.0.0:4000"));
+        let both = from_environment(&[variable, ("JWT_SECRET", SECRET)]).expect(variable.0).config;
+        assert_eq!(both.auth.secrets().map(Secret::expose).collect::<Vec<_>>(), [SECRET]);
+        let published = from_environment(&[variable, ("JWT_SECRET", DEVELOPMENT_SECRET)]).expect(variable.0).config;
+        assert!(published.development, "whoever knows it can sign: loopback only");
+        let old = from_environment(&[variable, ("RINGWAY_AUTH_PREVIOUS_SECRET", SECRET)]).expect_err("alone");
+        assert!(old[0].contains("auth.secret is not"), "{old:?}");
+    }
+    let none = from_all(Some("[auth]\npublic_keys = []"), &[], Flags::default()).expect("valid").config;
+    assert!(none.development, "an empty list is no key");
+}
+
+#[test]
+fn a_bearer_without_a_url_is_told_and_one_in_the_clear_refused() {
+    let loaded = from_environment(&[("JWT_SECRET", SECRET), ("CLERK_SECRET_KEY", "sk_test_hunter2")]).expect("valid");
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, ["auth.jwks_bearer (environment CLERK_SECRET_KEY): has no effect: auth.jwks_url is not set"]);
+    let with = |url| from_environment(&[("RINGWAY_AUTH_JWKS_URL", url), ("CLERK_SECRET_KEY", "sk_test_hunter2")]);
+    let shown = print(&with("https://api.clerk.com/v1/jwks").expect("valid"));
+    assert!(shown.contains("jwks_url = \"https://api.clerk.com/v1/jwks\"") && !shown.contains("hunter2"), "{shown}");
+    assert!(with("http://127.0.0.1:1/jwks").is_ok());
+    let problems = with("http://api.clerk.com/v1/jwks").expect_err("in the clear");
+    assert!(problems[0].starts_with("auth.jwks_url (environment RINGWAY_AUTH_JWKS_URL): would send"), "{problems:?}");
+    let open = from_environment(&[("RINGWAY_AUTH_JWKS_URL", "http://issuer.example/jwks")]).expect("a warning");
+    assert!(open.warnings.iter().any(|warning| warning.to_string().contains("is not https")));
 }
 
 #[test]

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use super::*;
 
+/// A file with a public key.
+const PUBLIC_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/keys/rsa.pub.pem");
+
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn no_environment() -> [(&'static str, &'static str); 0] {
@@ -72,6 +75,8 @@ fn every_key_can_be_set_by_its_variable() {
     // A service has to stand in a list, which is a file's.
     for key in Key::all().into_iter().filter(|key| key.name != "service") {
         let value = match (key.to_string().as_str(), &table[key.section].get(key.name)) {
+            ("auth.public_keys", _) => PUBLIC_KEY.to_owned(),
+            ("auth.jwks_url", _) => "https://h/jwks.json".to_owned(),
             ("redis.url", _) => "redis://h".to_owned(),
             ("redis.nodes", _) => "h:1, g:2".to_owned(),
             ("nats.url", _) => "nats://h".to_owned(),
@@ -127,7 +132,7 @@ fn every_alias_sets_what_its_system_means_by_it() {
     let config = loaded.config;
     assert_eq!(config.server.listen, address("0.0.0.0:5004"));
     assert_eq!(config.server.max_connections, 10_000);
-    assert_eq!(config.auth.secret.expose(), SECRET);
+    assert_eq!(config.auth.secret.as_ref().map(Secret::expose), Some(SECRET));
     let origins: Vec<String> = config.auth.origins.iter().map(ToString::to_string).collect();
     assert_eq!(origins, ["https://a.example", "https://b.example"]);
     assert_eq!((config.limits.messages, config.limits.messages_window), (50, Duration::from_secs(30)));

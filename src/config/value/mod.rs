@@ -6,9 +6,11 @@
 pub mod address;
 pub mod duration;
 mod endpoint;
+mod jwks_url;
 pub mod list;
 mod nats_url;
 mod pin;
+mod public_key;
 mod rabbitmq_url;
 mod redis_url;
 mod secret;
@@ -17,8 +19,10 @@ pub mod text;
 mod url_template;
 
 pub use endpoint::Endpoint;
+pub use jwks_url::JwksUrl;
 pub use nats_url::{Identity, NatsUrl};
 pub use pin::Pin;
+pub use public_key::PublicKeys;
 pub use rabbitmq_url::RabbitMqUrl;
 pub use redis_url::RedisUrl;
 pub use secret::{MASK, Secret};

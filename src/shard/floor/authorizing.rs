@@ -39,7 +39,7 @@ impl<I: Io> Floor<I> {
         while let Some(message) = next {
             let connection = &mut self.wire.connections[of.slot as usize];
             let mut session = Session { state: &mut self.state, slot: of.slot, effects: &mut self.effects };
-            session.go_on(connection, &message);
+            session.go_on(connection, &message, None);
             self.carry_out(of.slot);
             next = self.state.pending.next(of.slot);
         }

@@ -146,6 +146,7 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn free(&mut self, slot: Slot) {
         let connection = self.wire.connections.remove(slot as usize);
         self.state.shares.leave(slot);
+        self.state.paused.forget(slot);
         debug_assert!(connection.phase().is_stopped() && connection.outbox.is_none() && !self.wire.cork.has(slot));
     }
 

@@ -55,7 +55,9 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn resume_reading(&mut self, slot: Slot) {
         let Wire { io, connections, .. } = &mut self.wire;
         let connection = &mut connections[slot as usize];
-        if connection.phase().is_echo() {
+        if self.state.paused.has(slot) {
+            // Read on when its token has been verified.
+        } else if connection.phase().is_echo() {
             connection.last_seen = self.state.now.tick();
             if !connection.is_ahead(self.state.rules.echo.as_ref()) {
                 io.resume(slot);

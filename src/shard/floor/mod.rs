@@ -5,7 +5,8 @@
 //! and call each other in one direction, from the first of these lines to the last:
 //!
 //! - [`turn`]: one round of everything;
-//! - [`arrival`]: how a client comes in, and [`commands`]: what is done with commands from the lane;
+//! - [`arrival`]: how a client comes in, [`commands`]: what is done with commands from the lane, and [`verified`]: what
+//!   becomes of tokens that were verified beside the shard;
 //! - [`authorizing`]: what waited until it was known whether it may be joined;
 //! - [`reading`]: what a client sent, and [`sending`]: what is under the cork leaves;
 //! - [`answering`]: what services say, [`attention`]: deadlines, [`delivery`]: how publications reach their subscribers,
@@ -36,6 +37,7 @@ mod reading;
 mod sending;
 mod sweeps;
 mod turn;
+mod verified;
 pub(in crate::shard) mod wire;
 
 use std::collections::VecDeque;

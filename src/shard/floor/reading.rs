@@ -18,13 +18,17 @@ impl<I: Io> Floor<I> {
         let before = self.state.counters.messages_received.get();
         let connection = &mut self.wire.connections[slot as usize];
         connection.last_seen = self.state.now.tick();
+        if self.state.paused.keep(slot, self.wire.io.bytes(&chunk)) {
+            return self.wire.io.release(chunk, false);
+        }
         let session = Session { state: &mut self.state, slot, effects: &mut self.effects };
         read(connection, self.wire.io.bytes(&chunk), session);
         self.carry_out(slot);
         self.time_messages(before, self.since_arrival.unwrap_or_else(Stopwatch::start));
         let connection = &mut self.wire.connections[slot as usize];
-        let watch =
-            connection.goes_on_reading(chunk.len as usize) && !connection.is_ahead(self.state.rules.echo.as_ref());
+        let watch = connection.goes_on_reading(chunk.len as usize)
+            && !connection.is_ahead(self.state.rules.echo.as_ref())
+            && !self.state.paused.has(slot);
         self.wire.io.release(chunk, watch);
     }
 
@@ -39,6 +43,13 @@ impl<I: Io> Floor<I> {
     pub(super) fn read(&mut self, slot: Slot, input: &mut [u8]) {
         let session = Session { state: &mut self.state, slot, effects: &mut self.effects };
         read(&mut self.wire.connections[slot as usize], input, session);
+    }
+
+    /// Reads a client again that was not read while its token was verified.
+    pub(super) fn read_on(&mut self, slot: Slot) {
+        if !self.state.paused.has(slot) && self.wire.connections[slot as usize].goes_on_reading(0) {
+            self.wire.io.resume(slot);
+        }
     }
 
     /// Does what the session's answers ask for.
@@ -81,6 +92,10 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut session: Session<
             Ok(Some(Incoming::Text(message))) => {
                 if connection.is_alive() && session.effects.close.is_none() {
                     session.answer(connection, &message);
+                }
+                // What comes behind a token is not looked at before the token is.
+                if session.state.paused.keep(session.slot, input) {
+                    return;
                 }
             }
             Ok(Some(Incoming::Fragment)) => {

@@ -28,6 +28,8 @@ pub enum Decision {
     Tell(Page),
     Refuse(Refusal),
     TokenRefused(TokenError),
+    /// Everything else is as it should be: to be decided on again when it is known whose token this is.
+    Verify(Box<str>),
     Upgrade(Arrival),
 }
 
@@ -48,6 +50,7 @@ impl Page {
 }
 
 /// Who asks.
+#[derive(Clone, Copy)]
 pub struct Caller {
     pub address: IpAddr,
     /// Whether the address may connect once more, or after how many seconds.
@@ -62,6 +65,8 @@ pub struct House<'a> {
     pub is_full: bool,
     /// No room for those who bring no token.
     pub is_full_of_strangers: bool,
+    /// What has become of the token, if it was verified before.
+    pub verified: Option<&'a Result<Identity, TokenError>>,
     pub now: Now,
 }
 
@@ -69,6 +74,8 @@ pub struct House<'a> {
 enum Refused {
     Request(Refusal),
     Token(TokenError),
+    /// Not yet: this token is to be verified.
+    Unverified(Box<str>),
 }
 
 impl From<Refusal> for Refused {
@@ -82,6 +89,7 @@ impl From<Refused> for Decision {
         match refused {
             Refused::Request(refusal) => Self::Refuse(refusal),
             Refused::Token(error) => Self::TokenRefused(error),
+            Refused::Unverified(token) => Self::Verify(token),
         }
     }
 }
@@ -142,14 +150,18 @@ fn user_share(identity: &Identity, details: Option<&Details>, house: &House<'_>)
 
 /// Who the token says it is. None where there is no token, and room for one more who has yet to send it.
 fn identity(request: &Request<'_>, house: &House<'_>, latency: &mut Latency) -> Result<Option<Identity>, Refused> {
-    let House { rules, now, .. } = *house;
+    let House { rules, now, verified, .. } = *house;
     let Some(token) = token(request) else {
         if house.is_full_of_strangers {
             return Err(Refusal::UnauthenticatedFull { retry_after_s: FULL_RETRY_AFTER_S }.into());
         }
         return Ok(None);
     };
-    let verified = latency.time(Timed::Authentication, || rules.verifier.verify(&token, now.unix_s()));
+    let verified = match verified {
+        Some(verified) => verified.clone(),
+        None if rules.verifier.is_slow(&token) => return Err(Refused::Unverified(token.into())),
+        None => latency.time(Timed::Authentication, || rules.verifier.verify(&token, now.unix_s())),
+    };
     let identity = verified.map_err(|error| match error {
         TokenError::UserSentAway => Refused::Request(Refusal::UserSentAway),
         error => Refused::Token(error),

@@ -11,22 +11,36 @@ use monoio::net::TcpStream;
 use monoio::time::Instant;
 
 use crate::clock::Now;
+use crate::metrics::Timed;
 use crate::metrics::latency::Stopwatch;
 use crate::shard::floor::Floor;
 use crate::shard::io::Backend;
-use crate::shard::lobby::Lobby;
-use crate::shard::lobby::admission::{Decision, House, decide};
+use crate::shard::lobby::admission::{Caller, Decision, House, decide};
 use crate::shard::lobby::answer::Answer;
 use crate::shard::lobby::gate::Pass;
 use crate::shard::lobby::peer::Peer;
 use crate::shard::lobby::transfer::{Transfer, adopt};
+use crate::shard::lobby::{FULL_RETRY_AFTER_S, Lobby};
+use crate::shard::verification::Verified;
 use crate::ws::handshake::{Refusal, Request, read_request};
 
 /// Room for a usual request head; a longer one makes its buffer grow up to the limit.
 const HEAD_BYTES_USUAL: usize = 1024;
 
+/// How often a token is verified for one handshake: again only when something was revoked meanwhile.
+const VERIFICATIONS_MAX: usize = 3;
+
 /// Read buffers kept for the next handshakes.
 const BUFFERS_KEPT: usize = 16;
+
+/// What is to be done after a look at a complete head.
+enum Next {
+    /// The client is with a floor, or has gone.
+    Nothing,
+    Tell(TcpStream, Answer),
+    /// This token is to be verified, and then the head is looked at again.
+    Verify(TcpStream, Box<str>),
+}
 
 /// Why there is no head to act on.
 enum NoHead {
@@ -48,8 +62,7 @@ impl<B: Backend> Lobby<B> {
         let answer = match self.read_head(&mut stream, &mut buffer, &mut peer, &pass).await {
             Ok(()) => {
                 pass.head_is_complete();
-                let _ticket = self.tickets.draw().await;
-                self.answer(stream, peer, &buffer, watch)
+                self.decide_in_turn(stream, peer, &buffer, watch).await
             }
             Err(NoHead::Refused(refusal)) => Some((stream, refusal.into())),
             Err(NoHead::Gone) => None,
@@ -90,42 +103,87 @@ impl<B: Backend> Lobby<B> {
         }
     }
 
-    /// Acts on a complete request head. What is returned is still to be sent; an upgrade is with the floor.
-    fn answer(&self, stream: TcpStream, peer: Peer, received: &[u8], watch: Stopwatch) -> Option<(TcpStream, Answer)> {
+    /// Acts on a complete request head when it is its turn, and once more when its token had to be verified beside the
+    /// shard: whatever has changed meanwhile counts. What is returned is still to be sent.
+    async fn decide_in_turn(
+        &self,
+        mut stream: TcpStream,
+        peer: Peer,
+        received: &[u8],
+        watch: Stopwatch,
+    ) -> Option<(TcpStream, Answer)> {
+        let (mut caller, mut verdict) = (None, None);
+        for _ in 0..=VERIFICATIONS_MAX {
+            let ticket = self.tickets.draw().await;
+            let token = match self.answer(stream, peer, &mut caller, received, (watch, verdict.take())) {
+                Next::Nothing => return None,
+                Next::Tell(stream, answer) => return Some((stream, answer)),
+                Next::Verify(back, token) => {
+                    stream = back;
+                    token
+                }
+            };
+            drop(ticket);
+            verdict = Some(self.have_verified(&token).await);
+        }
+        Some((stream, Refusal::Full { retry_after_s: FULL_RETRY_AFTER_S }.into()))
+    }
+
+    /// Acts on a complete request head.
+    fn answer(
+        &self,
+        stream: TcpStream,
+        peer: Peer,
+        caller: &mut Option<Caller>,
+        received: &[u8],
+        (watch, verdict): (Stopwatch, Option<Verified>),
+    ) -> Next {
         let now = Now::read();
         let request = match read_request(received) {
             Ok(Some(request)) => request,
-            Ok(None) => return Some((stream, Refusal::Malformed.into())),
-            Err(bad) => return Some((stream, Refusal::from(bad).into())),
+            Ok(None) => return Next::Tell(stream, Refusal::Malformed.into()),
+            Err(bad) => return Next::Tell(stream, Refusal::from(bad).into()),
         };
         let epoch = self.shared.rules.verifier.revocations().epoch();
+        let caller = *caller.get_or_insert_with(|| peer.caller(&request, &self.shared, now));
         let mut floor = self.floor.borrow_mut();
-        match self.decide(&mut floor, &request, peer, now) {
-            Decision::Refuse(refusal) => Some((stream, refusal.into())),
+        match self.decide(&mut floor, &request, caller, (verdict, epoch), now) {
+            Decision::Refuse(refusal) => Next::Tell(stream, refusal.into()),
             Decision::TokenRefused(error) => {
                 self.own_counters.tokens_refused.count(error.name());
-                Some((stream, Refusal::Token { code: error.name(), message: error.message() }.into()))
+                Next::Tell(stream, Refusal::Token { code: error.name(), message: error.message() }.into())
             }
-            Decision::Tell(page) => Some((stream, Answer::page(page.render(self.shared.open_connections())))),
+            Decision::Verify(token) => Next::Verify(stream, token),
+            Decision::Tell(page) => Next::Tell(stream, Answer::page(page.render(self.shared.open_connections()))),
             Decision::Upgrade(mut arrival) => {
                 arrival.rest = received[request.head_len..].to_vec();
                 // SAFETY: the stream gives up its descriptor, which is open and owned by nobody else.
                 let socket = unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) };
                 let transfer = Transfer { socket, arrival, watch, epoch };
                 if floor.is_full() {
-                    return self.hand_over(Box::new(transfer));
+                    let sent_back = self.hand_over(Box::new(transfer));
+                    return sent_back.map_or(Next::Nothing, |(stream, answer)| Next::Tell(stream, answer));
                 }
                 adopt(&mut floor, transfer, now);
                 self.bell.wake();
-                None
+                Next::Nothing
             }
         }
     }
 
-    /// What becomes of a request, by the rules and by how full this shard and the process are.
-    fn decide(&self, floor: &mut Floor<B>, request: &Request<'_>, peer: Peer, now: Now) -> Decision {
+    /// What becomes of a request, by the rules and by how full this shard and the process are. A verdict on its token
+    /// counts for as long as nothing was revoked since.
+    fn decide(
+        &self,
+        floor: &mut Floor<B>,
+        request: &Request<'_>,
+        caller: Caller,
+        (verdict, epoch): (Option<Verified>, u64),
+        now: Now,
+    ) -> Decision {
         let (shared, rules) = (&self.shared, &self.shared.rules);
-        let caller = peer.caller(request, shared, now);
+        verdict.iter().for_each(|verdict| floor.latency().record(Timed::Authentication, verdict.us));
+        let verdict = verdict.filter(|verdict| verdict.identity.is_err() || verdict.epoch == epoch);
         if floor.is_draining() && rules.upgrades(request.path) {
             return Decision::Refuse(Refusal::Draining { retry_after_s: 1 });
         }
@@ -139,6 +197,7 @@ impl<B: Backend> Lobby<B> {
                 || shared.is_full()
                 || is_echo && floor.echo_is_full(),
             is_full_of_strangers: shared.is_full_of_strangers(),
+            verified: verdict.as_ref().map(|verdict| &verdict.identity),
             now,
         };
         decide(request, &caller, &house, floor.latency())

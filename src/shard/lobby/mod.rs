@@ -15,6 +15,7 @@ mod peer;
 pub mod shared;
 mod tickets;
 pub mod transfer;
+mod verified;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -36,6 +37,8 @@ use crate::shard::lobby::peer::Peer;
 use crate::shard::lobby::shared::Shared;
 use crate::shard::lobby::tickets::Tickets;
 use crate::shard::lobby::transfer::Transfer;
+use crate::shard::lobby::verified::VerifiedTokens;
+use crate::shard::verification::Verified;
 
 /// How long to wait when the process has no descriptor left for one more client.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
@@ -52,6 +55,7 @@ pub struct Lobby<B: Backend> {
     gate: Gate,
     tickets: Tickets,
     arriving: Receiver<Box<Transfer>>,
+    verified: VerifiedTokens,
     buffers: HeadBuffers,
 }
 
@@ -60,7 +64,7 @@ impl<B: Backend> Lobby<B> {
         shard: usize,
         floor: RefCell<Floor<B>>,
         bell: Bell,
-        arriving: Receiver<Box<Transfer>>,
+        (arriving, verified): (Receiver<Box<Transfer>>, Receiver<Verified>),
         shared: Arc<Shared>,
     ) -> Self {
         let rules = &shared.rules.lobby;
@@ -73,6 +77,7 @@ impl<B: Backend> Lobby<B> {
             bell,
             shard,
             arriving,
+            verified: VerifiedTokens::new(verified),
             shared,
         }
     }
@@ -100,11 +105,18 @@ impl<B: Backend> Lobby<B> {
         }
     }
 
-    /// A new turn begins: more may be accepted and decided on, and some of those come in whom other shards hand over.
+    /// A new turn begins: more may be accepted and decided on, some of those come in whom other shards hand over, and some
+    /// hear what has become of their tokens.
     pub fn begin_turn(self: &Rc<Self>) {
         self.gate.refill();
         self.tickets.refill();
         self.receive_transfers();
+        self.receive_verified();
+    }
+
+    /// Whether something has come for [`Lobby::begin_turn`].
+    pub fn has_arrivals(&self) -> bool {
+        !self.arriving.is_empty() || !self.verified.is_empty()
     }
 
     /// Drained, and so are the others: until then somebody has to tell those who come that we go.

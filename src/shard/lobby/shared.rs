@@ -15,6 +15,7 @@ use crate::shard::lobby::transfer::Transfers;
 use crate::shard::quotas::Quotas;
 use crate::shard::rules::Rules;
 use crate::shard::seats::Seats;
+use crate::shard::verification::Verification;
 
 pub struct Shared {
     pub rules: Arc<Rules>,
@@ -27,6 +28,7 @@ pub struct Shared {
     pub quotas: Quotas,
     pub seats: Arc<Seats>,
     pub transfers: Transfers,
+    pub verification: Verification,
     /// Of each shard.
     pub capacity: Capacity,
 }

@@ -83,11 +83,6 @@ impl<B: Backend> Lobby<B> {
         }
     }
 
-    /// Whether clients wait whom other shards have handed over.
-    pub fn has_transfers(&self) -> bool {
-        !self.arriving.is_empty()
-    }
-
     /// Takes in some of those whom other shards have handed over.
     pub(super) fn receive_transfers(self: &Rc<Self>) {
         for transfer in self.arriving.try_iter().take(PER_TURN) {

@@ -16,17 +16,56 @@ use crate::shard::session::Session;
 use crate::shard::session::error::SessionError;
 use crate::shard::session::filling::Given;
 use crate::shard::state::ShardState;
+use crate::shard::verification::Asker;
 
 impl Session<'_> {
-    /// A token as a message: the first one of a connection that came without, or a fresh one in place of the old.
+    /// Who the token of a message says it is. None while that is verified beside the shard: then the message is answered
+    /// again.
+    pub(super) fn identity(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        field: &'static str,
+        verified: Option<Result<Identity, TokenError>>,
+    ) -> Result<Option<Identity>, SessionError> {
+        let verified = match verified {
+            Some(verified) => verified,
+            None => {
+                let token = request.string(field)?;
+                if self.state.rules.verifier.is_slow(&token) {
+                    return self.have_verified(connection, request, &token);
+                }
+                let ShardState { rules, latency, now, .. } = &mut *self.state;
+                latency.time(Timed::Authentication, || rules.verifier.verify(&token, now.unix_s()))
+            }
+        };
+        let verified = verified.inspect_err(|error| self.state.counters.tokens_refused.count(error.name()));
+        Ok(Some(verified?))
+    }
+
+    fn have_verified(
+        &mut self,
+        connection: &Connection,
+        request: &Request<'_>,
+        token: &str,
+    ) -> Result<Option<Identity>, SessionError> {
+        let id = self.id(connection);
+        if !self.state.paused.begin(id, request.text) {
+            return Err(SessionError::Busy);
+        }
+        self.state.verification.ask(token, Asker::Connection(id));
+        Ok(None)
+    }
+
+    /// A verified token as a message: the first one of a connection that came without, or a fresh one in place of the
+    /// old.
     pub(super) fn authenticate(
         &mut self,
         connection: &mut Connection,
         request: &Request<'_>,
-        field: &'static str,
+        identity: Identity,
         reply: &Template,
     ) -> Result<(), SessionError> {
-        let identity = self.verify(&request.string(field)?)?;
         if connection.phase().is_open() && *self.user_id(connection) != *identity.user_id {
             return Err(SessionError::OtherUser);
         }
@@ -45,12 +84,6 @@ impl Session<'_> {
             self.hand_out_kept(connection);
         }
         Ok(())
-    }
-
-    fn verify(&mut self, token: &str) -> Result<Identity, TokenError> {
-        let ShardState { rules, latency, now, counters, .. } = &mut *self.state;
-        let verified = latency.time(Timed::Authentication, || rules.verifier.verify(token, now.unix_s()));
-        verified.inspect_err(|error| counters.tokens_refused.count(error.name()))
     }
 
     /// Makes the bearer of a verified token a session, or renews the one it has; false when its role may not connect.

@@ -1,5 +1,6 @@
 //! From one text message to what is done with it: its rate, its route, its action, and what went wrong.
 
+use crate::auth::{Identity, TokenError};
 use crate::protocol::reply::{Message, Part, Problem};
 use crate::protocol::request::{Request, RequestError};
 use crate::route::action::Action;
@@ -19,7 +20,7 @@ impl Session<'_> {
             self.effects.close = Some(CloseCode::TOO_MANY_MESSAGES);
             return;
         }
-        self.serve(connection, message);
+        self.serve(connection, message, None);
         if self.state.pending.has_asked() {
             // There was nobody to ask, so nothing has come behind it either.
             let next = self.state.pending.next(self.slot);
@@ -27,15 +28,21 @@ impl Session<'_> {
         }
     }
 
-    /// Serves a message that has waited: it was counted when it came.
-    pub fn go_on(&mut self, connection: &mut Connection, message: &str) {
-        self.serve(connection, message);
+    /// Serves a message that has waited: it was counted when it came. `verified` is what has become of its token, if it
+    /// waited for that.
+    pub fn go_on(
+        &mut self,
+        connection: &mut Connection,
+        message: &str,
+        verified: Option<Result<Identity, TokenError>>,
+    ) {
+        self.serve(connection, message, verified);
     }
 
-    fn serve(&mut self, connection: &mut Connection, message: &str) {
+    fn serve(&mut self, connection: &mut Connection, message: &str, verified: Option<Result<Identity, TokenError>>) {
         match Request::parse(message) {
             Ok(request) => {
-                if let Err(error) = self.act(connection, &request) {
+                if let Err(error) = self.act(connection, &request, verified) {
                     self.send_error(error.code(), &error.to_string(), Some(&request), None);
                     self.effects.close = error.close_code();
                 }
@@ -44,7 +51,12 @@ impl Session<'_> {
         }
     }
 
-    fn act(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<(), SessionError> {
+    fn act(
+        &mut self,
+        connection: &mut Connection,
+        request: &Request<'_>,
+        verified: Option<Result<Identity, TokenError>>,
+    ) -> Result<(), SessionError> {
         let route = self.route(connection, request)?;
         let values = route.read(request)?;
         let given = Given { values: &values, ..Given::default() };
@@ -52,7 +64,10 @@ impl Session<'_> {
             return Ok(());
         }
         match &route.action {
-            Action::Authenticate { field, reply } => self.authenticate(connection, request, field, reply),
+            Action::Authenticate { field, reply } => match self.identity(connection, request, field, verified)? {
+                Some(identity) => self.authenticate(connection, request, identity, reply),
+                None => Ok(()),
+            },
             Action::Ping { reply } => {
                 self.reply(connection, request, reply, &given);
                 Ok(())

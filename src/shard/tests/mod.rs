@@ -30,12 +30,14 @@ mod tracking;
 mod turning;
 mod typing;
 mod vanishing;
+mod verifying;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use crossbeam_channel::Receiver;
 
 use crate::auth::mint::mint;
 use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
@@ -58,10 +60,12 @@ use crate::lane::frame::Frame;
 use crate::route::Routes;
 use crate::shard::calls::Calls;
 use crate::shard::nearby::Nearby;
+use crate::shard::paused::Paused;
 use crate::shard::pending::Pending;
 use crate::shard::profiles::Profiles;
 use crate::shard::quotas::{Held, Shares};
 use crate::shard::seats::{Seats, Sessions};
+use crate::shard::verification::{Verification, Verified};
 use client::{Client, HEAD};
 
 const SECRET: &str = "a secret for tests, long enough for its purpose";
@@ -86,6 +90,8 @@ struct Shard {
     interest: Arc<Interest>,
     policies: Policies,
     clock: Clock,
+    /// Where it hears of tokens that were verified beside it.
+    verified: Receiver<Verified>,
 }
 
 /// Tries a promise under several seeds.
@@ -117,6 +123,8 @@ impl Shard {
         let calls = Calls::new(SHARD, rules.services.clone(), clock.now().tick());
         let presence = Arc::new(Presence::new(presence_settings()));
         let rules = Arc::new(rules);
+        let bells = bus.lanes().iter().map(|lane| lane.bell.clone());
+        let (verification, mut mailboxes) = Verification::start(&rules.verifier, None, bells).expect("threads");
         let state = ShardState {
             shard: SHARD,
             now: clock.now(),
@@ -133,6 +141,8 @@ impl Shard {
             seats,
             calls,
             pending,
+            verification,
+            paused: Paused::default(),
             echoes: 0,
             scratch: String::new(),
             presence: presence.clone(),
@@ -141,7 +151,8 @@ impl Shard {
             notifications: Notifications::new(Some(Bounds::new(100, 1000, 1 << 20))),
         };
         let floor = Floor::new(Memory::new(seed, clock.clone()), capacity, state, commands);
-        Self { floor, bus, presence, others, interest, policies: Policies::default(), clock }
+        let verified = mailboxes.swap_remove(SHARD);
+        Self { floor, bus, presence, others, interest, policies: Policies::default(), clock, verified }
     }
 
     /// Lets the floor work until nothing more happens at this moment.
@@ -295,6 +306,7 @@ impl Shard {
         assert_eq!(wire.outbox_bytes, 0, "bytes in outboxes");
         assert_eq!((state.table.membership_count(), state.table.channel_count()), (0, 0), "subscriptions and channels");
         assert_eq!((state.table.user_share(), state.sessions), (0, 0), "users and sessions");
+        assert!(state.paused.is_empty(), "tokens that are verified");
         assert!(state.calls.is_empty() && !state.calls.is_waiting(), "calls");
         assert!(state.pending.is_empty() && !state.pending.is_waiting(), "messages that wait");
         assert_eq!((state.profiles.is_empty(), state.echoes), (true, 0), "profiles and echoes");
@@ -326,7 +338,7 @@ fn rules() -> Rules {
         routes: Routes::shipped(),
         services: Services::default(),
         authorizer: None,
-        verifier: Verifier::new(&VERIFIER_SETTINGS),
+        verifier: Arc::new(Verifier::new(&VERIFIER_SETTINGS)),
         origins: Origins::default(),
         roles: Vec::new(),
         user_type_from_query: true,
