@@ -3,8 +3,8 @@
 //! Beyond the gateway, and not tested here:
 //! - NATS, and the location service over gRPC: events come by the admin port or through Redis, and a position goes to
 //!   those who follow; `NATS_URL` and `LOCATION_SERVICE_ADDRESS` have no effect.
-//! - Clerk: its tokens are signed with RS256, and `CLERK_SECRET_KEY` has no effect. The tokens here are signed with the
-//!   secret that both sides know.
+//! - Clerk itself: an issuer of the tests stands in its place, with RS256 and a key set that it shows to whoever knows
+//!   `CLERK_SECRET_KEY`.
 //! - Connection state in Redis, and balancing: each node knows its own connections, and any load balancer will do.
 
 use sonic_rs::{Value, json};
@@ -13,10 +13,11 @@ use super::{assert_nothing_came, expect, send_unanswered};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
+use crate::support::issuer::{Issuer, Manner};
 use crate::support::nats::Nats;
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
-use crate::support::tokens::{Claims, SECRET, token};
+use crate::support::tokens::{Claims, SECRET, jwks_of, token};
 use crate::support::wait::eventually;
 use crate::support::wire::{self, CLOSE_IDLE, CLOSE_TOO_MANY_MESSAGES};
 
@@ -66,11 +67,9 @@ fn a_deployment_keeps_its_variables() {
         ("REDIS_URL", &url),
         ("NATS_URL", &nats.url()),
         ("LOCATION_SERVICE_ADDRESS", "127.0.0.1:1"),
-        ("CLERK_SECRET_KEY", "a key that nobody asks for"),
         ("JWT_SECRET", SECRET),
     ];
     let gateway = Gateway::start_by_variables("WEBSOCKET_GATEWAY_SERVICE_PORT", &variables);
-    assert!(!gateway.log().contains("a key that nobody asks for"), "secrets are not logged");
 
     let bearer = format!("Bearer {}", token("u1"));
     let open = |origin: &str| {
@@ -90,6 +89,20 @@ fn a_deployment_keeps_its_variables() {
     drop(third);
     assert_eq!(silent.expect_close(), CLOSE_IDLE);
     eventually("there is room again", || open(ORIGIN).is_ok());
+}
+
+#[test]
+fn session_tokens_of_an_issuer_like_clerk_are_taken() {
+    let issuer = Issuer::start_as(Manner::says(jwks_of(&["rsa"])));
+    let (url, key) = (issuer.url(), "sk_test_of_the_tests");
+    let variables = [("RINGWAY_AUTH_JWKS_URL", url.as_str()), ("CLERK_SECRET_KEY", key)];
+    let gateway = Gateway::start_by_variables("WEBSOCKET_GATEWAY_SERVICE_PORT", &variables);
+    let iss = Some("https://app.clerk.accounts.dev".to_owned());
+    let session = Claims { iss, ..Claims::of("user_2a").expires_in(60).issued_in(0) };
+    let mut client = Client::connect(&gateway, &session.sign_by("RS256", "rsa", Some("rsa")));
+    look_around(&mut client, 48.2082, 16.3738, 500);
+    assert!(issuer.heads()[0].to_ascii_lowercase().contains(&format!("authorization: bearer {key}\r\n")));
+    assert!(!gateway.log().contains(key), "secrets are not logged");
 }
 
 #[test]
