@@ -38,7 +38,7 @@ impl Keys {
         algorithm.family() != AlgorithmFamily::Hmac && self.has_public()
     }
 
-    fn has_public(&self) -> bool {
+    pub(super) fn has_public(&self) -> bool {
         self.issued.is_some() || !self.configured.is_empty()
     }
 

@@ -122,6 +122,11 @@ impl Verifier {
         algorithm().is_ok_and(|algorithm| self.keys.is_slow(algorithm))
     }
 
+    /// Whether there may be such tokens.
+    pub fn has_slow_keys(&self) -> bool {
+        self.keys.has_public()
+    }
+
     /// What is refused although its signature holds.
     pub fn revocations(&self) -> &Revocations {
         &self.revocations

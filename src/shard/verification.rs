@@ -85,7 +85,8 @@ pub trait KeySource: Send + Sync {
 }
 
 impl Verification {
-    /// Starts the threads. With the end at which each shard, whose bell is given, takes its verified.
+    /// Starts the threads, if there are keys whose checks take long. With the end at which each shard, whose bell is given,
+    /// takes what has become of its tokens.
     ///
     /// # Errors
     ///
@@ -102,7 +103,7 @@ impl Verification {
                 (Mailbox { verified, bell }, end)
             })
             .unzip::<_, _, Vec<_>, Vec<_>>();
-        let threads = ends.len().min(THREADS_MAX);
+        let threads = if verifier.has_slow_keys() { ends.len().min(THREADS_MAX) } else { 0 };
         for n in 0..threads {
             let (queue, verifier, source) = (queue.clone(), verifier.clone(), source.cloned());
             thread::Builder::new().name(format!("verifier-{n}")).spawn(move || work(&queue, &verifier, source))?;
