@@ -230,22 +230,19 @@ fn a_request_that_hangs_holds_up_its_own_key_alone() {
         _ => Reply::status(204),
     });
     let mut ana = Client::connect(&gateway, &token("ana"));
-    let mut others = ["b", "c", "d", "e"].map(|user| Client::connect(&gateway, &token(user)));
+    let mut others = ["b", "c", "d", "e", "f", "g", "h", "i"].map(|user| Client::connect(&gateway, &token(user)));
     ana.send(&say("stuck", 1));
     ana.send(&say("stuck", 2));
     eventually("the first one is there", || backend.count() == 1);
-    let mut rooms = 0;
     for (n, other) in others.iter_mut().enumerate() {
-        // Two rooms may share a line, and one of these may be that of the stuck one: the others are most.
         other.send(&say(&format!("room {n}"), n));
-        let until = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < until && rooms == n {
-            if let Some(Event::Text(_)) = other.poll() {
-                rooms += 1;
-            }
-        }
     }
-    assert!(rooms >= 3, "{rooms} of 4");
+    // A room may share its line with the stuck one: one of 64, so that half of these never do.
+    let mut answered = 0;
+    eventually("most rooms are answered", || {
+        answered += others.iter_mut().filter_map(Client::poll).filter(|event| matches!(event, Event::Text(_))).count();
+        answered >= 4
+    });
     let stuck = backend.received().iter().filter(|one| one.header("Ringway-Key") == Some("stuck")).count();
     assert_eq!(stuck, 1, "the second one waits for the first");
 }
