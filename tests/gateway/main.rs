@@ -16,6 +16,8 @@ mod bench;
 mod client_library;
 mod configuration;
 mod dashboard;
+#[cfg(all(feature = "grpc", feature = "nats", feature = "rabbitmq", feature = "postgres"))]
+mod deployments;
 mod development_mode;
 mod documented_integrations;
 mod echo;

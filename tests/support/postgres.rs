@@ -74,6 +74,14 @@ impl Postgres {
         assert_eq!(done.code, Some(0), "{sql}: {done:?}");
     }
 
+    /// The lines that a statement returns, of one column.
+    #[track_caller]
+    pub fn rows(&self, sql: &str) -> Vec<String> {
+        let done = self.psql(sql);
+        assert_eq!(done.code, Some(0), "{sql}: {done:?}");
+        done.stdout.lines().map(str::to_owned).collect()
+    }
+
     /// Ends it without a word to anybody, as a crash would.
     pub fn crash(&mut self) {
         self.process.signal("QUIT");
@@ -108,7 +116,16 @@ impl Postgres {
     fn psql(&self, sql: &str) -> super::process::Finished {
         let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
         let mut psql = command("psql", self.folder.path());
-        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--username=postgres", "--host", &host]);
+        psql.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+            "--username=postgres",
+            "--host",
+            &host,
+        ]);
         run(psql.args(["--port", &port, "--command", sql, "postgres"]))
     }
 }
