@@ -57,6 +57,8 @@ pub enum TokenError {
     AlgorithmNotAllowed,
     /// The key that the token names is none of those that are known.
     UnknownKey,
+    /// Nothing is known of the token: the keys of its issuer are not to be had now.
+    KeysUnavailable,
     BadSignature,
     Expired,
     NotYetValid,
@@ -134,10 +136,11 @@ impl Verifier {
 }
 
 impl TokenError {
-    pub const ALL: [TokenError; 13] = [
+    pub const ALL: [TokenError; 14] = [
         TokenError::Malformed,
         TokenError::AlgorithmNotAllowed,
         TokenError::UnknownKey,
+        TokenError::KeysUnavailable,
         TokenError::BadSignature,
         TokenError::Expired,
         TokenError::NotYetValid,
@@ -156,6 +159,7 @@ impl TokenError {
             TokenError::Malformed => "malformed",
             TokenError::AlgorithmNotAllowed => "algorithm_not_allowed",
             TokenError::UnknownKey => "unknown_key",
+            TokenError::KeysUnavailable => "keys_unavailable",
             TokenError::BadSignature => "bad_signature",
             TokenError::Expired => "expired",
             TokenError::NotYetValid => "not_yet_valid",
@@ -175,6 +179,7 @@ impl TokenError {
             TokenError::Malformed => "the token is not a JSON Web Token",
             TokenError::AlgorithmNotAllowed => "the token's algorithm is not allowed here",
             TokenError::UnknownKey => "the key that the token names (kid) is not known here",
+            TokenError::KeysUnavailable => "the keys of the token's issuer are not to be had now: try again later",
             TokenError::BadSignature => "the token's signature does not match",
             TokenError::Expired => "the token has expired",
             TokenError::NotYetValid => "the token is not valid yet",

@@ -88,7 +88,7 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(5 * MINUTE, now);
         let delays: Vec<_> = (0..12).map(|_| pace.failed(now)).collect();
-        assert!(delays[0] <= Duration::from_millis(100) && delays[11] <= Duration::from_secs(10), "{delays:?}");
+        assert!(delays[0] <= Duration::from_millis(100) && delays[11] <= Duration::from_millis(1500), "{delays:?}");
         assert_eq!(pace.due() - now, delays[11]);
     }
 

@@ -8,16 +8,17 @@
 //!            └──── none: those that were there hold, who waits is refused ◄─────────┘
 //! ```
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::auth::IssuedKeys;
+use crate::auth::{IssuedKeys, TokenError};
 use crate::clock::now_us;
 use crate::config::{Auth, JwksUrl};
 use crate::control::Control;
@@ -33,11 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn start(auth: &Auth, url: &JwksUrl, waiting_max: usize, control: &Control) -> io::Result<Issuer> {
     let fetcher = Fetcher::new(url, auth.jwks_bearer.as_ref())?;
     let (keys, status) = (IssuedKeys::default(), Arc::new(IssuerStatus::new(url.as_str())));
-    let (sender, questions) = mpsc::channel(waiting_max);
-    let door = Arc::new(Door { sender, willing_from_us: AtomicU64::new(0) });
+    // Half of them on the list, half at the door.
+    let max = waiting_max.div_ceil(2);
+    let (sender, questions) = mpsc::channel(max);
+    let door = Arc::new(Door { sender, willing_from_us: AtomicU64::new(0), status: status.clone() });
     let pace = Pace::new(auth.jwks_refresh, Instant::now());
     let refresh = Refresh { fetcher, keys: keys.clone(), status: status.clone(), door: door.clone(), pace };
-    let waiting = Waiting { questions, list: Vec::new(), max: waiting_max };
+    let waiting = Waiting { questions, list: VecDeque::new(), max };
     control.run("issuer", async move |stop| {
         stop.run_until_cancelled(refresh.run(waiting)).await;
     });
@@ -46,17 +49,23 @@ pub fn start(auth: &Auth, url: &JwksUrl, waiting_max: usize, control: &Control) 
 
 /// Where tokens with unknown keys come in.
 struct Door {
-    sender: mpsc::Sender<Unverified>,
+    sender: mpsc::Sender<Waits>,
     /// Before this moment of [`crate::clock`] nobody is asked, so that a flood of such tokens goes no further than here.
     willing_from_us: AtomicU64,
+    status: Arc<IssuerStatus>,
 }
 
 impl KeySource for Door {
-    fn look_for_key(&self, question: Unverified) -> Result<(), Unverified> {
+    fn look_for_key(&self, question: Unverified) {
         if now_us() < self.willing_from_us.load(Relaxed) {
-            return Err(question);
+            return question.refuse(self.status.why_unknown());
         }
-        self.sender.try_send(question).map_err(mpsc::error::TrySendError::into_inner)
+        let waits = Waits { until: Instant::now() + PATIENCE, question };
+        if let Err(TrySendError::Full(Waits { question, .. }) | TrySendError::Closed(Waits { question, .. })) =
+            self.sender.try_send(waits)
+        {
+            question.refuse(TokenError::KeysUnavailable);
+        }
     }
 }
 
@@ -68,12 +77,18 @@ struct Refresh {
     pace: Pace,
 }
 
-/// The tokens that wait for a key.
+/// The tokens that wait for a key, in the order in which they came.
 struct Waiting {
-    questions: mpsc::Receiver<Unverified>,
-    /// Each with the moment at which it has waited for long enough.
-    list: Vec<(Instant, Unverified)>,
+    questions: mpsc::Receiver<Waits>,
+    /// At most `max`; the others are at the door, and their time passes there as well.
+    list: VecDeque<Waits>,
     max: usize,
+}
+
+struct Waits {
+    /// Then it has waited for long enough.
+    until: Instant,
+    question: Unverified,
 }
 
 impl Refresh {
@@ -103,11 +118,11 @@ impl Refresh {
         loop {
             tokio::select! {
                 () = sleep_until(self.pace.due()) => return,
-                Some(question) = waiting.questions.recv() => {
+                Some(waits) = waiting.questions.recv() => {
                     if self.pace.asks_for_unknown(Instant::now()) {
-                        return waiting.enter(question);
+                        return waiting.list.push_back(waits);
                     }
-                    question.refuse();
+                    waits.question.refuse(self.status.why_unknown());
                 }
             }
         }
@@ -143,28 +158,24 @@ impl Refresh {
 }
 
 impl Waiting {
-    fn enter(&mut self, question: Unverified) {
-        self.list.push((Instant::now() + PATIENCE, question));
-    }
-
     /// Takes in who comes while something is under way, and lets go who has waited for long enough.
     async fn while_waiting_for<T>(&mut self, fetching: impl Future<Output = T>) -> T {
         let mut fetching = std::pin::pin!(fetching);
         loop {
-            let first = self.list.first().map(|(until, _)| *until);
+            let (first, has_room) = (self.list.front().map(|waits| waits.until), self.list.len() < self.max);
             tokio::select! {
                 biased;
                 done = &mut fetching => return done,
                 () = sleep_until(first.unwrap_or_else(Instant::now)), if first.is_some() => self.let_go(),
-                Some(question) = self.questions.recv(), if self.list.len() < self.max => self.enter(question),
+                Some(waits) = self.questions.recv(), if has_room => self.list.push_back(waits),
             }
         }
     }
 
     fn let_go(&mut self) {
         let now = Instant::now();
-        let over = self.list.iter().take_while(|(until, _)| *until <= now).count();
-        self.list.drain(..over).for_each(|(_, question)| question.refuse());
+        let over = self.list.iter().take_while(|waits| waits.until <= now).count();
+        self.list.drain(..over).for_each(|waits| waits.question.refuse(TokenError::KeysUnavailable));
     }
 
     fn ask_again(&mut self) {
@@ -172,14 +183,13 @@ impl Waiting {
     }
 
     fn refuse(&mut self) {
-        self.all().into_iter().for_each(Unverified::refuse);
+        self.all().into_iter().for_each(|question| question.refuse(TokenError::KeysUnavailable));
     }
 
     /// Also those that came before the answer and were not taken in yet, as many as there may be.
     fn all(&mut self) -> Vec<Unverified> {
-        let mut all: Vec<Unverified> = self.list.drain(..).map(|(_, question)| question).collect();
-        all.extend(std::iter::from_fn(|| self.questions.try_recv().ok()).take(self.max));
-        all
+        let at_the_door = std::iter::from_fn(|| self.questions.try_recv().ok()).take(self.max);
+        self.list.drain(..).chain(at_the_door).map(|waits| waits.question).collect()
     }
 }
 

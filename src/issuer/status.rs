@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::auth::TokenError;
 use crate::control::Link;
 use crate::metrics::Counter;
 
@@ -38,6 +39,12 @@ impl IssuerStatus {
     /// Keys that are held, whether it answers now or not. None: it never has.
     pub fn keys(&self) -> usize {
         self.keys.load(Relaxed)
+    }
+
+    /// What is wrong with a token whose key is not known, when the issuer is not asked now: nothing that is known of, while
+    /// it does not answer.
+    pub fn why_unknown(&self) -> TokenError {
+        if self.link.is_connected() { TokenError::UnknownKey } else { TokenError::KeysUnavailable }
     }
 
     /// So many are held from now on.

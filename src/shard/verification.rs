@@ -77,11 +77,7 @@ pub struct Unverified {
 pub trait KeySource: Send + Sync {
     /// Takes a question whose token names an unknown key, to put it [again](Unverified::again) when there are other keys,
     /// or to [refuse](Unverified::refuse) it, soon. Must not wait.
-    ///
-    /// # Errors
-    ///
-    /// The question, when nobody will be asked for keys now.
-    fn look_for_key(&self, question: Unverified) -> Result<(), Unverified>;
+    fn look_for_key(&self, question: Unverified);
 }
 
 impl Verification {
@@ -136,8 +132,7 @@ fn work(queue: &Receiver<Unverified>, verifier: &Verifier, source: Option<Arc<dy
         let identity = verifier.verify(&question.token, Now::read().unix_s());
         match &source {
             Some(source) if identity == Err(TokenError::UnknownKey) && !question.has_waited => {
-                let waits = source.look_for_key(question);
-                waits.unwrap_or_else(|question| question.answer(epoch, identity));
+                source.look_for_key(question);
             }
             _ => question.answer(epoch, identity),
         }
@@ -152,9 +147,9 @@ impl Unverified {
         verification.put(self);
     }
 
-    /// Its key is not to be had.
-    pub fn refuse(self) {
-        drop(self);
+    /// Its key is not to be had, for this reason.
+    pub fn refuse(self, why: TokenError) {
+        self.answer(0, Err(why));
     }
 
     fn answer(mut self, epoch: u64, identity: Result<Identity, TokenError>) {

@@ -13,9 +13,10 @@ use crate::support::gateway::{Gateway, command};
 use crate::support::issuer::{Issuer, Manner};
 use crate::support::ports;
 use crate::support::process::{Process, run};
+use crate::support::prometheus::REFUSED;
 use crate::support::tokens::{Claims, JWKS, jwks_of, key_file};
 use crate::support::wait::eventually;
-use crate::support::wire::{self, CLOSE_TOKEN_INVALID, auth};
+use crate::support::wire::{self, CLOSE_TRY_AGAIN_LATER, auth};
 
 fn config(issuer: &Issuer) -> Config {
     Config::without_secret().set("auth.jwks_url", issuer.url())
@@ -35,6 +36,16 @@ fn token(kid: &str) -> String {
     };
     let key = if ["p256", "p384", "ed25519"].contains(&kid) { kid } else { "rsa" };
     Claims::of("ana").sign_by(algorithm, key, Some(kid))
+}
+
+/// Nothing is wrong with the token, as far as is known.
+#[track_caller]
+fn unavailable(gateway: &Gateway, token: &str) -> String {
+    let bearer = format!("Bearer {token}");
+    let Err(refusal) = Client::upgrade(gateway, "/ws", &[("Authorization", &bearer)]) else { panic!("it is let in") };
+    refusal.assert_refusal("a token", 503);
+    assert!(refusal.header("Retry-After").is_some(), "{refusal:?}");
+    wire::string(&wire::json(&refusal.body), &["error", "code"]).to_owned()
 }
 
 fn upgrade(gateway: &Gateway, token: &str) -> Result<Client, String> {
@@ -122,12 +133,12 @@ fn who_waits_for_a_slow_issuer_gets_in_when_it_answers_and_keeps_nobody_waiting(
     match wire::kind(&waiting.next_json()) {
         "auth.success" => waiting.ping(),
         // This machine was so busy that two seconds were over before: then it is told that, and is no silence.
-        kind => assert_eq!((kind, waiting.expect_close()), ("error", CLOSE_TOKEN_INVALID)),
+        kind => assert_eq!((kind, waiting.expect_close()), ("error", CLOSE_TRY_AGAIN_LATER)),
     }
 }
 
 #[test]
-fn who_waits_in_vain_is_told_that_his_key_is_unknown() {
+fn who_waits_in_vain_is_told_to_come_again() {
     let issuer = Issuer::start_as(Manner::says(jwks_of(&["rsa"])));
     let gateway = Gateway::start(config(&issuer));
     let mut bystander = Client::connect(&gateway, &token("rsa"));
@@ -135,12 +146,37 @@ fn who_waits_in_vain_is_told_that_his_key_is_unknown() {
     let mut waiting = connect(&gateway);
     waiting.send(&auth(&token("p256")));
     waiting.send(r#"{"type":"ping"}"#);
-    assert_eq!(refusal(&gateway, &token("p384")), "unknown_key");
-    assert_eq!(wire::string(&waiting.expect_type("error"), &["payload", "code"]), "unknown_key");
-    assert_eq!(waiting.expect_close(), CLOSE_TOKEN_INVALID);
+    assert_eq!(unavailable(&gateway, &token("p384")), "keys_unavailable");
+    assert_eq!(wire::string(&waiting.expect_type("error"), &["payload", "code"]), "keys_unavailable");
+    assert_eq!(waiting.expect_close(), CLOSE_TRY_AGAIN_LATER);
     bystander.ping();
-    let refused = gateway.admin().metrics().labelled("ringway_tokens_refused_total", "reason", "unknown_key");
-    assert_eq!(refused, 2.0);
+    let metrics = gateway.admin().metrics();
+    assert_eq!(metrics.labelled("ringway_tokens_refused_total", "reason", "keys_unavailable"), 1.0);
+    assert_eq!(metrics.labelled(REFUSED, "reason", "keys_unavailable"), 1.0);
+}
+
+#[test]
+fn as_many_wait_for_a_key_as_may_and_the_others_are_told_at_once() {
+    const MAY_WAIT: usize = 8;
+    let issuer = Issuer::start_as(Manner::says(jwks_of(&["rsa"])));
+    let gateway = Gateway::start(config(&issuer).set("limits.handshakes", 4 * MAY_WAIT as i64));
+    Client::connect(&gateway, &token("rsa")).ping();
+    issuer.behave(Manner::Silent);
+    let mut waiting: Vec<Client> = (0..4 * MAY_WAIT).map(|_| connect(&gateway)).collect();
+    waiting.iter_mut().for_each(|client| client.send(&auth(&token("p256"))));
+    let over = waiting.len() - MAY_WAIT;
+    eventually("those for whom there is no room are told", || {
+        gateway.admin().metrics().labelled("ringway_tokens_refused_total", "reason", "keys_unavailable") >= over as f64
+    });
+    issuer.behave(Manner::says(JWKS));
+    let let_in = waiting.iter_mut().filter_map(|client| {
+        let answer = client.next_json();
+        let is_in = wire::kind(&answer) == "auth.success";
+        assert!(is_in || wire::string(&answer, &["payload", "code"]) == "keys_unavailable", "{answer:?}");
+        is_in.then_some(())
+    });
+    // None of these, if this machine was so busy that two seconds were over before.
+    assert!(let_in.count() <= MAY_WAIT);
 }
 
 #[test]
@@ -170,7 +206,7 @@ fn keys_hold_while_the_issuer_is_away() {
     issuer.go_away();
     eventually("it is known to be away", || state(&gateway) == (200, "disconnected".into()));
     Client::connect(&gateway, &token("p256")).ping();
-    assert_eq!(refusal(&gateway, &token("unknown")), "unknown_key");
+    assert_eq!(unavailable(&gateway, &token("unknown")), "keys_unavailable");
     let metrics = gateway.admin().metrics();
     assert_eq!((metrics.sum("ringway_issuer_keys"), metrics.sum("ringway_issuer_connected")), (4.0, 0.0));
     assert!(gateway.log().contains("those that it had hold"), "{}", gateway.log());
@@ -187,7 +223,7 @@ fn a_start_without_keys_is_not_ready_until_there_are() {
     eventually("it is known to be away", || state(&gateway) == (503, "disconnected".into()));
     let ready = gateway.admin().get("/readyz").body;
     assert!(ready.contains("there are no keys of the issuer yet"), "{ready}");
-    assert_eq!(refusal(&gateway, &token("rsa")), "unknown_key");
+    assert_eq!(unavailable(&gateway, &token("rsa")), "keys_unavailable");
     issuer.return_again();
     eventually("it is ready", || state(&gateway) == (200, "connected".into()));
     Client::connect(&gateway, &token("rsa")).ping();

@@ -7,6 +7,7 @@ use crate::support::gateway::Gateway;
 use crate::support::http::Response;
 use crate::support::tokens::token;
 use crate::support::wait::eventually_some;
+use crate::support::wire::CLOSE_TRY_AGAIN_LATER;
 
 fn upgrade(gateway: &Gateway, user: Option<&str>) -> Result<Client, Response> {
     let bearer = user.map(|user| format!("Bearer {}", token(user)));
@@ -72,7 +73,7 @@ fn an_auth_message_beyond_the_users_share_is_told_and_closed_with_1013() {
     let mut second = upgrade(&gateway, None).expect("there is room");
     second.send(&auth);
     second.expect_type("error");
-    assert_eq!(second.expect_close(), 1013);
+    assert_eq!(second.expect_close(), CLOSE_TRY_AGAIN_LATER);
     first.ping();
 }
 

@@ -8,6 +8,7 @@ pub const CLOSE_PROTOCOL: u16 = 1002;
 pub const CLOSE_UNSUPPORTED: u16 = 1003;
 pub const CLOSE_INVALID_UTF8: u16 = 1007;
 pub const CLOSE_TOO_BIG: u16 = 1009;
+pub const CLOSE_TRY_AGAIN_LATER: u16 = 1013;
 pub const CLOSE_REPLACED: u16 = 4000;
 pub const CLOSE_IDLE: u16 = 4001;
 pub const CLOSE_TOO_SLOW: u16 = 4002;

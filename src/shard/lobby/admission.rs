@@ -163,6 +163,7 @@ fn identity(request: &Request<'_>, house: &House<'_>, latency: &mut Latency) -> 
         None => latency.time(Timed::Authentication, || rules.verifier.verify(&token, now.unix_s())),
     };
     let identity = verified.map_err(|error| match error {
+        TokenError::KeysUnavailable => Refused::Request(Refusal::KeysUnavailable { retry_after_s: FULL_RETRY_AFTER_S }),
         TokenError::UserSentAway => Refused::Request(Refusal::UserSentAway),
         error => Refused::Token(error),
     })?;

@@ -75,6 +75,7 @@ impl SessionError {
             Self::Request(_) | Self::NotAuthenticated | Self::Forbidden | Self::Channel(_) => None,
             Self::NoPresence | Self::TypingTooMuch => None,
             Self::Busy | Self::TooManyRequests | Self::Service(_) => None,
+            Self::Token(TokenError::KeysUnavailable) => Some(CloseCode::TRY_AGAIN_LATER),
             Self::Token(TokenError::UserSentAway) => Some(CloseCode::OPERATOR),
             Self::Token(_) | Self::OtherUser => Some(CloseCode::TOKEN_INVALID),
             Self::TooManyOfUser => Some(CloseCode::TRY_AGAIN_LATER),

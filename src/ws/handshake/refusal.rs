@@ -47,6 +47,10 @@ pub enum Refusal {
     UnauthenticatedFull {
         retry_after_s: u32,
     },
+    /// The keys of the issuer, without which nothing is known of a token, are not to be had now.
+    KeysUnavailable {
+        retry_after_s: u32,
+    },
     Full {
         retry_after_s: u32,
     },
@@ -57,7 +61,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, for those who count by reason.
-    pub const ALL: [Refusal; 24] = [
+    pub const ALL: [Refusal; 25] = [
         Refusal::Malformed,
         Refusal::BadProxyHeader,
         Refusal::HttpVersion,
@@ -80,6 +84,7 @@ impl Refusal {
         Refusal::HeadTooLarge,
         Refusal::TooManyHeaders,
         Refusal::UnauthenticatedFull { retry_after_s: 0 },
+        Refusal::KeysUnavailable { retry_after_s: 0 },
         Refusal::Full { retry_after_s: 0 },
         Refusal::Draining { retry_after_s: 0 },
     ];
@@ -135,6 +140,7 @@ impl Refusal {
             HeadTooLarge              => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "the request head is too large"),
             TooManyHeaders            => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers", "the request has too many headers"),
             UnauthenticatedFull { .. } => (S::SERVICE_UNAVAILABLE, "too_many_unauthenticated", "too many connections have not authenticated; send the token with the request"),
+            KeysUnavailable { .. }    => (S::SERVICE_UNAVAILABLE, "keys_unavailable", "the keys of the token's issuer are not to be had now"),
             Full { .. }               => (S::SERVICE_UNAVAILABLE, "full", "the server is full"),
             Draining { .. }           => (S::SERVICE_UNAVAILABLE, "draining", "the server is shutting down"),
         }
@@ -151,6 +157,7 @@ impl Refusal {
             | AddressFull { retry_after_s }
             | UserFull { retry_after_s }
             | UnauthenticatedFull { retry_after_s }
+            | KeysUnavailable { retry_after_s }
             | Full { retry_after_s }
             | Draining { retry_after_s } => Some(("Retry-After", retry_after_s.to_string())),
             _ => None,
