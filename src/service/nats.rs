@@ -251,8 +251,8 @@ impl<'a> Session<'a> {
     /// The server has not done something, and says what by its subject: `Permissions Violation for Publish to "a.b"`.
     fn refuse(&mut self, words: &str) {
         self.tell_refused(words);
-        let Some(subject) = words.split('"').nth(1) else { return };
-        match self.number(subject) {
+        let Some(subject) = message::quoted(words) else { return };
+        match self.number(&subject) {
             // We may not write to ourselves. That is an answer as well.
             Some(number) if self.outstanding.is_batch(number) => {
                 self.outstanding.take(number).into_iter().flat_map(Waiting::into_jobs).for_each(Job::taken);
@@ -261,7 +261,7 @@ impl<'a> Session<'a> {
                 let jobs = self.outstanding.take(number).into_iter().flat_map(Waiting::into_jobs);
                 jobs.for_each(|job| job.fail(Failure::Refused));
             }
-            None => self.outstanding.take_sent_to(subject).into_iter().for_each(|job| job.fail(Failure::Refused)),
+            None => self.outstanding.take_sent_to(&subject).into_iter().for_each(|job| job.fail(Failure::Refused)),
         }
     }
 

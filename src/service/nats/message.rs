@@ -109,6 +109,27 @@ fn confirmed(payload: &[u8]) -> Settled<'_> {
     }
 }
 
+/// The first text in quotes: that is how a server names the subject which it means, in the way of Go (`strconv.Quote`),
+/// where quotes and what cannot be printed have a backslash before them.
+pub fn quoted(words: &str) -> Option<String> {
+    let (_, rest) = words.split_once('"')?;
+    let (mut rest, mut text) = (rest.chars(), String::new());
+    loop {
+        match rest.next()? {
+            '"' => return Some(text),
+            '\\' => match rest.next()? {
+                c @ ('"' | '\\') => text.push(c),
+                size @ ('u' | 'U') => {
+                    let digits: String = rest.by_ref().take(if size == 'u' { 4 } else { 8 }).collect();
+                    text.push(u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32)?);
+                }
+                _ => return None,
+            },
+            c => text.push(c),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
