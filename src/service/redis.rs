@@ -95,6 +95,11 @@ impl Work {
     async fn send(&self, connection: &mut Connection, batch: Vec<Job>) -> RedisResult<()> {
         let (mut commands, mut sent) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for job in batch {
+            if job.time_left().is_zero() {
+                // Its client has been told so: it must not come about behind that.
+                job.fail(Failure::Late);
+                continue;
+            }
             match self.command(&job.content) {
                 Some(command) => {
                     commands.push(command);

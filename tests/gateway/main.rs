@@ -63,6 +63,7 @@ mod service_nats;
 #[cfg(feature = "rabbitmq")]
 mod service_rabbitmq;
 mod service_redis;
+mod service_redis_outages;
 mod sessions;
 mod shutdown;
 mod silent_crowds;

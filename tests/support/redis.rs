@@ -36,6 +36,13 @@ impl Redis {
         Self::start_in(tempfile::tempdir().expect("a temp dir"), vec![])
     }
 
+    /// One that has on disk what it has confirmed: it is there when it was killed and is started again.
+    #[track_caller]
+    pub fn start_that_keeps() -> Redis {
+        let keeps = ["--appendonly", "yes", "--appendfsync", "always"].map(str::to_owned);
+        Self::start_in(tempfile::tempdir().expect("a temp dir"), keeps.to_vec())
+    }
+
     #[track_caller]
     fn start_in(folder: TempDir, arguments: Vec<String>) -> Redis {
         let address = ports::free();
@@ -146,6 +153,11 @@ impl Redis {
     /// For the key `redis.url`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// Lets it stand still, or go on.
+    pub fn freeze(&self, is_frozen: bool) {
+        self.process.signal(if is_frozen { "STOP" } else { "CONT" });
     }
 
     /// Ends it without a word, as a crash would.
