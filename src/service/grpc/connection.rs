@@ -37,7 +37,7 @@ use crate::broker::tls;
 use crate::config::{Endpoint, GrpcService};
 
 /// From the first packet to the answer to the first call.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a call may have read ahead.
 const CALL_WINDOW_BYTES: u32 = 64 << 10;
@@ -104,9 +104,9 @@ impl Target {
     /// # Errors
     ///
     /// Why there is no connection, or no backend that answers.
-    pub async fn connect(&self) -> Result<Connection, String> {
-        let reached = timeout(CONNECT_TIMEOUT, self.reach()).await;
-        reached.unwrap_or_else(|_| Err(format!("no answer within {CONNECT_TIMEOUT:?}")))
+    pub async fn connect(&self, within: Duration) -> Result<Connection, String> {
+        let reached = timeout(within, self.reach()).await;
+        reached.unwrap_or_else(|_| Err(format!("no answer within {within:.1?}")))
     }
 
     async fn reach(&self) -> Result<Connection, String> {

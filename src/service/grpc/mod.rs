@@ -43,7 +43,7 @@ use super::stream::Flow;
 use super::{Job, Jobs, ServiceStatus};
 
 use calling::{Caller, Event, Waiting};
-use connection::{Connection, Target};
+use connection::{CONNECT_TIMEOUT, Connection, Target};
 
 /// Between two looks at who does not read what it was sent, while others wait for a place.
 const STUCK_CHECK: Duration = Duration::from_millis(250);
@@ -104,8 +104,10 @@ impl Work {
         let mut backoff = Backoff::default();
         let mut patient_until = Instant::now();
         loop {
-            let target = self.target.clone();
-            let error = match self.meanwhile(target.connect()).await {
+            // Those who wait patiently are told when that is over, however long the backend would take.
+            let patience = patient_until.saturating_duration_since(Instant::now());
+            let (target, within) = (self.target.clone(), if patience.is_zero() { CONNECT_TIMEOUT } else { patience });
+            let error = match self.meanwhile(target.connect(within)).await {
                 Ok(connection) => {
                     self.tell_connected();
                     let since = Instant::now();
