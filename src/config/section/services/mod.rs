@@ -52,10 +52,10 @@ pub struct Common {
     /// As routes name it.
     pub name: String,
     pub kind: Kind,
-    /// How long a client waits for its answer; then `error` with the code `timeout`.
+    /// How long a client waits for its answer; then `error` with the code `service_unavailable`.
     #[serde(with = "duration")]
     pub timeout: Duration,
-    /// Messages that may wait for the backend. What comes on top is refused with `service_unavailable`.
+    /// Messages that may wait for the backend. What comes on top is refused with `busy`.
     pub queue: usize,
 }
 
