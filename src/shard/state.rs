@@ -4,16 +4,19 @@
 
 use std::sync::Arc;
 
+use slab::Slab;
+
 use crate::channel::table::ChannelId;
 use crate::channel::typing::Stop;
 use crate::channel::{Presence, Table, Typing, name};
 use crate::clock::Now;
 use crate::lane::events::Teller;
-use crate::lane::{Bus, Draft, Except};
+use crate::lane::{Bus, ConnectionId, Draft, Except};
 use crate::metrics::{Counters, Latency};
 use crate::notification::Notifications;
 
 use crate::shard::calls::Calls;
+use crate::shard::connection::Connection;
 use crate::shard::io::Slot;
 use crate::shard::nearby::Nearby;
 use crate::shard::paused::Paused;
@@ -65,6 +68,17 @@ pub struct ShardState {
 }
 
 impl ShardState {
+    /// The id of this shard's connection in `slot`.
+    pub fn id(&self, slot: Slot, connection: &Connection) -> ConnectionId {
+        ConnectionId { shard: self.shard as u16, slot, generation: connection.generation }
+    }
+
+    /// Whether `id` still names one of this shard's `connections`.
+    pub fn is_current(&self, id: ConnectionId, connections: &Slab<Connection>) -> bool {
+        usize::from(id.shard) == self.shard
+            && connections.get(id.slot as usize).is_some_and(|connection| connection.generation == id.generation)
+    }
+
     /// The connection of a session ends, of which something was heard last at this tick: before it leaves its channels,
     /// its user's grace in the presence of each begins.
     pub fn begin_grace(&self, slot: Slot, user_channel: ChannelId, heard_at: u32) {

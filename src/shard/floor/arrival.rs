@@ -77,6 +77,6 @@ impl<I: Io> Floor<I> {
             self.close(slot, CloseCode::GOING_AWAY);
         }
         self.keep_ticking();
-        Ok(ConnectionId { shard: self.state.shard as u16, slot, generation: self.generation })
+        Ok(self.state.id(slot, &self.wire.connections[slot as usize]))
     }
 }

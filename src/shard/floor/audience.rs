@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::channel::Table;
 use crate::channel::table::ChannelId;
-use crate::lane::{ConnectionId, Except, Filter};
+use crate::lane::{Except, Filter};
 use crate::shard::connection::Connection;
 use crate::shard::io::Slot;
 use crate::shard::nearby::Nearby;
@@ -56,7 +56,7 @@ impl LeftOut {
     pub fn find(except: Except, state: &ShardState, connections: &Slab<Connection>) -> Self {
         match except {
             Except::Nobody => Self::Nobody,
-            Except::Session(id) if is_here(id, state, connections) => Self::Slots(SmallVec::from_slice(&[id.slot])),
+            Except::Session(id) if state.is_current(id, connections) => Self::Slots(SmallVec::from_slice(&[id.slot])),
             Except::Session(_) => Self::Nobody,
             Except::User(hash) | Except::Members(hash) => Self::find_members(hash, &state.table),
         }
@@ -67,9 +67,4 @@ impl LeftOut {
         let members = table.members_in(channel);
         if members.len() <= SLOTS_MAX { Self::Slots(members.collect()) } else { Self::In(channel) }
     }
-}
-
-fn is_here(id: ConnectionId, state: &ShardState, connections: &Slab<Connection>) -> bool {
-    let connection = connections.get(id.slot as usize);
-    usize::from(id.shard) == state.shard && connection.is_some_and(|c| c.generation == id.generation)
 }

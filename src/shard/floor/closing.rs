@@ -20,7 +20,6 @@ use crate::ws::close::CloseCode;
 use crate::ws::frame::{encode_close, encode_close_without_code};
 use crate::ws::violation::Violation;
 
-use crate::lane::ConnectionId;
 use crate::lane::events::{Ended, Event, EventKind, What};
 use crate::lane::frame::Frame;
 use crate::shard::floor::Floor;
@@ -213,7 +212,7 @@ impl<I: Io> Floor<I> {
     fn leave(&mut self, slot: Slot, code: u16, reason: &'static str) {
         let connection = &mut self.wire.connections[slot as usize];
         debug_assert!(connection.is_alive());
-        let id = ConnectionId { shard: self.state.shard as u16, slot, generation: connection.generation };
+        let id = self.state.id(slot, connection);
         if connection.phase().is_open() {
             let user_id = name::user_of(self.state.table.name(connection.user_channel));
             let sitter = Sitter { user_id, device_id: connection.device_id() };

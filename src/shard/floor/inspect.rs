@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::channel::{Table, name};
 use crate::clock::TICK_MS;
 use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
-use crate::lane::{Answer, ConnectionId, Query};
+use crate::lane::{Answer, Query};
 use crate::shard::floor::Floor;
 use crate::shard::io::{Io, Slot};
 use crate::shard::profiles::Profiles;
@@ -236,14 +236,13 @@ impl<I: Io> Floor<I> {
 
     fn describe_one(&self, slot: Slot) -> ConnectionInfo {
         let (connection, state) = (&self.wire.connections[slot as usize], &self.state);
-        let id = ConnectionId { shard: state.shard as u16, slot, generation: connection.generation };
         let open = connection.phase().is_open();
         let user_channel = open.then(|| state.table.name(connection.user_channel));
         let age_s = u64::from(state.now.tick() - connection.connected_at) * u64::from(TICK_MS) / 1000;
         ConnectionInfo {
             shard: state.shard,
             slot,
-            session_id: state.rules.session_id(id).to_string(),
+            session_id: state.rules.session_id(state.id(slot, connection)).to_string(),
             user_id: user_channel.and_then(|name| name.strip_prefix(name::USER_PREFIX)).map(Into::into),
             user_type: state.profiles.user_type(connection.profile).map(Into::into),
             platform: state.profiles.platform(connection.profile).map(Into::into),

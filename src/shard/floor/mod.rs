@@ -124,8 +124,7 @@ impl<I: Io> Floor<I> {
 
     /// Whether `id` still names a connection of this shard.
     pub fn is_current(&self, id: ConnectionId) -> bool {
-        usize::from(id.shard) == self.state.shard
-            && self.wire.connections.get(id.slot as usize).is_some_and(|c| c.generation == id.generation)
+        self.state.is_current(id, &self.wire.connections)
     }
 
     /// Has the wheel know the connection's next deadline, by the table of [`crate::shard::connection::deadlines`]. To

@@ -140,6 +140,6 @@ impl Session<'_> {
     }
 
     fn id(&self, connection: &Connection) -> ConnectionId {
-        ConnectionId { shard: self.state.shard as u16, slot: self.slot, generation: connection.generation }
+        self.state.id(self.slot, connection)
     }
 }
