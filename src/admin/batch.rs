@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::lane::{Answer, Bus, Filter, Posting};
-use crate::notification::{Notifications, Ticket};
+use crate::notification::{Kept, Notifications};
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::State;
@@ -66,8 +66,7 @@ pub struct Entry {
 struct Way {
     /// Which message.
     entry: usize,
-    /// When it is kept: as what.
-    ticket: Option<Ticket>,
+    kept: Option<Kept>,
 }
 
 /// Publishes, or says again what became of it.
@@ -166,10 +165,10 @@ fn keep(state: &State, entries: &[Entry], results: &mut [Delivered]) -> Vec<Way>
     for (at, entry) in entries.iter().enumerate() {
         for channel in &entry.channels {
             let kept = publish::keep(state, channel, &entry.message, entry.filter.as_ref());
-            if let Some(ticket) = kept {
-                results[at].kept = Some(ticket.is_some() && results[at].kept.unwrap_or(true));
+            if let Some(kept) = kept {
+                results[at].kept = Some(kept.is_some() && results[at].kept.unwrap_or(true));
             }
-            ways.push(Way { entry: at, ticket: kept.flatten() });
+            ways.push(Way { entry: at, kept: kept.flatten() });
         }
     }
     ways
@@ -212,12 +211,12 @@ impl From<Written> for Entry {
 impl Way {
     /// Notes once, whatever the number of shards, that what is kept was handed to somebody.
     fn answer(self, notifications: &Notifications, answer: Answer<(usize, usize)>) -> Answer<usize> {
-        let Way { entry, ticket } = self;
-        let Some(ticket) = ticket else { return Arc::new(move |recipients| answer((entry, recipients))) };
+        let Way { entry, kept } = self;
+        let Some(kept) = kept else { return Arc::new(move |recipients| answer((entry, recipients))) };
         let (notifications, is_noted) = (notifications.clone(), AtomicBool::new(false));
         Arc::new(move |recipients| {
             if recipients > 0 && !is_noted.swap(true, Relaxed) {
-                notifications.sent(ticket);
+                notifications.sent(kept);
             }
             answer((entry, recipients));
         })

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::name;
 use crate::clock::Now;
 use crate::lane::Filter;
-use crate::notification::{Ticket, recognise};
+use crate::notification::{Kept, recognise};
 use crate::shard::id::SessionId;
 
 use super::State;
@@ -124,15 +124,15 @@ pub(super) async fn deliver(
         (Err(_), Some(Some(_))) => Delivered { note: Some(LATER.into()), ..Delivered::default() },
         (Err(error), _) => return Err(error),
     };
-    if let Some(Some(ticket)) = kept.filter(|_| delivered.delivered > 0) {
-        state.context.notifications.sent(ticket);
+    if let Some(Some(kept)) = kept.filter(|_| delivered.delivered > 0) {
+        state.context.notifications.sent(kept);
     }
-    Ok(Delivered { kept: kept.map(|ticket| ticket.is_some()), ..delivered })
+    Ok(Delivered { kept: kept.map(|kept| kept.is_some()), ..delivered })
 }
 
 /// Keeps what its user is to confirm; `Some(None)`: it is such a notification, and delivered once. To whom a filter
 /// applied is not remembered, so with one nothing is kept.
-pub(super) fn keep(state: &State, channel: &str, message: &str, filter: Option<&Filter>) -> Option<Option<Ticket>> {
+pub(super) fn keep(state: &State, channel: &str, message: &str, filter: Option<&Filter>) -> Option<Option<Kept>> {
     let found = recognise(channel, message)?;
     let keep = || state.context.notifications.keep(&found, message, Now::read());
     Some(if filter.is_some() { None } else { keep() })

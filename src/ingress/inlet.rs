@@ -17,8 +17,8 @@ impl Inlet {
         let found = recognise(channel, text);
         let kept = found.and_then(|found| self.notifications.keep(&found, text, Now::read()));
         let outcome = self.bus.publish(channel, text);
-        if let Some(ticket) = kept.filter(|_| outcome.taken > 0) {
-            self.notifications.sent(ticket);
+        if let Some(kept) = kept.filter(|_| outcome.taken > 0) {
+            self.notifications.sent(kept);
         }
         outcome
     }

@@ -35,16 +35,16 @@ struct Inner {
     tally: Tally,
 }
 
-/// Which one: says that it was sent.
+/// One that is kept: by it whoever sends it says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub struct Kept {
     stripe: usize,
     number: u64,
 }
 
 /// What is to be sent to a user again.
 pub struct Due {
-    pub ticket: Ticket,
+    pub kept: Kept,
     pub user: Arc<str>,
     pub text: Arc<str>,
 }
@@ -65,7 +65,7 @@ impl Notifications {
     /// Keeps a notification. Called before it is published, so that no confirmation comes before there is something to
     /// confirm, and nobody who connects in between misses it. `None`: it is delivered once, as nothing is kept here, it
     /// is too large, or its id is none.
-    pub fn keep(&self, Recognised { user, id }: &Recognised<'_>, text: &str, now: Now) -> Option<Ticket> {
+    pub fn keep(&self, Recognised { user, id }: &Recognised<'_>, text: &str, now: Now) -> Option<Kept> {
         let fits = |bounds: &Bounds| text.len() <= TEXT_BYTES_MAX && text.len() + BOOKKEEPING_BYTES <= bounds.bytes;
         let (Some(id), Some(bounds)) = (id, self.0.bounds.as_ref().filter(|bounds| fits(bounds))) else {
             self.0.tally.unkept.fetch_add(1, Relaxed);
@@ -73,14 +73,14 @@ impl Notifications {
         };
         let (stripe, tick) = (self.stripe_of(user), now.tick());
         let number = self.lock(stripe).keep(user, id, text, tick, bounds, &self.0.tally);
-        let ticket = Ticket { stripe, number };
-        self.make_room(bounds, ticket, tick);
-        Some(ticket)
+        let kept = Kept { stripe, number };
+        self.make_room(bounds, kept, tick);
+        Some(kept)
     }
 
     /// It was handed to sessions of its user.
-    pub fn sent(&self, ticket: Ticket) {
-        self.lock(ticket.stripe).sent(ticket.number, &self.0.tally);
+    pub fn sent(&self, kept: Kept) {
+        self.lock(kept.stripe).sent(kept.number, &self.0.tally);
     }
 
     /// A device of the user has it. False when nothing is known of it, as of what was sent by others than this node.
@@ -110,7 +110,7 @@ impl Notifications {
         for _ in 0..STRIPES {
             let stripe = self.0.next_stripe.fetch_add(1, Relaxed) % STRIPES;
             let here = self.lock(stripe).due(now.tick(), AT_ONCE, bounds, &self.0.tally);
-            let due = |DueOne { number, user, text }| Due { ticket: Ticket { stripe, number }, user, text };
+            let due = |DueOne { number, user, text }| Due { kept: Kept { stripe, number }, user, text };
             found.extend(here.into_iter().map(due));
             self.bound_memory(bounds, stripe);
         }
@@ -119,7 +119,7 @@ impl Notifications {
 
     /// Whether what was due is still pending, and with this very text.
     pub fn is_current(&self, due: &Due) -> bool {
-        self.lock(due.ticket.stripe).has(due.ticket.number, &due.text)
+        self.lock(due.kept.stripe).has(due.kept.number, &due.text)
     }
 
     /// What is known of an id, for one user or for all.
@@ -137,7 +137,7 @@ impl Notifications {
     }
 
     /// The oldest go: those beside the new one first, or else of the next stripe that has any.
-    fn make_room(&self, bounds: &Bounds, newest: Ticket, now: u32) {
+    fn make_room(&self, bounds: &Bounds, newest: Kept, now: u32) {
         let tally = &self.0.tally;
         let is_over = || tally.pending.load(Relaxed) > bounds.total || tally.bytes.load(Relaxed) > bounds.bytes;
         while is_over() {

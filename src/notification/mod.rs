@@ -26,7 +26,7 @@ mod tally;
 pub use bounds::Bounds;
 pub use export::Export;
 pub use fate::Fate;
-pub use kept::{Due, Notifications, Ticket};
+pub use kept::{Due, Kept, Notifications};
 pub use recognise::{Recognised, recognise};
 pub use stripe::Told;
 

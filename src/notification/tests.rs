@@ -24,11 +24,11 @@ fn text(id: &str) -> String {
     format!(r#"{{"type":"notification","id":"{id}"}}"#)
 }
 
-fn keep(kept: &Notifications, user: &str, id: &str, tick: u32) -> Ticket {
+fn keep(kept: &Notifications, user: &str, id: &str, tick: u32) -> Kept {
     keep_text(kept, user, &text(id), tick).expect("it is kept")
 }
 
-fn keep_text(kept: &Notifications, user: &str, text: &str, tick: u32) -> Option<Ticket> {
+fn keep_text(kept: &Notifications, user: &str, text: &str, tick: u32) -> Option<Kept> {
     let channel = format!("user:{user}");
     kept.keep(&recognise(&channel, text).expect("a notification"), text, at(tick))
 }
@@ -36,7 +36,7 @@ fn keep_text(kept: &Notifications, user: &str, text: &str, tick: u32) -> Option<
 /// What is due, as user and text; all of it counts as sent.
 fn due(kept: &Notifications, tick: u32) -> Vec<(String, String)> {
     let due = kept.due(at(tick));
-    due.iter().for_each(|due| kept.sent(due.ticket));
+    due.iter().for_each(|due| kept.sent(due.kept));
     let mut due: Vec<_> = due.into_iter().map(|due| (due.user.to_string(), due.text.to_string())).collect();
     due.sort();
     due
@@ -68,8 +68,8 @@ fn levels(kept: &Notifications) -> [usize; 3] {
 #[test]
 fn what_is_not_confirmed_is_due_again_and_again_with_growing_pauses() {
     let kept = roomy();
-    let ticket = keep(&kept, "u1", "n1", 0);
-    kept.sent(ticket);
+    let first = keep(&kept, "u1", "n1", 0);
+    kept.sent(first);
     let mut times = Vec::new();
     for tick in 0..10_000 {
         if !due(&kept, tick).is_empty() {

@@ -43,7 +43,7 @@ async fn repeat(bus: Bus, notifications: Notifications) -> Infallible {
 fn round(notifications: &Notifications, now: Now, mut publish: impl FnMut(&Due) -> bool) {
     for due in notifications.due(now) {
         if notifications.is_current(&due) && publish(&due) {
-            notifications.sent(due.ticket);
+            notifications.sent(due.kept);
         }
     }
 }
