@@ -105,8 +105,7 @@ impl Gateway {
         let draining = Arc::<AtomicBool>::default();
         let public = listeners.address()?;
         let context = admin::Context {
-            bus: bus.clone(),
-            notifications,
+            inlet,
             counters,
             server_id: config.server.id.clone(),
             started: Now::read(),

@@ -16,6 +16,7 @@ use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::ingress::Inlet;
 use crate::lane::{Answer, Bus, Filter, Posting};
 use crate::notification::{Kept, Notifications};
 use crate::ws::frame::MESSAGE_BYTES_MAX;
@@ -122,9 +123,9 @@ pub fn is_key(key: &str) -> bool {
 pub async fn carry_out(state: &State, entries: Vec<Entry>) -> Result<Published, AdminError> {
     check(&entries)?;
     let mut results = vec![Delivered::default(); entries.len()];
-    let ways = keep(state, &entries, &mut results);
+    let ways = keep(&state.context.inlet, &entries, &mut results);
     let is_any_kept = results.iter().any(|delivered| delivered.kept.is_some());
-    let notifications = state.context.notifications.clone();
+    let notifications = state.context.inlet.notifications.clone();
     let ask = state.shards.deliver(move |bus, answer| posting(bus, &entries, ways, &notifications, &answer));
     let answers = match ask.await {
         Ok(answers) => answers,
@@ -159,12 +160,12 @@ pub fn check(entries: &[Entry]) -> Result<(), AdminError> {
     if bytes > BYTES_MAX { Err(AdminError::BodyTooLarge) } else { Ok(()) }
 }
 
-/// Keeps what users are to confirm, before anything is posted. One way for each channel of each message, in their order.
-fn keep(state: &State, entries: &[Entry], results: &mut [Delivered]) -> Vec<Way> {
+/// Keeps what users are to confirm, before anything is posted. One way for each channel of each message, in order.
+fn keep(inlet: &Inlet, entries: &[Entry], results: &mut [Delivered]) -> Vec<Way> {
     let mut ways = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
         for channel in &entry.channels {
-            let kept = publish::keep(state, channel, &entry.message, entry.filter.as_ref());
+            let kept = inlet.keep(channel, &entry.message, entry.filter.as_ref());
             if let Some(kept) = kept {
                 results[at].kept = Some(kept.is_some() && results[at].kept.unwrap_or(true));
             }

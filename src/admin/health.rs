@@ -155,7 +155,7 @@ pub async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Read
     if issuer.as_ref().is_some_and(|issuer| issuer.keys == 0) {
         reasons.push("there are no keys of the issuer yet: none of its tokens is accepted".into());
     }
-    let stuck = state.context.bus.lanes().iter().enumerate().filter(|(_, lane)| lane.is_stuck());
+    let stuck = state.context.inlet.bus.lanes().iter().enumerate().filter(|(_, lane)| lane.is_stuck());
     reasons.extend(stuck.map(|(shard, _)| format!("shard {shard} takes nothing: its lane is full")));
     reasons.extend(stalls(&state, state.ready_stall));
     reasons.extend(state.context.tasks.failed().iter().map(|task| format!("the control task {task} has failed")));

@@ -46,11 +46,11 @@ pub fn registry(context: &Context) -> Registry {
     ours.register("build", "The running version and the id of this node", Info::new(labels));
     ours.register_collector(Box::new(Draining(context.draining.clone())));
     ours.register_collector(Box::new(Shards(context.counters.clone())));
-    ours.register_collector(Box::new(Lanes(context.bus.clone())));
+    ours.register_collector(Box::new(Lanes(context.inlet.bus.clone())));
     ours.register_collector(Box::new(ServicesPage(context.services.clone())));
     ours.register_collector(Box::new(Backends(context.backends.clone())));
     ours.register_collector(Box::new(EventsPage(context.events.clone())));
-    ours.register_collector(Box::new(notification::Export(context.notifications.clone())));
+    ours.register_collector(Box::new(notification::Export(context.inlet.notifications.clone())));
     ours.register_collector(Box::new(Sources(context.sources.clone())));
     ours.register_collector(Box::new(KeysPage(context.issuer.clone())));
     ours.register_collector(Box::new(TokensWaiting(context.verification.clone())));

@@ -58,11 +58,10 @@ use crate::clock::Now;
 use crate::config::{self, Secret};
 use crate::control::{Control, Tasks};
 use crate::host::listeners;
-use crate::ingress::SourceStatus;
+use crate::ingress::{Inlet, SourceStatus};
 use crate::issuer::IssuerStatus;
-use crate::lane::{Bus, Services};
+use crate::lane::Services;
 use crate::metrics::{Counters, counters};
-use crate::notification::Notifications;
 use crate::service::ServiceStatus;
 use crate::service::events::EventsStatus;
 use crate::shard::id::SessionKey;
@@ -86,8 +85,8 @@ pub use test_client::Public;
 /// What the port shows and acts on.
 #[derive(Clone)]
 pub struct Context {
-    pub bus: Bus,
-    pub notifications: Notifications,
+    /// The way to the shards, and what is kept of what takes it.
+    pub inlet: Inlet,
     /// By shard.
     pub counters: Arc<[Arc<Counters>]>,
     pub server_id: String,
@@ -187,11 +186,11 @@ impl State {
     fn new(settings: &config::Admin, context: Context) -> Self {
         Self {
             registry: metrics::registry(&context),
-            watchdog: Watchdog::new(context.bus.clone(), context.counters.clone()),
+            watchdog: Watchdog::new(context.inlet.bus.clone(), context.counters.clone()),
             ready_stall: settings.ready_stall,
             live_stall: settings.live_stall,
             token: settings.token.clone(),
-            shards: Shards::new(context.bus.clone()),
+            shards: Shards::new(context.inlet.bus.clone()),
             subscriptions: SubscriptionCache::default(),
             intervals: Intervals::default(),
             curves: Curves::default(),

@@ -112,7 +112,7 @@ async fn settled(state: &State, id: &str, user: Option<Box<str>>, deadline: Inst
 }
 
 async fn look(state: &State, id: &str, user: Option<&str>) -> Result<Vec<Told>, AdminError> {
-    let notifications = state.context.notifications.clone();
+    let notifications = state.context.inlet.notifications.clone();
     if user.is_some() {
         return Ok(notifications.told(id, user));
     }

@@ -11,9 +11,7 @@ use axum::extract::{Path, Query, State as Shared};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::name;
-use crate::clock::Now;
 use crate::lane::Filter;
-use crate::notification::{Kept, recognise};
 use crate::shard::id::SessionId;
 
 use super::State;
@@ -116,7 +114,7 @@ pub(super) async fn deliver(
     filter: Option<Filter>,
     message: String,
 ) -> Result<Delivered, AdminError> {
-    let kept = keep(state, &channel, &message, filter.as_ref());
+    let kept = state.context.inlet.keep(&channel, &message, filter.as_ref());
     let ask = state.shards.deliver(move |bus, answer| bus.publication(&channel, &message, filter, Some(answer)));
     let delivered = match (ask.await, kept) {
         (Ok(answers), _) => Delivered::to(&answers),
@@ -125,17 +123,9 @@ pub(super) async fn deliver(
         (Err(error), _) => return Err(error),
     };
     if let Some(Some(kept)) = kept.filter(|_| delivered.delivered > 0) {
-        state.context.notifications.sent(kept);
+        state.context.inlet.notifications.sent(kept);
     }
     Ok(Delivered { kept: kept.map(|kept| kept.is_some()), ..delivered })
-}
-
-/// Keeps what its user is to confirm; `Some(None)`: it is such a notification, and delivered once. To whom a filter
-/// applied is not remembered, so with one nothing is kept.
-pub(super) fn keep(state: &State, channel: &str, message: &str, filter: Option<&Filter>) -> Option<Option<Kept>> {
-    let found = recognise(channel, message)?;
-    let keep = || state.context.notifications.keep(&found, message, Now::read());
-    Some(if filter.is_some() { None } else { keep() })
 }
 
 impl Delivered {

@@ -79,7 +79,7 @@ fn a_stuck_lane_is_told_to_whoever_publishes_and_to_whoever_asks() {
     let node = Node::start_with(2, None, serve_first_and_forget_the_others);
     node.context.sources[0].link.connected();
     assert_eq!(node.get("/readyz").status, 200);
-    while node.context.bus.publish("all", "x").lost == 0 {}
+    while node.context.inlet.bus.publish("all", "x").lost == 0 {}
     let answer = node.post("/broadcast/all", b"x").json();
     assert_eq!(answer["delivered"].as_u64(), Some(1));
     let note = "partial: 1 of 2 shards answered in time, 1 did not take it: see /readyz";

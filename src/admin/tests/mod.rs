@@ -19,9 +19,9 @@ use crate::channel::presence::Settings;
 use crate::channel::{Interest, Policies};
 use crate::clock::now_us;
 use crate::lane::report::{ChannelCount, ChannelList, ConnectionInfo, ShardLatency, TypeCount};
-use crate::lane::{Addressed, Command, ConnectionId, LaneEnd, Posted, Query, Services};
+use crate::lane::{Addressed, Bus, Command, ConnectionId, LaneEnd, Posted, Query, Services};
 use crate::metrics::{Latency, Timed};
-use crate::notification::Bounds;
+use crate::notification::{Bounds, Notifications};
 use crate::route::Routes;
 use crate::ws::frame::MESSAGE_BYTES_MAX;
 
@@ -91,8 +91,7 @@ impl Node {
         let verifier = Arc::new(Verifier::new(&VerifierSettings::default()));
         let (verification, _) = Verification::start(&verifier, None, std::iter::empty()).expect("no thread");
         let context = Context {
-            bus,
-            notifications: Notifications::new(Some(Bounds::new(2, 1000, 1 << 20))),
+            inlet: Inlet { bus, notifications: Notifications::new(Some(Bounds::new(2, 1000, 1 << 20))) },
             counters,
             server_id: "node-1".into(),
             started: Now::read(),
