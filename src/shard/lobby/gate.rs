@@ -2,8 +2,8 @@
 //! cannot starve those who are connected, and a bound on the handshakes under way at once.
 //!
 //! ```text
-//!   backlog ──► accept ──► its head is awaited ──► head complete: waits for a ticket ──► answered
-//!        Gate::open        Pass, in Heads          Tickets::draw, first come first served
+//!   backlog ──► accept ──► its head is awaited ──► head complete: waits for a permit ──► answered
+//!        Gate::open        Pass, in Heads          Permits::wait, first come first served
 //! ```
 //!
 //! When all places are taken, one whose head is still awaited makes room ([`Heads`] says which); accepting waits only

@@ -114,7 +114,7 @@ impl<B: Backend> Lobby<B> {
     ) -> Option<(TcpStream, Answer)> {
         let (mut caller, mut verdict) = (None, None);
         for _ in 0..=VERIFICATIONS_MAX {
-            let ticket = self.tickets.draw().await;
+            let permit = self.permits.wait().await;
             let token = match self.answer(stream, peer, &mut caller, received, (watch, verdict.take())) {
                 Next::Nothing => return None,
                 Next::Tell(stream, answer) => return Some((stream, answer)),
@@ -123,7 +123,7 @@ impl<B: Backend> Lobby<B> {
                     token
                 }
             };
-            drop(ticket);
+            drop(permit);
             verdict = Some(self.have_verified(&token).await);
         }
         Some((stream, Refusal::Full { retry_after_s: FULL_RETRY_AFTER_S }.into()))

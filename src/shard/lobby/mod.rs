@@ -12,8 +12,8 @@ mod gate;
 mod handshake;
 mod heads;
 mod peer;
+mod permits;
 pub mod shared;
-mod tickets;
 pub mod transfer;
 mod verified;
 
@@ -34,8 +34,8 @@ use crate::shard::lobby::failures::Failures;
 use crate::shard::lobby::gate::Gate;
 use crate::shard::lobby::handshake::HeadBuffers;
 use crate::shard::lobby::peer::Peer;
+use crate::shard::lobby::permits::Permits;
 use crate::shard::lobby::shared::Shared;
-use crate::shard::lobby::tickets::Tickets;
 use crate::shard::lobby::transfer::Transfer;
 use crate::shard::lobby::verified::VerifiedTokens;
 use crate::shard::verification::Verified;
@@ -53,7 +53,7 @@ pub struct Lobby<B: Backend> {
     shard: usize,
     shared: Arc<Shared>,
     gate: Gate,
-    tickets: Tickets,
+    permits: Permits,
     arriving: Receiver<Box<Transfer>>,
     verified: VerifiedTokens,
     buffers: HeadBuffers,
@@ -70,7 +70,7 @@ impl<B: Backend> Lobby<B> {
         let rules = &shared.rules.lobby;
         Self {
             gate: Gate::new(bell.clone(), rules.handshakes_max, rules.handshakes_of_address_max),
-            tickets: Tickets::new(bell.clone()),
+            permits: Permits::new(bell.clone()),
             own_counters: shared.counters[shard].clone(),
             buffers: HeadBuffers::default(),
             floor,
@@ -109,7 +109,7 @@ impl<B: Backend> Lobby<B> {
     /// hear what has become of their tokens.
     pub fn begin_turn(self: &Rc<Self>) {
         self.gate.refill();
-        self.tickets.refill();
+        self.permits.refill();
         self.receive_transfers();
         self.receive_verified();
     }

@@ -15,15 +15,15 @@ const PER_TURN: u32 = 16;
 /// And how long all of them together may take: an asymmetric signature costs ten times as much as a shared secret.
 const US_PER_TURN: u64 = 1000;
 
-pub struct Tickets {
+pub struct Permits {
     /// Wakes the shard's loop, which gives the next budget.
     bell: Bell,
     queue: RefCell<Queue>,
 }
 
 /// The right to be decided on now. To be dropped when that is done.
-pub struct Ticket<'a> {
-    tickets: &'a Tickets,
+pub struct Permit<'a> {
+    permits: &'a Permits,
     watch: Stopwatch,
 }
 
@@ -36,14 +36,14 @@ struct Queue {
     waiting: VecDeque<Waker>,
 }
 
-impl Tickets {
+impl Permits {
     pub fn new(bell: Bell) -> Self {
         Self { bell, queue: RefCell::new(Queue::new()) }
     }
 
     /// Waits for this turn's or a later turn's permission to decide on a complete request. To be awaited to its end:
     /// whoever gave up would keep those behind waiting for ever.
-    pub async fn draw(&self) -> Ticket<'_> {
+    pub async fn wait(&self) -> Permit<'_> {
         let mut number = None;
         poll_fn(|context| {
             let mut queue = self.queue.borrow_mut();
@@ -56,7 +56,7 @@ impl Tickets {
             Poll::Pending
         })
         .await;
-        Ticket { tickets: self, watch: Stopwatch::start() }
+        Permit { permits: self, watch: Stopwatch::start() }
     }
 
     /// A new turn begins.
@@ -65,12 +65,12 @@ impl Tickets {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut queue = self.tickets.queue.borrow_mut();
+        let mut queue = self.permits.queue.borrow_mut();
         queue.took(self.watch.us());
         if queue.left == 0 && !queue.waiting.is_empty() {
-            self.tickets.bell.wake();
+            self.permits.bell.wake();
         }
     }
 }
@@ -80,7 +80,7 @@ impl Queue {
         Self { left: PER_TURN, left_us: US_PER_TURN, first: 0, waiting: VecDeque::new() }
     }
 
-    /// Whether it is the turn of `number`, which is drawn at the first call.
+    /// Whether it is the turn of `number`, which is given at the first call.
     fn admit(&mut self, number: &mut Option<u64>, waker: &Waker) -> bool {
         let number = *number.get_or_insert_with(|| {
             self.waiting.push_back(waker.clone());
