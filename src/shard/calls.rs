@@ -121,11 +121,11 @@ pub struct Waiting<'a> {
 
 /// Why a message cannot wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum NoRoom {
     /// As many of this connection wait as may.
-    TooMany,
+    OfConnection,
     /// As many of the shard.
-    Busy,
+    OfShard,
 }
 
 /// What may be sent to a client now.
@@ -167,16 +167,16 @@ impl Calls {
     }
 
     /// A message begins to wait, before its service is asked.
-    pub fn begin(&mut self, waiting: Waiting<'_>, tick: u32) -> Result<Ticket, Refusal> {
+    pub fn begin(&mut self, waiting: Waiting<'_>, tick: u32) -> Result<Ticket, NoRoom> {
         let Waiting { from, kind, id, service, reply } = waiting;
         let bytes = reply.as_ref().map_or(0, |reply| reply.bytes.len());
         let line = self.lines.get(&from.slot);
         let (calls, line_bytes) = line.map_or((0, 0), |line| (line.places.len(), line.bytes));
         if calls >= CALLS_OF_CONNECTION_MAX || line_bytes + bytes > BYTES_OF_CONNECTION_MAX && calls > 0 {
-            return Err(Refusal::TooMany);
+            return Err(NoRoom::OfConnection);
         }
         if self.calls.len() >= CALLS_MAX || self.bytes + bytes > BYTES_MAX {
-            return Err(Refusal::Busy);
+            return Err(NoRoom::OfShard);
         }
         let due = tick.saturating_add(self.timeout_ticks(service));
         let entry = self.calls.vacant_entry();

@@ -10,7 +10,7 @@ use crate::lane::frame::Frame;
 use crate::lane::{Call, Content, Device, Failure, ServiceId};
 use crate::protocol::reply::{Message, Problem};
 
-use crate::shard::calls::{Refusal, Released, Waiting};
+use crate::shard::calls::{NoRoom, Released, Waiting};
 use crate::shard::connection::Connection;
 use crate::shard::session::Session;
 use crate::shard::session::error::SessionError;
@@ -89,11 +89,11 @@ fn device(connection: &Connection) -> Device {
     Device { id: details.device_id.clone(), platform: details.platform.clone() }
 }
 
-impl From<Refusal> for SessionError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::TooMany => Self::TooManyRequests,
-            Refusal::Busy => Self::Service(Failure::Full),
+impl From<NoRoom> for SessionError {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::OfConnection => Self::TooManyRequests,
+            NoRoom::OfShard => Self::Service(Failure::Full),
         }
     }
 }
