@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use ringway::ws::frame::MESSAGE_BYTES_MAX;
 
+use crate::addresses::Addresses;
 use crate::baseline::BaselineArgs;
 use crate::client::cast::Protocol;
 use crate::client::stamp;
-use crate::sources::Sources;
 
 /// Opens WebSockets by the hundred thousand, checks every message, and measures what the server spends.
 #[derive(Debug, Parser)]
@@ -93,7 +93,7 @@ pub struct Common {
 
     /// Addresses to connect from, such as 127.1.0.1-127.1.0.64 [default: on loopback, one per 14,000 connections]
     #[arg(long, value_name = "RANGE")]
-    pub source_addresses: Option<Sources>,
+    pub source_addresses: Option<Addresses>,
 
     /// Secret that tokens are signed with, one per connection [default: that of --spawn, or of development mode]
     #[arg(long, value_name = "SECRET", conflicts_with = "token")]

@@ -9,10 +9,10 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use ringway::lane::bell::Bell;
 use ringway::shard::io::Shape;
 
+use crate::addresses::Addresses;
 use crate::client::cast::Cast;
 use crate::limits::Trouble;
 use crate::publish::under_way::UnderWay;
-use crate::sources::Sources;
 use crate::worker::tally::{Gauge, Gauges, Tally};
 use crate::worker::{Assignment, Order, Ramp, Worker, traffic};
 
@@ -30,7 +30,7 @@ pub struct Muster {
     pub apart: u32,
     /// Connections that one ring of a thread takes.
     pub per_ring: u32,
-    pub sources: Option<Sources>,
+    pub addresses: Option<Addresses>,
     pub closes_by_reset: bool,
     pub buffers: Shape,
 }
@@ -174,7 +174,7 @@ impl Member {
             per_ring: muster.per_ring,
             cast: muster.cast.clone(),
             target: muster.target,
-            sources: muster.sources,
+            addresses: muster.addresses,
             closes_by_reset: muster.closes_by_reset,
             buffers: muster.buffers,
             orders: taken,
@@ -237,9 +237,9 @@ mod tests {
             let target = "127.0.0.1:1".parse().unwrap();
             let cast = Arc::new(Cast::of(alike));
             let buffers = Shape::SHARD;
-            let (sources, closes_by_reset, per_ring) = (None, false, 19_000);
+            let (addresses, closes_by_reset, per_ring) = (None, false, 19_000);
             let muster =
-                Muster { cast, target, connections, workers, apart, per_ring, sources, closes_by_reset, buffers };
+                Muster { cast, target, connections, workers, apart, per_ring, addresses, closes_by_reset, buffers };
             let shares = shares(&muster);
             let ends =
                 shares.iter().scan(0, |end, part| Some((std::mem::replace(end, part.first + part.count), part.first)));

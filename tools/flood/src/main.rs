@@ -4,6 +4,7 @@
 //! `publish` is the backend's side; `sockets` is what clients and the baseline stand on; `server` finds or starts what
 //! is measured, `measure` measures it, `report` tells it.
 
+mod addresses;
 mod args;
 mod baseline;
 mod client;
@@ -18,7 +19,6 @@ mod scenario;
 mod schedule;
 mod server;
 mod sockets;
-mod sources;
 mod worker;
 
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringway::shard::io::Shape;
 
+use crate::addresses::Addresses;
 use crate::args::Common;
 use crate::client::cast::{Cast, Troupe};
 use crate::fleet::{Fleet, Muster};
@@ -21,7 +22,6 @@ use crate::report::page;
 use crate::report::progress::Progress;
 use crate::report::table::{in_words, table};
 use crate::server::Server;
-use crate::sources::Sources;
 use crate::worker::tally::{Gauge, Tally};
 
 use super::phase::{Beginning, Figures};
@@ -96,7 +96,7 @@ impl Run {
         let per_ring = limits::connections_per_ring(nofile);
         let workers = common.workers.unwrap_or(cores() as u32);
         let is_local = server.target.ip().is_loopback();
-        let sources = common.source_addresses.or(is_local.then(|| Sources::loopback(common.connections)));
+        let addresses = common.source_addresses.or(is_local.then(|| Addresses::loopback(common.connections)));
         let cast = Arc::new(super::cast(common, &server, troupe));
         let (target, connections) = (server.target, common.connections);
         // Before the workers, so that they count as well.
@@ -108,7 +108,7 @@ impl Run {
             workers,
             apart,
             per_ring,
-            sources,
+            addresses,
             closes_by_reset,
             buffers,
         })?;

@@ -22,12 +22,12 @@ use ringway::lane::bell::Bell;
 use ringway::shard::io::uring::Uring;
 use ringway::shard::io::{Capacity, Shape, Slot};
 
+use crate::addresses::Addresses;
 use crate::client::cast::{Cast, Troupe};
 use crate::client::connection::Connection;
 use crate::limits::Trouble;
 use crate::publish::under_way::UnderWay;
 use crate::sockets::Sockets;
-use crate::sources::Sources;
 
 use day::Books;
 use ledger::Ledger;
@@ -83,7 +83,7 @@ pub struct Assignment {
     pub cast: Arc<Cast>,
     pub target: SocketAddr,
     /// None: the kernel chooses.
-    pub sources: Option<Sources>,
+    pub addresses: Option<Addresses>,
     /// Connections are closed by a reset instead of an orderly end.
     pub closes_by_reset: bool,
     pub buffers: Shape,

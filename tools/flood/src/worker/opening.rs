@@ -123,10 +123,10 @@ impl Opening {
 fn connect(assignment: &Assignment, number: u32) -> io::Result<OwnedFd> {
     let stream = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new_raw(Domain::for_address(assignment.target), stream, Some(Protocol::TCP))?;
-    if let Some(sources) = assignment.sources {
+    if let Some(addresses) = assignment.addresses {
         // The port is chosen by connect(2), which knows the target and can use a port once per target.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind(&std::net::SocketAddr::new(sources.address(number), 0).into())?;
+        socket.bind(&std::net::SocketAddr::new(addresses.of(number), 0).into())?;
     }
     if assignment.closes_by_reset {
         socket.set_linger(Some(Duration::ZERO))?;

@@ -9,25 +9,25 @@ pub const CONNECTIONS_PER_ADDRESS: u32 = 14_000;
 
 /// Consecutive IPv4 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sources {
+pub struct Addresses {
     first: Ipv4Addr,
     count: u32,
 }
 
-impl Sources {
+impl Addresses {
     /// Enough addresses of 127.1.0.0/16 for so many connections.
     pub fn loopback(connections: u32) -> Self {
         Self { first: Ipv4Addr::new(127, 1, 0, 1), count: connections.div_ceil(CONNECTIONS_PER_ADDRESS).max(1) }
     }
 
     /// The address of connection `i`. More connections than the addresses are good for wrap around.
-    pub fn address(self, i: u32) -> IpAddr {
+    pub fn of(self, i: u32) -> IpAddr {
         IpAddr::V4((u32::from(self.first) + i / CONNECTIONS_PER_ADDRESS % self.count).into())
     }
 }
 
 /// `A.B.C.D` or `A.B.C.D-E.F.G.H`, or with only the last part of the end: `127.1.0.1-64`.
-impl FromStr for Sources {
+impl FromStr for Addresses {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -52,22 +52,22 @@ mod tests {
 
     #[test]
     fn a_million_connections_have_addresses_enough() {
-        let sources = Sources::loopback(1_000_000);
-        assert_eq!(sources.count, 72);
-        assert_eq!(sources.address(0).to_string(), "127.1.0.1");
-        assert_eq!(sources.address(13_999).to_string(), "127.1.0.1");
-        assert_eq!(sources.address(14_000).to_string(), "127.1.0.2");
-        assert_eq!(sources.address(999_999).to_string(), "127.1.0.72");
+        let addresses = Addresses::loopback(1_000_000);
+        assert_eq!(addresses.count, 72);
+        assert_eq!(addresses.of(0).to_string(), "127.1.0.1");
+        assert_eq!(addresses.of(13_999).to_string(), "127.1.0.1");
+        assert_eq!(addresses.of(14_000).to_string(), "127.1.0.2");
+        assert_eq!(addresses.of(999_999).to_string(), "127.1.0.72");
     }
 
     #[test]
     fn a_range_is_read_in_each_form() {
-        let range = Sources { first: Ipv4Addr::new(127, 1, 0, 1), count: 64 };
+        let range = Addresses { first: Ipv4Addr::new(127, 1, 0, 1), count: 64 };
         assert_eq!("127.1.0.1-127.1.0.64".parse(), Ok(range));
         assert_eq!("127.1.0.1-64".parse(), Ok(range));
-        assert_eq!("10.0.0.7".parse(), Ok(Sources { first: Ipv4Addr::new(10, 0, 0, 7), count: 1 }));
+        assert_eq!("10.0.0.7".parse(), Ok(Addresses { first: Ipv4Addr::new(10, 0, 0, 7), count: 1 }));
         for wrong in ["", "127.1.0.9-127.1.0.1", "127.1-3", "a-b", "::1"] {
-            assert!(wrong.parse::<Sources>().is_err(), "{wrong}");
+            assert!(wrong.parse::<Addresses>().is_err(), "{wrong}");
         }
     }
 }
