@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_every_finding_and_the_capacity() {
+    fn json_has_every_row_and_the_capacity() {
         use sonic_rs::{JsonContainerTrait, JsonValueTrait};
         let json: sonic_rs::Value = sonic_rs::from_str(&report().json()).expect("valid JSON");
         assert_eq!(json["findings"].as_array().expect("a list").len(), 3);

@@ -22,15 +22,15 @@ use super::{SHARD, Shard, under_faults_with};
 
 const TIMEOUT_MS: u64 = 3000;
 
-/// A service of which the test sees everything, and says what it answers.
+/// A service outside, of which the test sees everything, and says what it answers.
 #[derive(Default)]
-struct Desk {
+struct Outside {
     calls: Mutex<Vec<Call>>,
     forgotten: Mutex<Vec<(ConnectionId, Ticket)>>,
     refuses: Mutex<Option<Failure>>,
 }
 
-impl Service for Desk {
+impl Service for Outside {
     fn call(&self, call: Call) -> Result<(), Failure> {
         match *lock(&self.refuses) {
             Some(failure) => Err(failure),
@@ -50,12 +50,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nobody has panicked")
 }
 
-impl Desk {
+impl Outside {
     fn services(self: &Arc<Self>) -> Services {
         let remote = Remote::new(self.clone(), Duration::from_millis(TIMEOUT_MS));
         Services::new(
             SHARD + 1,
-            [("desk".into(), Some(remote.clone())), ("chat".into(), Some(remote)), ("here".into(), None)],
+            [("outside".into(), Some(remote.clone())), ("chat".into(), Some(remote)), ("here".into(), None)],
         )
     }
 
@@ -70,13 +70,13 @@ impl Desk {
 }
 
 /// Tries a promise under several seeds, with a service.
-fn with_desk(promise: impl Fn(Shard, Arc<Desk>)) {
-    let desk = Mutex::new(Arc::<Desk>::default());
+fn with_service(promise: impl Fn(Shard, Arc<Outside>)) {
+    let outside = Mutex::new(Arc::<Outside>::default());
     let change = |rules: &mut crate::shard::rules::Rules| {
-        *lock(&desk) = Arc::default();
-        rules.services = lock(&desk).services();
+        *lock(&outside) = Arc::default();
+        rules.services = lock(&outside).services();
     };
-    under_faults_with(change, |shard| promise(shard, lock(&desk).clone()));
+    under_faults_with(change, |shard| promise(shard, lock(&outside).clone()));
 }
 
 impl Shard {
@@ -94,7 +94,7 @@ impl Shard {
     ) -> Result<(), SessionError> {
         let slot = client.id.slot;
         let raw: Box<RawValue> = serde_json::from_str(&id.to_string()).expect("a number is JSON");
-        let service = self.floor.state.rules.services.find("desk").expect("it is there");
+        let service = self.floor.state.rules.services.find("outside").expect("it is there");
         let body = format!(r#"{{"type":"{kind}","id":{id}}}"#).into();
         let (reply, kind) = (reply.map(|reply| encode_text(&reply)), kind.into());
         let forwarded = Forwarded { service, kind, id: Some(&raw), body, channel: None, key: None, reply };
@@ -123,13 +123,13 @@ fn taken(id: usize) -> Said {
 
 #[test]
 fn a_message_reaches_its_service_with_who_says_it_and_its_answer_reaches_him() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client_with("ann", |identity, _| identity.user_type = Some("driver".into()));
         let mut bob = shard.client("bob");
         shard.call(&ann, "chat", 7).unwrap();
         shard.settle();
         assert_eq!(ann.heard(), []);
-        let call = lock(&desk.calls)[0].clone();
+        let call = lock(&outside.calls)[0].clone();
         assert_eq!((&*call.content.user_id, call.content.user_type.as_deref()), ("ann", Some("driver")));
         assert_eq!((call.from, &*call.content.session_id), (ann.id, &*shard.session_id(ann.id)));
         assert_eq!((&*call.content.kind, &*call.content.body), ("chat", r#"{"type":"chat","id":7}"#));
@@ -139,17 +139,17 @@ fn a_message_reaches_its_service_with_who_says_it_and_its_answer_reaches_him() {
         shard.settle();
         assert_eq!((ann.heard(), bob.heard()), (vec![taken(7)], vec![]));
         shard.call(&ann, "ask", 8).unwrap();
-        shard.respond(ann.id, desk.ticket(1), Part::message("as it \u{1f600} is"));
+        shard.respond(ann.id, outside.ticket(1), Part::message("as it \u{1f600} is"));
         shard.settle();
         assert_eq!(ann.texts(), ["as it \u{1f600} is"]);
         assert!(shard.floor.state.calls.is_empty());
-        assert_eq!(desk.forgotten(), 0);
+        assert_eq!(outside.forgotten(), 0);
     });
 }
 
 #[test]
 fn a_route_whose_service_is_outside_hands_the_message_over_and_answers_when_it_is_taken() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let [mut ann, mut bob] = ["ann", "bob"].map(|user| {
             let mut member = shard.client_with(user, |identity, _| identity.grants = Grants::parse(["clan:*"]).ok());
             member.say(r#"{"type":"subscribe_clan_chat","clanId":"k1"}"#);
@@ -161,7 +161,7 @@ fn a_route_whose_service_is_outside_hands_the_message_over_and_answers_when_it_i
         ann.say(r#"{"type":"chat","id":5,"clanId":"k1","content":"{user_id} \"hello\""}"#);
         shard.settle();
         assert_eq!((ann.errors(), bob.heard()), (vec!["not_subscribed".to_owned()], vec![]));
-        let call = lock(&desk.calls)[0].clone();
+        let call = lock(&outside.calls)[0].clone();
         assert_eq!(
             (&*call.content.kind, call.content.channel.as_deref(), call.content.key.as_deref()),
             ("chat", Some("clan:k1"), Some("k1"))
@@ -180,13 +180,13 @@ fn a_route_whose_service_is_outside_hands_the_message_over_and_answers_when_it_i
 
 #[test]
 fn answers_of_one_type_leave_in_the_order_of_the_messages_and_other_types_do_not_wait() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         for (id, kind) in ["chat", "chat", "ask", "chat"].into_iter().enumerate() {
             shard.call(&ann, kind, id).unwrap();
         }
         for (at, heard) in [(3, vec![]), (1, vec![]), (2, vec![taken(2)]), (0, vec![taken(0), taken(1), taken(3)])] {
-            shard.respond(ann.id, desk.ticket(at), Part::Taken);
+            shard.respond(ann.id, outside.ticket(at), Part::Taken);
             shard.settle();
             assert_eq!(ann.heard(), heard, "{at}");
         }
@@ -196,11 +196,11 @@ fn answers_of_one_type_leave_in_the_order_of_the_messages_and_other_types_do_not
 
 #[test]
 fn what_is_not_answered_in_time_is_told_in_its_place_and_a_late_answer_is_dropped() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         shard.call(&ann, "chat", 0).unwrap();
         shard.call(&ann, "chat", 1).unwrap();
-        shard.respond(ann.id, desk.ticket(1), Part::Taken);
+        shard.respond(ann.id, outside.ticket(1), Part::Taken);
         shard.pass(TIMEOUT_MS - 200);
         assert_eq!(ann.heard(), []);
         shard.pass(300);
@@ -209,13 +209,13 @@ fn what_is_not_answered_in_time_is_told_in_its_place_and_a_late_answer_is_droppe
         let Said::Text(error) = &heard[0] else { unreachable!("it has a code") };
         assert!(error.contains(r#""request":"chat""#) && error.ends_with(r#","id":0}"#), "{error}");
         assert_eq!(heard[1..], [taken(1)]);
-        assert_eq!(lock(&desk.forgotten)[..], [(ann.id, desk.ticket(0))]);
+        assert_eq!(lock(&outside.forgotten)[..], [(ann.id, outside.ticket(0))]);
 
-        let told = shard.respond(ann.id, desk.ticket(0), Part::Taken);
+        let told = shard.respond(ann.id, outside.ticket(0), Part::Taken);
         shard.settle();
         assert_eq!((ann.heard(), *lock(&told)), (vec![], Some(Fate::Gone)));
         assert_eq!(shard.counters().answers_stale.get(), 1);
-        let service = shard.floor.state.rules.services.find("desk").unwrap();
+        let service = shard.floor.state.rules.services.find("outside").unwrap();
         let counters = shard.floor.state.calls.counters(service);
         assert_eq!((counters.calls.get(), counters.late.get(), counters.outstanding.get()), (2, 1, 0));
     });
@@ -223,13 +223,13 @@ fn what_is_not_answered_in_time_is_told_in_its_place_and_a_late_answer_is_droppe
 
 #[test]
 fn a_shard_that_stood_still_looks_at_the_answers_before_it_judges() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         shard.call(&ann, "chat", 0).unwrap();
         shard.settle();
         shard.clock.advance(TIMEOUT_MS * 2);
         shard.floor.turn(shard.clock.now());
-        shard.respond(ann.id, desk.ticket(0), Part::Taken);
+        shard.respond(ann.id, outside.ticket(0), Part::Taken);
         shard.settle();
         assert_eq!(
             ann.heard().into_iter().filter(|said| matches!(said, Said::Text(_))).collect::<Vec<_>>(),
@@ -240,7 +240,7 @@ fn a_shard_that_stood_still_looks_at_the_answers_before_it_judges() {
 
 #[test]
 fn an_answer_that_waits_in_the_lane_is_not_late_and_none_is() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         shard.call(&ann, "chat", 0).unwrap();
         shard.call(&ann, "ask", 1).unwrap();
@@ -248,7 +248,7 @@ fn an_answer_that_waits_in_the_lane_is_not_late_and_none_is() {
         for _ in 0..400 {
             shard.post("conv:1", "to nobody");
         }
-        shard.respond(ann.id, desk.ticket(0), Part::Taken);
+        shard.respond(ann.id, outside.ticket(0), Part::Taken);
         // A turn takes a few of them, and takes long.
         shard.clock.slow_down(1000);
         while !shard.floor.lane.is_empty() {
@@ -265,26 +265,26 @@ fn an_answer_that_waits_in_the_lane_is_not_late_and_none_is() {
 
 #[test]
 fn what_its_service_refuses_is_told_in_its_place() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         shard.call(&ann, "chat", 0).unwrap();
         for (id, failure) in [(1, Failure::Full), (2, Failure::Away)] {
-            *lock(&desk.refuses) = Some(failure);
+            *lock(&outside.refuses) = Some(failure);
             shard.call(&ann, "chat", id).unwrap();
         }
         shard.settle();
         assert_eq!(ann.heard(), []);
-        shard.respond(ann.id, desk.ticket(0), Part::Failed(Failure::Refused));
+        shard.respond(ann.id, outside.ticket(0), Part::Failed(Failure::Refused));
         shard.settle();
         assert_eq!(ann.errors(), ["service_refused", "busy", "service_unavailable"]);
-        assert_eq!((shard.counters().errors_sent.get(), desk.forgotten()), (3, 0));
+        assert_eq!((shard.counters().errors_sent.get(), outside.forgotten()), (3, 0));
         assert!(shard.floor.state.calls.is_empty());
     });
 }
 
 #[test]
 fn no_more_messages_wait_for_one_connection_than_may_and_others_are_not_concerned() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let [ann, bob] = [shard.client("ann"), shard.client("bob")];
         for id in 0..CALLS_OF_CONNECTION_MAX {
             shard.call(&ann, "chat", id).unwrap();
@@ -292,10 +292,10 @@ fn no_more_messages_wait_for_one_connection_than_may_and_others_are_not_concerne
         assert_eq!(shard.call(&ann, "ask", 99), Err(SessionError::TooManyRequests));
         assert_eq!(shard.call(&bob, "ask", 0), Ok(()));
         // An answer that has to wait still takes its place.
-        shard.respond(ann.id, desk.ticket(1), Part::Taken);
+        shard.respond(ann.id, outside.ticket(1), Part::Taken);
         shard.settle();
         assert_eq!(shard.call(&ann, "ask", 99), Err(SessionError::TooManyRequests));
-        shard.respond(ann.id, desk.ticket(0), Part::Taken);
+        shard.respond(ann.id, outside.ticket(0), Part::Taken);
         shard.settle();
         assert_eq!(shard.call(&ann, "ask", 99), Ok(()));
     });
@@ -303,18 +303,18 @@ fn no_more_messages_wait_for_one_connection_than_may_and_others_are_not_concerne
 
 #[test]
 fn what_waits_for_one_connection_is_bounded_in_bytes() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         let large = "x".repeat(BYTES_OF_CONNECTION_MAX / 4);
         (0..6).for_each(|id| shard.call_with(&ann, "chat", id, None).unwrap());
         for at in 1..6 {
-            shard.respond(ann.id, desk.ticket(at), Part::message(&large));
+            shard.respond(ann.id, outside.ticket(at), Part::message(&large));
             shard.settle();
             shard.floor.state.calls.check();
         }
         let large_reply = shard.call_with(&ann, "chat", 6, Some(large.clone()));
         assert_eq!(large_reply, Err(SessionError::TooManyRequests));
-        shard.respond(ann.id, desk.ticket(0), Part::Taken);
+        shard.respond(ann.id, outside.ticket(0), Part::Taken);
         shard.settle();
         let heard = ann.heard();
         let codes: Vec<_> = heard.iter().map(Said::error_code).collect();
@@ -324,25 +324,25 @@ fn what_waits_for_one_connection_is_bounded_in_bytes() {
 
 #[test]
 fn nothing_is_left_of_who_has_gone_and_an_answer_does_not_reach_who_came_in_his_place() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let ann = shard.client("ann");
         (0..3).for_each(|id| shard.call(&ann, "chat", id).unwrap());
-        shard.respond(ann.id, desk.ticket(1), Part::Taken);
+        shard.respond(ann.id, outside.ticket(1), Part::Taken);
         shard.settle();
         ann.peer.close();
         shard.settle();
         assert!(shard.floor.state.calls.is_empty());
-        assert_eq!(desk.forgotten(), 2, "one had been answered");
+        assert_eq!(outside.forgotten(), 2, "one had been answered");
         let mut eve = shard.client("eve");
         assert_eq!(eve.id.slot, ann.id.slot, "the slot is used again");
         shard.call(&eve, "chat", 9).unwrap();
         for (to, ticket) in [(ann.id, 0), (ann.id, 1), (eve.id, 0), (eve.id, 1), (ann.id, 3)] {
-            let told = shard.respond(to, desk.ticket(ticket), Part::message("for ann"));
+            let told = shard.respond(to, outside.ticket(ticket), Part::message("for ann"));
             shard.settle();
             assert_eq!(*lock(&told), Some(Fate::Gone));
         }
         assert_eq!(shard.counters().answers_stale.get(), 5);
-        shard.respond(eve.id, desk.ticket(3), Part::Taken);
+        shard.respond(eve.id, outside.ticket(3), Part::Taken);
         shard.settle();
         assert_eq!(eve.heard(), [taken(9)]);
     });
@@ -350,7 +350,7 @@ fn nothing_is_left_of_who_has_gone_and_an_answer_does_not_reach_who_came_in_his_
 
 #[test]
 fn an_answer_in_parts_is_as_fast_as_its_client_and_makes_nobody_too_slow() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         shard.call_with(&ann, "ask", 0, None).unwrap();
         ann.peer.stall(true);
@@ -360,7 +360,7 @@ fn an_answer_in_parts_is_as_fast_as_its_client_and_makes_nobody_too_slow() {
         for round in 0..1000 {
             waiting.retain(|told| lock(told).is_none());
             while waiting.len() < STREAM_WINDOW && sent < parts.len() {
-                waiting.push(shard.respond(ann.id, desk.ticket(0), Part::more(&parts[sent])));
+                waiting.push(shard.respond(ann.id, outside.ticket(0), Part::more(&parts[sent])));
                 sent += 1;
             }
             shard.settle();
@@ -373,7 +373,7 @@ fn an_answer_in_parts_is_as_fast_as_its_client_and_makes_nobody_too_slow() {
             }
         }
         assert_eq!((sent, waiting.len()), (parts.len(), 0));
-        shard.respond(ann.id, desk.ticket(0), Part::Taken);
+        shard.respond(ann.id, outside.ticket(0), Part::Taken);
         shard.settle();
         let texts: Vec<Said> = ann.heard().into_iter().filter(|said| matches!(said, Said::Text(_))).collect();
         assert_eq!(texts, parts.iter().map(|part| Said::text(part)).collect::<Vec<_>>());
@@ -384,14 +384,14 @@ fn an_answer_in_parts_is_as_fast_as_its_client_and_makes_nobody_too_slow() {
 
 #[test]
 fn a_service_that_says_more_than_the_window_holds_is_broken_off_and_the_client_told() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         shard.call_with(&ann, "ask", 0, None).unwrap();
         shard.call_with(&ann, "ask", 1, None).unwrap();
-        let told: Vec<_> = (0..10_000).map(|n| shard.flood(ann.id, desk.ticket(1), n)).collect();
-        assert_eq!(desk.forgotten(), 1);
+        let told: Vec<_> = (0..10_000).map(|n| shard.flood(ann.id, outside.ticket(1), n)).collect();
+        assert_eq!(outside.forgotten(), 1);
         assert!(told[STREAM_WINDOW..].iter().all(|told| *lock(told) == Some(Fate::Gone)));
-        shard.respond(ann.id, desk.ticket(0), Part::Taken);
+        shard.respond(ann.id, outside.ticket(0), Part::Taken);
         shard.settle();
         let heard = ann.heard();
         assert_eq!(heard.len(), STREAM_WINDOW + 1);
@@ -412,11 +412,11 @@ impl Shard {
 
 #[test]
 fn a_silent_stream_is_late_and_one_that_goes_on_is_not() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         shard.call_with(&ann, "ask", 0, None).unwrap();
         for n in 0..5 {
-            shard.respond(ann.id, desk.ticket(0), Part::more(&n.to_string()));
+            shard.respond(ann.id, outside.ticket(0), Part::more(&n.to_string()));
             shard.pass(TIMEOUT_MS - 500);
         }
         assert_eq!(ann.texts().len(), 5);
@@ -427,11 +427,11 @@ fn a_silent_stream_is_late_and_one_that_goes_on_is_not() {
 
 #[test]
 fn who_is_silent_is_late_also_with_parts_that_wait_for_an_earlier_answer() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         for id in 0..4 {
             shard.call_with(&ann, "ask", id, None).unwrap();
-            shard.respond(ann.id, desk.ticket(id), Part::more("and more"));
+            shard.respond(ann.id, outside.ticket(id), Part::more("and more"));
         }
         shard.pass(TIMEOUT_MS * 2);
         assert_eq!(ann.errors(), ["service_unavailable"; 4]);
@@ -487,16 +487,16 @@ struct Asked {
 
 struct Scene {
     shard: Shard,
-    desk: Arc<Desk>,
+    outside: Arc<Outside>,
     clients: Vec<Client>,
     asked: Vec<Asked>,
 }
 
 impl Scene {
     fn new(seed: u64) -> Self {
-        let desk = Arc::<Desk>::default();
-        let shard = Shard::with(seed, |rules| rules.services = desk.services());
-        Self { shard, desk, clients: Vec::new(), asked: Vec::new() }
+        let outside = Arc::<Outside>::default();
+        let shard = Shard::with(seed, |rules| rules.services = outside.services());
+        Self { shard, outside, clients: Vec::new(), asked: Vec::new() }
     }
 
     fn play(&mut self, act: &Act) {
@@ -506,7 +506,7 @@ impl Scene {
                 let client = self.shard.client(&format!("u{}", self.clients.len()));
                 self.clients.push(client);
             }
-            Act::Refuse(refuses) => *lock(&self.desk.refuses) = refuses.then_some(Failure::Away),
+            Act::Refuse(refuses) => *lock(&self.outside.refuses) = refuses.then_some(Failure::Away),
             Act::Pass(ms) => self.shard.pass(ms.into()),
             Act::Call { who: client, kind, has_reply } if !self.clients.is_empty() => {
                 self.call(who(client, &self.clients), if kind { "chat" } else { "ask" }, has_reply);
@@ -531,9 +531,9 @@ impl Scene {
             return;
         }
         let reply = has_reply.then(|| format!(r#"{{"call":{id},"reply":true}}"#));
-        let before = lock(&self.desk.calls).len();
+        let before = lock(&self.outside.calls).len();
         if self.shard.call_with(&self.clients[client], kind, id, reply).is_ok() {
-            let ticket = lock(&self.desk.calls).get(before).map(|call| call.ticket);
+            let ticket = lock(&self.outside.calls).get(before).map(|call| call.ticket);
             self.asked.push(Asked { client, kind, ticket, said: Vec::new() });
         }
     }
@@ -624,7 +624,7 @@ proptest! {
         scene.clients.iter().for_each(|client| client.peer.stall(false));
         scene.shard.pass(TIMEOUT_MS * 5);
         prop_assert!(scene.shard.floor.state.calls.is_empty(), "every call ends");
-        let service = scene.shard.floor.state.rules.services.find("desk").unwrap();
+        let service = scene.shard.floor.state.rules.services.find("outside").unwrap();
         prop_assert_eq!(scene.shard.floor.state.calls.counters(service).outstanding.get(), 0);
         scene.check();
         prop_assert_eq!(scene.shard.closed("too_slow"), 0);
