@@ -7,6 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::auth::Full;
+use crate::ws::frame::MESSAGE_BYTES_MAX;
+
+const _: () = assert!(MESSAGE_BYTES_MAX == 16 << 20, "the table below says so");
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

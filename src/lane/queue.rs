@@ -28,7 +28,7 @@ pub(super) const MESSAGES_MAX: usize = 4096;
 /// Bytes of their frames. Small messages reach the count first, at 16 KiB each both are reached together; so
 /// this is what large messages may hold in memory behind a shard that stands still. Lanes share the frames,
 /// so it is not this once for each.
-pub(super) const BYTES_MAX: usize = 64 << 20;
+pub const BYTES_MAX: usize = 64 << 20;
 
 /// Commands that may wait: the admin port has at most 64 questions under way, and gives up on each after three seconds.
 pub(super) const COMMANDS_MAX: usize = 256;

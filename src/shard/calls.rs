@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 use crate::clock::TICK_MS;
 use crate::lane::call::STREAM_WINDOW;
 use crate::lane::frame::Frame;
+use crate::lane::queue;
 use crate::lane::services::ServiceCounters;
 use crate::lane::{Answer, ConnectionId, Failure, Fate, Part, Remote, Response, ServiceId, Services, Ticket};
 use crate::shard::connection::wheel::Wheel;
@@ -40,7 +41,7 @@ const PLACE_BITS: u32 = 16;
 pub const BYTES_OF_CONNECTION_MAX: usize = 256 << 10;
 
 /// The same for one shard, as much as its lane holds.
-pub const BYTES_MAX: usize = 64 << 20;
+pub const BYTES_MAX: usize = queue::BYTES_MAX;
 
 /// A call's place: in the slab, and in the wheel.
 type Place = u32;

@@ -20,7 +20,7 @@ use crate::shard::lobby::answer::Answer;
 use crate::shard::lobby::gate::Pass;
 use crate::shard::lobby::peer::Peer;
 use crate::shard::lobby::transfer::{Transfer, adopt};
-use crate::shard::lobby::{FULL_RETRY_AFTER_S, Lobby};
+use crate::shard::lobby::{DRAINING_RETRY_AFTER_S, FULL_RETRY_AFTER_S, Lobby};
 use crate::shard::verification::Verified;
 use crate::ws::handshake::{Refusal, Request, read_request};
 
@@ -185,7 +185,7 @@ impl<B: Backend> Lobby<B> {
         verdict.iter().for_each(|verdict| floor.latency().record(Timed::Authentication, verdict.us));
         let verdict = verdict.filter(|verdict| verdict.identity.is_err() || verdict.epoch == epoch);
         if floor.is_draining() && rules.upgrades(request.path) {
-            return Decision::Refuse(Refusal::Draining { retry_after_s: 1 });
+            return Decision::Refuse(Refusal::Draining { retry_after_s: DRAINING_RETRY_AFTER_S });
         }
         // Each shard has its own few places for the echo, and hands nobody over to it.
         let is_echo = rules.is_echo(request.path);

@@ -46,6 +46,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// Seconds after which a client that found no room may try again.
 const FULL_RETRY_AFTER_S: u32 = 5;
 
+/// The same for one that comes while the node drains: behind the same name there may be another node.
+const DRAINING_RETRY_AFTER_S: u32 = 1;
+
 pub struct Lobby<B: Backend> {
     pub(in crate::shard) floor: RefCell<Floor<B>>,
     pub(in crate::shard) bell: Bell,

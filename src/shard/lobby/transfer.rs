@@ -18,7 +18,7 @@ use crate::metrics::latency::Stopwatch;
 use crate::shard::floor::{Arrival, Floor};
 use crate::shard::io::Backend;
 use crate::shard::lobby::answer::Answer;
-use crate::shard::lobby::{FULL_RETRY_AFTER_S, Lobby};
+use crate::shard::lobby::{DRAINING_RETRY_AFTER_S, FULL_RETRY_AFTER_S, Lobby};
 use crate::ws::handshake::Refusal;
 
 /// Clients that may wait for one shard.
@@ -89,7 +89,7 @@ impl<B: Backend> Lobby<B> {
             let mut floor = self.floor.borrow_mut();
             // What was true when it was sent may be so no more.
             let refusal = if floor.is_draining() {
-                Refusal::Draining { retry_after_s: 1 }
+                Refusal::Draining { retry_after_s: DRAINING_RETRY_AFTER_S }
             } else if floor.is_full() || transfer.epoch != self.shared.rules.verifier.revocations().epoch() {
                 Refusal::Full { retry_after_s: FULL_RETRY_AFTER_S }
             } else {
