@@ -3,6 +3,9 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
+use uuid::fmt::Hyphenated;
+use uuid::{Builder, Uuid, Variant, Version};
+
 use crate::lane::ConnectionId;
 
 /// A connection's id as clients and operators see it: a UUID of version 8 (RFC 9562 section 5.8) that says nothing of
@@ -19,8 +22,6 @@ pub struct SessionId(u128);
 pub struct SessionKey(RandomState);
 
 const ROUNDS: u8 = 8;
-
-const UUID_CHARS: usize = 36;
 
 /// Bits of half a block.
 const HALF: u32 = 61;
@@ -51,36 +52,22 @@ impl SessionKey {
 impl SessionId {
     /// Reads what [`fmt::Display`] writes, in small or capital letters.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != UUID_CHARS {
-            return None;
-        }
-        let mut bits = 0_u128;
-        for (at, byte) in text.bytes().enumerate() {
-            match at {
-                8 | 13 | 18 | 23 if byte == b'-' => {}
-                8 | 13 | 18 | 23 => return None,
-                _ => bits = bits << 4 | u128::from(char::from(byte).to_digit(16)?),
-            }
-        }
-        let (version, variant) = (bits >> 76 & 0xf, bits >> 62 & 0b11);
+        // The library takes other forms too, none of them as long.
+        let uuid = if text.len() == Hyphenated::LENGTH { Uuid::try_parse(text).ok()? } else { return None };
+        let bits = uuid.as_u128();
         let free = bits >> 80 << 74 | (bits >> 64 & 0xfff) << 62 | bits & ((1 << 62) - 1);
-        (version == 8 && variant == 0b10).then_some(Self(free))
+        let is_ours = uuid.get_version() == Some(Version::Custom) && uuid.get_variant() == Variant::RFC4122;
+        is_ours.then_some(Self(free))
     }
 }
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(bits) = self;
-        // 48 bits | version 8, 12 bits | variant 10, 14 bits | 48 bits
-        write!(
-            f,
-            "{:08x}-{:04x}-8{:03x}-{:04x}-{:012x}",
-            bits >> 90,
-            bits >> 74 & 0xffff,
-            bits >> 62 & 0xfff,
-            0x8000 | bits >> 48 & 0x3fff,
-            bits & 0xffff_ffff_ffff,
-        )
+        let Self(free) = self;
+        // 48 bits | version | 12 bits | variant | 62 bits
+        let bits = free >> 74 << 80 | (free >> 62 & 0xfff) << 64 | free & ((1 << 62) - 1);
+        let uuid = Builder::from_u128(bits).with_version(Version::Custom).with_variant(Variant::RFC4122);
+        fmt::Display::fmt(uuid.as_uuid(), f)
     }
 }
 
@@ -134,7 +121,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_else_is_taken_for_a_session_id(text: String, at in 0..UUID_CHARS, wrong in "[g-z -]") {
+        fn nothing_else_is_taken_for_a_session_id(text: String, at in 0..Hyphenated::LENGTH, wrong in "[g-z -]") {
             prop_assert!(SessionId::parse(&text).is_none());
             let connection = ConnectionId { shard: 1, slot: 2, generation: 3 };
             let mut shown = SessionKey::default().session(connection).to_string();

@@ -49,11 +49,6 @@ impl Report {
         self.render(coloured)
     }
 
-    /// The table without colour.
-    pub fn plain_table(&self) -> String {
-        self.render(false)
-    }
-
     /// The lines printed at the gateway's start: the capacity, then only what is not good.
     pub fn short(&self) -> Vec<String> {
         let mut lines = vec![self.capacity_line()];
@@ -75,7 +70,7 @@ impl Report {
         u8::from(self.rows.iter().any(|row| row.verdict == Verdict::Missing))
     }
 
-    fn render(&self, coloured: bool) -> String {
+    pub(super) fn render(&self, coloured: bool) -> String {
         let name_width = self.width("CHECK", |row| row.name);
         let found_width = self.width("FOUND", |row| &row.found);
         let mut table = format!("         {:name_width$}  {:found_width$}  NEEDED\n", "CHECK", "FOUND");
