@@ -12,12 +12,11 @@
 //! a call that has ended finds nothing. A connection without calls has no entry here. What waits is bounded: calls and
 //! bytes per connection and in all, parts per answer.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+mod call;
 
-use serde_json::value::RawValue;
+use std::collections::{HashMap, VecDeque};
+
 use slab::Slab;
-use smallvec::SmallVec;
 
 use crate::clock::TICK_MS;
 use crate::lane::call::STREAM_WINDOW;
@@ -27,6 +26,10 @@ use crate::lane::services::ServiceCounters;
 use crate::lane::{Answer, ConnectionId, Failure, Fate, Part, Remote, Response, ServiceId, Services, Ticket};
 use crate::shard::connection::wheel::Wheel;
 use crate::shard::io::Slot;
+
+use call::{Call, Held, Line, Place, Said, tell};
+
+pub use call::{NoRoom, Released, Waiting};
 
 /// Calls of one connection that may wait: far more than a person's client has under way, and few enough to be looked
 /// through.
@@ -42,9 +45,6 @@ pub const BYTES_OF_CONNECTION_MAX: usize = 256 << 10;
 
 /// The same for one shard, as much as its lane holds.
 pub const BYTES_MAX: usize = queue::BYTES_MAX;
-
-/// A call's place: in the slab, and in the wheel.
-type Place = u32;
 
 pub struct Calls {
     shard: usize,
@@ -65,79 +65,6 @@ pub struct Calls {
     patient_until: u32,
     /// Until when all that services have said has been taken from the lane.
     heard_until_us: u64,
-}
-
-/// The calls of one connection, in the order of its messages.
-#[derive(Default)]
-struct Line {
-    places: SmallVec<[Place; 4]>,
-    /// Of replies and of what is held.
-    bytes: usize,
-    /// Parts that are held.
-    parts: usize,
-    is_ready: bool,
-}
-
-/// One message that waits.
-struct Call {
-    ticket: Ticket,
-    from: ConnectionId,
-    /// The message's `type`.
-    kind: Arc<str>,
-    /// The message's `id`.
-    id: Option<Box<RawValue>>,
-    service: ServiceId,
-    /// What the client gets when the service has taken the message.
-    reply: Option<Frame>,
-    /// What may not leave yet.
-    held: VecDeque<Held>,
-    /// The service has said all, or nobody waits for the rest: what is held is all that will leave.
-    has_ended: bool,
-    /// The tick at which it is late.
-    due: u32,
-}
-
-struct Held {
-    said: Said,
-    /// Others follow: it leaves only when the client takes it.
-    is_part: bool,
-    fate: Option<Answer<Fate>>,
-}
-
-enum Said {
-    Message(Frame),
-    Failed(Failure),
-    /// The end, and nothing to send with it.
-    Nothing,
-}
-
-/// A message that is to wait for a service.
-pub struct Waiting<'a> {
-    pub from: ConnectionId,
-    pub kind: Arc<str>,
-    pub id: Option<&'a RawValue>,
-    pub service: ServiceId,
-    pub reply: Option<Frame>,
-}
-
-/// Why a message cannot wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRoom {
-    /// As many of this connection wait as may.
-    OfConnection,
-    /// As many of the shard.
-    OfShard,
-}
-
-/// What may be sent to a client now.
-pub enum Released {
-    Message(Frame),
-    /// An error, about the message with this `type` and `id`.
-    Failed {
-        failure: Failure,
-        kind: Arc<str>,
-        id: Option<Box<RawValue>>,
-    },
 }
 
 impl Calls {
@@ -466,28 +393,6 @@ impl Calls {
         if let Some(remote) = self.services.remote(service) {
             remote.service.forget(from, ticket);
         }
-    }
-}
-
-impl Call {
-    /// Whether there is something to do for the client, once this call is the first of its type.
-    fn has_something(&self, takes_parts: bool) -> bool {
-        self.held.front().map_or(self.has_ended, |held| takes_parts || !held.is_part)
-    }
-}
-
-impl Held {
-    fn bytes(&self) -> usize {
-        match &self.said {
-            Said::Message(frame) => frame.bytes.len(),
-            Said::Failed(_) | Said::Nothing => 0,
-        }
-    }
-}
-
-fn tell(fate: Option<Answer<Fate>>, what: Fate) {
-    if let Some(fate) = fate {
-        fate(what);
     }
 }
 
