@@ -20,7 +20,8 @@ use crate::config::LogFormat;
 /// Lines that may wait: a burst, at some hundred bytes each.
 const WAITING_MAX: usize = 1024;
 
-/// Libraries that say for themselves what whoever uses them says as well, and with it messages of clients, or passwords.
+/// Libraries that say for themselves what whoever uses them says as well, and with it messages of clients, or
+/// passwords.
 const UNHEARD: &str = "async_nats=off,lapin=off";
 
 /// How long the end of the process waits for its last lines.

@@ -1,10 +1,10 @@
 //! The admin port: health, statistics, metrics, and publishing over HTTP. Three [tasks](crate::control) of the control
 //! side, the port, the [`watchdog`], and the recorder of the [`curves`]; nothing of it runs on a shard.
 //!
-//! [`start`] is called once, by [`crate::gateway`]. A second port may speak [`grpc`]. [`routes`] lists every path; the handlers live in files
-//! named by what they answer. A further page or endpoint is a further file and one line there. What a handler
-//! needs of the process is in [`Context`]; what it needs of the shards it reads from their counters, or asks
-//! through their lanes ([`shards`]).
+//! [`start`] is called once, by [`crate::gateway`]. A second port may speak [`grpc`]. [`routes`] lists every path; the
+//! handlers live in files named by what they answer. A further page or endpoint is a further file and one line there.
+//! What a handler needs of the process is in [`Context`]; what it needs of the shards it reads from their counters, or
+//! asks through their lanes ([`shards`]).
 //!
 //! The port itself ([`port`]) has deadlines for everything that a client may be slow at, a limit of connections
 //! ([`clients`]) and of the bodies that arrive at once ([`bodies`]), so that a probe is answered whatever others do.

@@ -1,5 +1,5 @@
-//! The listening half of the admin port: accepts within the limit of connections, and serves HTTP/1, or HTTP/2 for gRPC,
-//! with a deadline for each thing that a client may be slow at: its head, the next request, its body
+//! The listening half of the admin port: accepts within the limit of connections, and serves HTTP/1, or HTTP/2 for
+//! gRPC, with a deadline for each thing that a client may be slow at: its head, the next request, its body
 //! ([`super::bodies`]), taking its answer.
 //!
 //! Descriptors for the limit are kept aside at start (`limits::Size`), so the

@@ -1,4 +1,5 @@
-//! JSON Web Tokens in, identities out. The lobby calls it at each upgrade, the floor for each `auth` message.
+//! JSON Web Tokens in, identities out. The lobby calls it at each upgrade, the session for each token that a client
+//! sends.
 //!
 //! Invariant: nothing of a token is believed before its signature holds, and `now` comes from the caller. An error
 //! never carries a part of the token, so it can be logged and sent.

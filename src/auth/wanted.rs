@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value};
 
-/// Which of the [`Wanted`] claims a token has, a bit for each. With user types and platforms they make the profiles of a
-/// shard, so there are few.
+/// Which of the [`Wanted`] claims a token has, a bit for each. With user types and platforms they make the profiles of
+/// a shard, so there are few.
 pub type ClaimSet = u8;
 
 /// `name`: the claim is there, and neither `false` nor `null`. `name=value`: it is this text or number, a list with it

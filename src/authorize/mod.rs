@@ -6,7 +6,8 @@
 //!    └── Command::Permit(Verdict) ◄── the shard's lane ◄───────────┘
 //! ```
 //!
-//! [`start`] is called once, by [`crate::gateway`]. Every question gets exactly one verdict, within `authorize.timeout`.
+//! [`start`] is called once, by [`crate::gateway`]. Every question gets exactly one verdict, within
+//! `authorize.timeout`.
 //!
 //! Invariant: only an answer that says so opens a channel. Nobody reached, nothing understood, no time left: not now.
 

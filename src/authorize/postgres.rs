@@ -1,7 +1,8 @@
 //! PostgreSQL decides: one prepared query, on a pool of connections.
 //!
-//! Parameters are sent as text, so that the server reads them as whatever the query compares them with: an id column may
-//! be text, a number or a UUID. What a client says that is none of these is refused by the server, and is no member.
+//! Parameters are sent as text, so that the server reads them as whatever the query compares them with: an id column
+//! may be text, a number or a UUID. What a client says that is none of these is refused by the server, and is no
+//! member.
 //!
 //! Invariant: a database that is away, or does not understand the query, opens nothing.
 

@@ -2,7 +2,8 @@
 //!
 //! The client library would connect again by itself, for ever, and send then what waited in it meanwhile, although
 //! whoever said that has long been told that it failed. So it may try once, to find another server of the cluster; a
-//! connection that is lost is dropped, and its owner makes a new one, with a pause of his own and an error that says why.
+//! connection that is lost is dropped, and its owner makes a new one, with a pause of his own and an error that says
+//! why.
 //!
 //! Invariant: [`News::Lost`] is told once a connection is lost, and nothing is sent through it any more.
 
@@ -142,8 +143,8 @@ impl Connection {
 
     /// Returns when the server has done all that it was asked before.
     ///
-    /// It is asked to send us a message back: it does one after the other. What the library calls flushing ends where the
-    /// kernel has the bytes.
+    /// It is asked to send us a message back: it does one after the other. What the library calls flushing ends where
+    /// the kernel has the bytes.
     ///
     /// # Errors
     ///

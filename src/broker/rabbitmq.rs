@@ -1,8 +1,8 @@
 //! From `[rabbitmq]` to an open connection, and the exchange that messages go through.
 //!
-//! The client library runs a thread for each connection, which ends when its socket does. Left to itself it says goodbye
-//! and waits for an answer, for ever where the broker stands still: so the socket is ended below it as soon as nobody
-//! has the [`Session`] any more, and no thread or socket is left behind by however many attempts.
+//! The client library runs a thread for each connection, which ends when its socket does. Left to itself it says
+//! goodbye and waits for an answer, for ever where the broker stands still: so the socket is ended below it as soon as
+//! nobody has the [`Session`] any more, and no thread or socket is left behind by however many attempts.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};

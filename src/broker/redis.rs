@@ -1,5 +1,5 @@
-//! From `[redis]` to the server that is to be spoken with: one, the one that sentinels name at the moment, or those of a
-//! cluster.
+//! From `[redis]` to the server that is to be spoken with: one, the one that sentinels name at the moment, or those of
+//! a cluster.
 
 use std::io;
 
@@ -23,8 +23,8 @@ pub struct Server {
 }
 
 enum Kind {
-    /// Servers that are all as good, one after the other: a single one, or any of a cluster, of which each passes on what
-    /// is published to all.
+    /// Servers that are all as good, one after the other: a single one, or any of a cluster, of which each passes on
+    /// what is published to all.
     Any {
         clients: Vec<Client>,
         next: usize,
@@ -129,8 +129,8 @@ impl Connection {
         }
     }
 
-    /// Sends commands, in their order as far as they are for one server; an answer for each. An error of the whole means
-    /// that the connection is lost.
+    /// Sends commands, in their order as far as they are for one server; an answer for each. An error of the whole
+    /// means that the connection is lost.
     ///
     /// # Errors
     ///

@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 use percent_encoding::percent_decode_str;
 
-/// The channel of a subject or routing key: what stands behind the prefix, its first dot a colon. Further dots belong to
-/// the id. `None` when the subject does not begin with the prefix, or nothing that is a text stands behind it.
+/// The channel of a subject or routing key: what stands behind the prefix, its first dot a colon. Further dots belong
+/// to the id. `None` when the subject does not begin with the prefix, or nothing that is a text stands behind it.
 pub fn channel_of(prefix: &str, subject: &str) -> Option<String> {
     let name = subject.strip_prefix(prefix)?.strip_prefix('.').filter(|name| !name.is_empty())?;
     let name = name.replacen('.', ":", 1);

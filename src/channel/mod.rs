@@ -1,8 +1,10 @@
-//! Who listens to what: channel names, the subscription table of one shard, and which shards have subscribers.
+//! Who listens to what: channel names and patterns, the subscription table of one shard, which shards have subscribers,
+//! who is online where, and who is writing.
 //!
-//! Sans-IO: nothing here knows sockets, clocks or threads. `Table` belongs to one shard and is neither shared nor
-//! locked; `Interest` is the one structure that all shards and sources share, touched only when a channel gains its
-//! first or loses its last subscriber on a shard, and once per published message.
+//! Sans-IO: nothing here knows sockets, and the time comes as an argument. `Table` and `Typing` belong to one shard and
+//! are neither shared nor locked. Two structures all shards share: `Interest`, touched when a channel gains its first or
+//! loses its last subscriber on a shard and once per published message, and `Presence`, touched when somebody joins or
+//! leaves one of the channels that it is kept of.
 
 pub mod interest;
 pub mod name;

@@ -15,8 +15,8 @@
 //! Changes are not listed but compared: each user of a channel bears what the others were told of him, and a channel
 //! with a difference waits once in a queue. Whoever came and went meanwhile is no change.
 //!
-//! Invariant: no lock is held for longer than one leaf of a [member tree](members) takes, or a bounded number of channels,
-//! however many users a channel has. Nothing of it grows by copying itself.
+//! Invariant: no lock is held for longer than one leaf of a [member tree](members) takes, or a bounded number of
+//! channels, however many users a channel has. Nothing of it grows by copying itself.
 
 mod members;
 mod pace;
@@ -59,7 +59,8 @@ pub struct Settings {
     pub channels: Vec<Pattern>,
     /// How long a user stays online whose last connection has ended; 0: not at all.
     pub grace_ticks: u32,
-    /// Channels in which one user may be leaving at once. In others, and when too many users are, nobody is given a grace.
+    /// Channels in which one user may be leaving at once. In others, and when too many users are, nobody is given a
+    /// grace.
     pub leaving_per_user_max: u32,
     /// Users of a channel up to which each is announced; above, only their number is.
     pub announce_max: usize,
@@ -162,8 +163,8 @@ impl Presence {
         }
     }
 
-    /// The connection of a session of `user` in the channel has ended, of which something was heard last at `heard_at`. If
-    /// it was his last one there, he is leaving: until a grace after the last that was heard of any of them.
+    /// The connection of a session of `user` in the channel has ended, of which something was heard last at `heard_at`.
+    /// If it was his last one there, he is leaving: until a grace after the last that was heard of any of them.
     pub fn vanish(&self, channel: &str, user: &str, heard_at: u32) {
         if !self.covers(channel) {
             return;
@@ -273,8 +274,8 @@ impl Stripe {
         if is_over { self.graces.pop_first() } else { None }
     }
 
-    /// Changes a channel's roster, which is made if there is none and it has a name. Then the channel waits to be told of,
-    /// if there is something to tell, and goes if there is nothing more to know of it. `None`: there is no roster.
+    /// Changes a channel's roster, which is made if there is none and it has a name. Then the channel waits to be told
+    /// of, if there is something to tell, and goes if there is nothing more to know of it. `None`: there is no roster.
     fn change<R>(
         &mut self,
         hash: u64,

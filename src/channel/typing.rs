@@ -90,8 +90,8 @@ impl Typing {
         Self { timeout_ticks, interval_ticks, entries, of_member, oldest: NONE, newest: NONE }
     }
 
-    /// `member` goes on writing: whether the others are to be told. `None` when nothing is known of it yet, and it is to
-    /// [begin](Typing::begin).
+    /// `member` goes on writing: whether the others are to be told. `None` when nothing is known of it yet, and it is
+    /// to [begin](Typing::begin).
     pub fn renew(&mut self, member: Member, channel: &str, activity: Activity, now: u32) -> Option<bool> {
         let id = self.find(member, channel, activity)?;
         self.unlink(id);
@@ -117,7 +117,8 @@ impl Typing {
         if self.entries.len() < ENTRIES_MAX { Ok(()) } else { Err(Full::Shard) }
     }
 
-    /// `member` begins to write where it did not, which the others are told. With it comes what they are told at its end.
+    /// `member` begins to write where it did not, which the others are told. With it comes what they are told at its
+    /// end.
     pub fn begin(&mut self, member: Member, activity: Activity, stop: Stop, now: u32) {
         debug_assert!(self.find(member, &stop.channel, activity).is_none(), "what is known is renewed");
         let (ends_at, told_at, is_told) = (now + self.timeout_ticks, now, true);

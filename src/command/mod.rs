@@ -1,4 +1,5 @@
-//! What the command line can ask for: one file per command, each with a `run` that `main` calls.
+//! What the command line can ask for, a file each, whose functions `main` calls; what is printed at a start is
+//! `welcome`, which `serve` calls.
 
 pub mod bench;
 pub mod check;

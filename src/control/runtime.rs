@@ -2,8 +2,8 @@
 //!
 //! [`Control::run`] is for what only ever awaits: all of it shares one thread, so that the requests of operators and
 //! the watchdog cost no thread each. [`Control::run_apart`] is for what may block its thread: a source that waits in a
-//! full lane, because its client would otherwise go on reading into memory. Whatever such a task does, the shared thread
-//! answers `/readyz` and `/livez`.
+//! full lane, because its client would otherwise go on reading into memory. Whatever such a task does, the shared
+//! thread answers `/readyz` and `/livez`.
 
 use std::any::Any;
 use std::convert::Infallible;

@@ -77,7 +77,8 @@ pub fn rules(
     }
 }
 
-/// Connections that a user may lose at once while each of them is in as many channels as it may be, and still be online.
+/// Connections that a user may lose at once while each of them is in as many channels as it may be, and still be
+/// online.
 const LEAVING_CONNECTIONS_MAX: u32 = 8;
 
 pub fn presence(config: &Config) -> presence::Settings {

@@ -1,9 +1,9 @@
 //! The cells of H3 that belong to a circle, and the cell of a position: how who moves and who listens find each other.
 //!
-//! A circle is covered by the cell of its centre and the neighbours of that: seven cells, or six around a pentagon. They
-//! are taken from the finest [`Grid`] in which they surely cover it. A position has one cell in every grid, so whoever
-//! publishes it needs to know which grids anybody listens in ([`GridUse`]); it is told to one cell of each, which is why
-//! nobody is told twice.
+//! A circle is covered by the cell of its centre and the neighbours of that: seven cells, or six around a pentagon.
+//! They are taken from the finest [`Grid`] in which they surely cover it. A position has one cell in every grid, so
+//! whoever publishes it needs to know which grids anybody listens in ([`GridUse`]); it is told to one cell of each,
+//! which is why nobody is told twice.
 //!
 //! ```text
 //!   ⬡ ⬡         from anywhere in the cell in the middle to the rim of the seven it is
@@ -22,8 +22,8 @@ use super::circle::RADIUS_MAX_M;
 use super::position::Position;
 
 /// The grids in use, from fine to coarse: the resolution of H3, and the radius in metres of the largest circle for
-/// which its cells are taken. That is at most 0.58 of the mean side of the grid's cells, so a sixth of what is covered is
-/// to spare.
+/// which its cells are taken. That is at most 0.58 of the mean side of the grid's cells, so a sixth of what is covered
+/// is to spare.
 const GRIDS: [(Resolution, f64); 8] = [
     (Resolution::Nine, 110.0),
     (Resolution::Eight, 300.0),
@@ -73,8 +73,8 @@ impl Cell {
         cells
     }
 
-    /// `prefix`, of some letters, with the name of the cell, as H3 writes it. Made once per position and grid: without an
-    /// allocation.
+    /// `prefix`, of some letters, with the name of the cell, as H3 writes it. Made once per position and grid: without
+    /// an allocation.
     pub fn name(self, prefix: &str) -> CellName {
         let mut name = CellName::new();
         write!(name, "{prefix}{}", self.0).expect("there is room for both");

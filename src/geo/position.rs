@@ -10,8 +10,8 @@ pub struct Position {
     longitude: f64,
 }
 
-/// A position as a point on the unit sphere: poles and the antimeridian are places like all others, and a distance needs
-/// no more than sums and products.
+/// A position as a point on the unit sphere: poles and the antimeridian are places like all others, and a distance
+/// needs no more than sums and products.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Place([f64; 3]);
 

@@ -1,5 +1,5 @@
-//! Where what backends publish comes in, and what is kept of it: every source hands it here, and nowhere else; the admin
-//! port, which posts in its own ways, has it kept here before.
+//! Where what backends publish comes in, and what is kept of it: every source hands it here, and nowhere else; the
+//! admin port, which posts in its own ways, has it kept here before.
 
 use crate::clock::Now;
 use crate::lane::{Bus, Filter, Outcome};

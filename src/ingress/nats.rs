@@ -1,11 +1,11 @@
-//! The NATS source: a subscription to `{prefix}.>`, or a place in a stream of JetStream (`jetstream`), and every message
-//! goes to the channel that its subject or its header names.
+//! The NATS source: a subscription to `{prefix}.>`, or a place in a stream of JetStream (`jetstream`), and every
+//! message goes to the channel that its subject or its header names.
 //!
 //! Started by [`super::start`]. Publishing waits while a lane is full, within the bus's patience, and with it the whole
 //! thread, on which the client library reads as well: so it reads no more than it has room for
 //! ([`crate::broker::nats`]), and what else comes stays in the buffers of the server and the socket. The server ends a
-//! connection that lags too far; that is a lost connection like any other. Should the library lack room nevertheless, it
-//! is counted and told how many messages that cost.
+//! connection that lags too far; that is a lost connection like any other. Should the library lack room nevertheless,
+//! it is counted and told how many messages that cost.
 //!
 //! Invariant: the source is `connected` exactly while NATS has confirmed the subscription and the connection stands.
 

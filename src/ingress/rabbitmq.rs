@@ -2,8 +2,8 @@
 //! channel that its routing key has behind the prefix, or to those that its header `channels` names.
 //!
 //! Started by [`super::start`]. A message is acknowledged when it has been published; RabbitMQ sends no more than
-//! `rabbitmq.prefetch` ahead of that. So while publishing waits for room in a lane, what comes on top stays in the queue,
-//! which is bounded in bytes.
+//! `rabbitmq.prefetch` ahead of that. So while publishing waits for room in a lane, what comes on top stays in the
+//! queue, which is bounded in bytes.
 //!
 //! Invariant: the source is `connected` exactly while RabbitMQ has confirmed that it sends us the queue's messages.
 

@@ -1,5 +1,5 @@
-//! Whether somebody may join channels: what a shard asks, and how it is answered. As with a [`super::call::Call`] no shard
-//! waits; the message that asks to join does (`shard/pending.rs`).
+//! Whether somebody may join channels: what a shard asks, and how it is answered. As with a [`super::call::Call`] no
+//! shard waits; the message that asks to join does (`shard/pending.rs`).
 
 use super::call::{Failure, Ticket};
 use super::id::ConnectionId;
@@ -9,8 +9,8 @@ pub trait Authorizer: Send + Sync {
     /// Whether it is to be asked for this channel. The same answer at all times.
     fn concerns(&self, channel: &str) -> bool;
 
-    /// Takes a question, to be answered later by [`super::Bus::permit`]; or refuses it at once, and is then not to answer.
-    /// Runs on a shard's thread and must not wait.
+    /// Takes a question, to be answered later by [`super::Bus::permit`]; or refuses it at once, and is then not to
+    /// answer. Runs on a shard's thread and must not wait.
     ///
     /// # Errors
     ///

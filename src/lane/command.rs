@@ -65,14 +65,15 @@ pub struct Publication {
     pub batch_delay_us: u32,
     /// What becomes of it where it finds no room with a slow subscriber.
     pub overflow: Overflow,
-    /// With [`Overflow::Latest`]: of what it is the newest. The channel's hash, unless one channel tells of many things.
+    /// With [`Overflow::Latest`]: of what it is the newest. The channel's hash, unless one channel tells of many
+    /// things.
     pub key: u64,
     /// Who of the subscribers does not get it.
     pub except: Except,
 }
 
-/// Who is left out. Named by hashes, so that a publication carries no names: a shard looks up once, for many recipients,
-/// whom they mean.
+/// Who is left out. Named by hashes, so that a publication carries no names: a shard looks up once, for many
+/// recipients, whom they mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Except {
     #[default]

@@ -6,8 +6,8 @@
 //!            └── no room: its number is left out ───────────────────► Heard::Lost
 //! ```
 //!
-//! A shard never waits: an event for which there is no room is lost, which whoever hears finds in the numbers. Nobody is
-//! woken, so a shard pays for an event what the event itself costs; one whose teller is off pays for a look.
+//! A shard never waits: an event for which there is no room is lost, which whoever hears finds in the numbers. Nobody
+//! is woken, so a shard pays for an event what the event itself costs; one whose teller is off pays for a look.
 //!
 //! Invariant: what a shard tells is heard in that order, so the events of one connection are.
 

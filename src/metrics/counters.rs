@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// Labels of [`Counters::closed`] beside the close codes that we send: the peer closed, or vanished without a close frame.
+/// Labels of [`Counters::closed`] beside the close codes that we send: the peer closed, or vanished without a close
+/// frame.
 pub const BY_PEER: &str = "by_peer";
 pub const ABNORMAL: &str = "abnormal";
 
@@ -188,7 +189,8 @@ counters! {
     deliveries_dropped: counter,
     /// Of them, those that an overflow policy dropped, by policy.
     overflow_dropped: overflows,
-    /// Messages that a newer one of their channel replaced before they were handed to connections (`overflow = "latest"`).
+    /// Messages that a newer one of their channel replaced before they were handed to connections (`overflow =
+    /// "latest"`).
     publications_replaced: counter,
     /// Pings and heartbeats sent.
     heartbeats_sent: counter,

@@ -8,8 +8,8 @@
 //!                       arrived ◄── a session that begins ──┘
 //! ```
 //!
-//! Sans-IO: the time comes as an argument, who publishes again is told what ([`Notifications::due`]). In memory alone: a
-//! notification is delivered at least once within the life of one process, and of what a process had nothing is left
+//! Sans-IO: the time comes as an argument, who publishes again is told what ([`Notifications::due`]). In memory alone:
+//! a notification is delivered at least once within the life of one process, and of what a process had nothing is left
 //! when it has ended.
 //!
 //! Shared by the sources and the admin port (they keep), the shards (they acknowledge, and ask what waits for who has

@@ -1,6 +1,7 @@
-//! The contracts with backends ([`relay`], [`location`], [`chat`], [`notification`]) and with whoever uses the admin port
-//! over gRPC ([`admin`]): what is made of the `.proto` files of this folder, which are their documentation. Used by
-//! [`crate::service`] as a client and by [`crate::admin`] as a server; the other halves are there for tests and tools.
+//! The contracts with backends ([`relay`], [`location`], [`chat`], [`notification`]) and with whoever uses the admin
+//! port over gRPC ([`admin`]): what is made of the `.proto` files of this folder, which are their documentation. Used
+//! by [`crate::service`] as a client and by [`crate::admin`] as a server; the other halves are there for tests and
+//! tools.
 //!
 //! What may not live here: anything that is written by hand.
 

@@ -215,7 +215,8 @@ impl Details {
     }
 }
 
-/// The text of an id, whether it came as a string or as an integer: `7` and `"7"` are the same. `None` for what is no id.
+/// The text of an id, whether it came as a string or as an integer: `7` and `"7"` are the same. `None` for what is no
+/// id.
 pub fn id_text(value: &RawValue) -> Option<Cow<'_, str>> {
     let is_word = |text: &str| {
         (1..=ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace())

@@ -1,9 +1,9 @@
 //! Routes: from a client's message to what is done with it, as data.
 //!
-//! `vocabularies/` holds the files, one per vocabulary: a new one is a file there and a line in [`vocabulary`].
-//! [`definition`] is a route as it is written, [`compile`] checks it and makes of it what [`table`] finds for a message:
-//! [`field`]s to be checked, an [`action`], and [`template`]s of what is sent. The session executes what the route
-//! says; nothing here knows of sessions.
+//! `vocabularies/` holds the files, one per vocabulary; [`vocabulary`] names them.
+//! [`definition`] is a route as it is written, [`compile`] checks it and makes of it what [`table`] finds for a
+//! message: [`field`]s to be checked, an [`action`], and [`template`]s of what is sent. The session executes what the
+//! route says; nothing here knows of sessions.
 
 pub mod action;
 pub mod compile;

@@ -1,5 +1,5 @@
-//! Which messages come to a route at all: some go to an earlier route of their type, or to one that stands in its place.
-//! Looked at once, when the table is made.
+//! Which messages come to a route at all: some go to an earlier route of their type, or to one that stands in its
+//! place. Looked at once, when the table is made.
 
 use crate::protocol::request::Request;
 
@@ -70,7 +70,8 @@ fn covering<'a>(earlier: &'a [Route], route: &Route) -> Option<&'a Route> {
     }
 }
 
-/// Which of these routes, of one file or of those that ship, can never be taken or show an example that cannot, and why.
+/// Which of these routes, of one file or of those that ship, can never be taken or show an example that cannot, and
+/// why.
 pub fn problems(routes: &[Route]) -> impl Iterator<Item = (&Route, Problem)> {
     routes.iter().enumerate().filter_map(|(at, route)| {
         let earlier = &routes[..at];

@@ -125,8 +125,8 @@ impl Routes {
         &ROUTES
     }
 
-    /// Compiles vocabularies, and what the configuration adds to them or puts in the place of their routes: services and
-    /// routes of its own.
+    /// Compiles vocabularies, and what the configuration adds to them or puts in the place of their routes: services
+    /// and routes of its own.
     ///
     /// # Errors
     ///
@@ -199,8 +199,8 @@ impl Routes {
         &self.replaced
     }
 
-    /// All of it for programs: the routes as they are written, with file, line and whether they reach other clients, what
-    /// of the shipped ones is replaced, and what backends publish.
+    /// All of it for programs: the routes as they are written, with file, line and whether they reach other clients,
+    /// what of the shipped ones is replaced, and what backends publish.
     pub fn json(&self) -> String {
         let routes = self.routes.iter().map(|route| RouteLine {
             file: &route.file,

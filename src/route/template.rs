@@ -287,7 +287,8 @@ impl NameTemplate {
 
     /// # Errors
     ///
-    /// When `name` has no room for it, or a field beside a user id has blanks, which the whole cannot be asked for then.
+    /// When `name` has no room for it, or a field beside a user id has blanks, which the whole cannot be asked for
+    /// then.
     pub fn fill(&self, name: &mut impl fmt::Write, user_id: &str, values: &[Option<&RawValue>]) -> fmt::Result {
         self.0.iter().try_for_each(|part| match part {
             NamePart::Text(text) => name.write_str(text),

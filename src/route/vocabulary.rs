@@ -1,6 +1,6 @@
 //! The vocabularies inside the binary: one TOML file each, which is its documentation too.
 //!
-//! A new one is a file in `vocabularies/` and a line here.
+//! A new one is a file in `vocabularies/`, a constant here and its place in [`Vocabulary::ALL`].
 
 use super::definition::Definitions;
 

@@ -1,5 +1,5 @@
-//! Services outside: who takes the messages that routes forward. Each has a bounded [`queue`], which the shards fill and
-//! never wait for, and a client of its broker or backend that empties it, on a thread of its own.
+//! Services outside: who takes the messages that routes forward. Each has a bounded [`queue`], which the shards fill
+//! and never wait for, and a client of its broker or backend that empties it, on a thread of its own.
 //!
 //! [`start`] is called once, by [`crate::gateway`], before the shards. A backend that cannot be reached is no reason to
 //! stop: calls are refused meanwhile, it is tried again for ever, and its [`ServiceStatus`] says so.

@@ -23,8 +23,8 @@ const JOB_BYTES: usize = 256;
 /// Which call it is, of which connection.
 pub type CallId = (ConnectionId, Ticket);
 
-/// Calls that nobody awaits any more. Of the notices that come while nobody looks a few are kept: one that is lost costs
-/// the backend its work until the call's next part or its deadline.
+/// Calls that nobody awaits any more. Of the notices that come while nobody looks a few are kept: one that is lost
+/// costs the backend its work until the call's next part or its deadline.
 type Forgotten = OnceLock<mpsc::Sender<CallId>>;
 const FORGOTTEN_MAX: usize = 4096;
 
@@ -73,8 +73,8 @@ impl Queue {
         (Self { sender, length, forgotten, bus, status }, jobs)
     }
 
-    /// Asks the service on behalf of the gateway itself. What comes back is its answer, or nothing when it has taken the
-    /// message.
+    /// Asks the service on behalf of the gateway itself. What comes back is its answer, or nothing when it has taken
+    /// the message.
     ///
     /// # Errors
     ///

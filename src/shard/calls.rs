@@ -8,9 +8,9 @@
 //!
 //! Called by the session (a message is forwarded) and by the floor (answers, deadlines, connections that end).
 //!
-//! Invariants: the answers of one connection to messages of one type leave in the order of the messages; what is said to
-//! a call that has ended finds nothing. A connection without calls has no entry here. What waits is bounded: calls and
-//! bytes per connection and in all, parts per answer.
+//! Invariants: the answers of one connection to messages of one type leave in the order of the messages; what is said
+//! to a call that has ended finds nothing. A connection without calls has no entry here. What waits is bounded: calls
+//! and bytes per connection and in all, parts per answer.
 
 mod call;
 

@@ -1,6 +1,7 @@
-//! One core: a thread that owns everything about its connections. For messages nothing in it is shared, locked or
-//! atomic but the lane at its door, the interest and its counters; for clients that come there are also the limits of
-//! the whole process and the ways to the other shards ([`lobby::shared`]).
+//! One core: a thread that owns everything about its connections. To deliver a message it touches nothing that is
+//! shared, locked or atomic but the lane at its door and the counters that only it writes. What the shards have in
+//! common beyond that is touched when a client comes, joins, goes or says something of its own, and is listed in
+//! [`lobby::shared`].
 //!
 //! The [`lobby`] accepts and upgrades (async, on monoio, ordinary descriptors); the [`floor`] serves what is open (a
 //! completion loop). [`run`] joins them on a backend ([`io::Backend`]) that whoever starts a shard chooses. What may

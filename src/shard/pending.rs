@@ -2,8 +2,8 @@
 //! join or leave channels too. Sans-IO: messages and verdicts in, messages that may go on out.
 //!
 //! ```text
-//!  session: begin ──► waits ──── resume (a verdict), expire ────► goes on ──► next ──► the messages behind it, in order
-//!                       └─────── forget: the connection has gone
+//!  session: begin ─► waits ──── resume (a verdict), expire ────► goes on ─► next ─► the messages behind it, in order
+//!                      └─────── forget: the connection has gone
 //! ```
 //!
 //! Called by the session (a message asks) and the floor (verdicts, deadlines, connections that end).
@@ -168,8 +168,8 @@ impl Pending {
         }
     }
 
-    /// A message of this connection that had waited has been served. The next one behind it; `None` when none is left, or
-    /// one waits for a verdict again.
+    /// A message of this connection that had waited has been served. The next one behind it; `None` when none is left,
+    /// or one waits for a verdict again.
     pub fn next(&mut self, slot: Slot) -> Option<Box<str>> {
         self.served = Served::New;
         let place = *self.places.get(&slot)? as usize;

@@ -74,8 +74,8 @@ impl Quota {
         self.take_within(who, self.max)
     }
 
-    /// The same for a connection in whose favour another one of theirs is about to go: for as long as both are there they
-    /// may be more.
+    /// The same for a connection in whose favour another one of theirs is about to go: for as long as both are there
+    /// they may be more.
     pub fn take_in_place(self: &Arc<Self>, who: impl Hash) -> Result<Option<Share>, Full> {
         self.take_within(who, u32::MAX)
     }

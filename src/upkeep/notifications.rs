@@ -38,8 +38,8 @@ async fn repeat(bus: Bus, notifications: Notifications) -> Infallible {
     }
 }
 
-/// Publishes what is due. While those before it wait for room, one may be confirmed, or kept anew with a newer text that
-/// is published at once: the older one must not come behind it.
+/// Publishes what is due. While those before it wait for room, one may be confirmed, or kept anew with a newer text
+/// that is published at once: the older one must not come behind it.
 fn round(notifications: &Notifications, now: Now, mut publish: impl FnMut(&Due) -> bool) {
     for due in notifications.due(now) {
         if notifications.is_current(&due) && publish(&due) {

@@ -1,9 +1,10 @@
 //! Tells the participants of channels who has come and who has gone.
 //!
-//! A few times a second it takes what has changed from [`Presence`] and publishes it, so that what came and went between
-//! two rounds is never told. Who has come or gone is not told of himself. A round publishes no more than a bounded number
-//! of deliveries; the rest waits, and goes on being compared until it is its turn, so that a night in which everybody
-//! reconnects costs no more than another one. Runs on a thread of its own, since a full lane holds it up.
+//! A few times a second it takes what has changed from [`Presence`] and publishes it, so that what came and went
+//! between two rounds is never told. Who has come or gone is not told of himself. A round publishes no more than a
+//! bounded number of deliveries; the rest waits, and goes on being compared until it is its turn, so that a night in
+//! which everybody reconnects costs no more than another one. Runs on a thread of its own, since a full lane holds it
+//! up.
 
 mod export;
 
@@ -30,8 +31,8 @@ const ROUND: Duration = Duration::from_millis(250);
 /// Deliveries of one round, all channels together.
 const DELIVERIES_PER_ROUND: usize = 50_000;
 
-/// What the number of users of a large channel counts for at most, so that it does not hold up the small ones. How often
-/// it is told depends on its size already.
+/// What the number of users of a large channel counts for at most, so that it does not hold up the small ones. How
+/// often it is told depends on its size already.
 const DELIVERIES_PER_COUNT: usize = 10_000;
 
 /// Begins to tell who comes and goes, where that is known, and returns the counter of what is told.

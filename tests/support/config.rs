@@ -1,8 +1,8 @@
 //! The configuration a test gives its gateway, as `section.key` and value. Called by `gateway` and the tests.
 //!
 //! Starts from what suits tests: two shards, the secret of `tokens`, a short drain, nothing told that nobody published
-//! (presence), and no bounds that only real clients from many addresses would keep. A test that is about one of these sets
-//! it.
+//! (presence), and no bounds that only real clients from many addresses would keep. A test that is about one of these
+//! sets it.
 
 use std::path::{Path, PathBuf};
 

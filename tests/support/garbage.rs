@@ -1,4 +1,5 @@
-//! What is no backend, or a bad one: it is silent, speaks something else, or speaks HTTP/2 and says what no backend says.
+//! What is no backend, or a bad one: it is silent, speaks something else, or speaks HTTP/2 and says what no backend
+//! says.
 
 use std::convert::Infallible;
 use std::io::Write;

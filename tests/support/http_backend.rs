@@ -1,5 +1,5 @@
-//! A web service in the test: a real HTTP server on a port of its own. It writes down what it gets, in the order in which
-//! it has the whole of a request, and answers as the test says. It can be killed and started again on its port.
+//! A web service in the test: a real HTTP server on a port of its own. It writes down what it gets, in the order in
+//! which it has the whole of a request, and answers as the test says. It can be killed and started again on its port.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,5 +1,5 @@
-//! A private PostgreSQL: a free port, a folder of its own, nothing kept. It can be ended as by a crash, stopped and started
-//! again on its port.
+//! A private PostgreSQL: a free port, a folder of its own, nothing kept. It can be ended as by a crash, stopped and
+//! started again on its port.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

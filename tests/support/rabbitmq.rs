@@ -1,5 +1,5 @@
-//! A private RabbitMQ: free ports, a folder of its own for everything it keeps, and an epmd of its own, which knows where
-//! Erlang's programs are. It can be killed and started again on its ports, with what it has on disk.
+//! A private RabbitMQ: free ports, a folder of its own for everything it keeps, and an epmd of its own, which knows
+//! where Erlang's programs are. It can be killed and started again on its ports, with what it has on disk.
 //!
 //! It takes seconds to start, so tests that do not harm it [share one](shared), each with an exchange of its own.
 

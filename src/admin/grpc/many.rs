@@ -1,5 +1,5 @@
-//! `PublishMany`: messages as they come, an answer to each in their order. What has come already goes together, as a list
-//! that is posted to `/publish` would.
+//! `PublishMany`: messages as they come, an answer to each in their order. What has come already goes together, as a
+//! list that is posted to `/publish` would.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

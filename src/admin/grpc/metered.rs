@@ -1,5 +1,5 @@
-//! The body of a stream of messages, metered as it comes: what has come and is not answered yet has its share of the room
-//! for all bodies, and a message that has begun must come whole in time.
+//! The body of a stream of messages, metered as it comes: what has come and is not answered yet has its share of the
+//! room for all bodies, and a message that has begun must come whole in time.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! The admin port over gRPC: the methods of `proto/admin.proto`, each of which does what its HTTP counterpart does, by the
-//! same functions. Served by a [port](super::port) of its own, with the same deadlines and limits.
+//! The admin port over gRPC: the methods of `proto/admin.proto`, each of which does what its HTTP counterpart does, by
+//! the same functions. Served by a [port](super::port) of its own, with the same deadlines and limits.
 //!
 //! What posts one message has its body gathered as over HTTP ([`super::bodies`]); of a stream of messages each is
 //! gathered for itself ([`metered`]).

@@ -1,8 +1,9 @@
 //! The users of one channel, as a tree over the hash of the user id.
 //!
-//! A few users are a plain list. A list that has become long is split by the next four bits of the hash, and a branch that
-//! has become small is one list again. So finding, adding and removing cost the same with ten users and with a million,
-//! and none of them moves more than a leaf: a hash table would copy itself every now and then, while shards wait.
+//! A few users are a plain list. A list that has become long is split by the next four bits of the hash, and a branch
+//! that has become small is one list again. So finding, adding and removing cost the same with ten users and with a
+//! million, and none of them moves more than a leaf: a hash table would copy itself every now and then, while shards
+//! wait.
 
 /// Users in one list. What scanning it costs is a comparison of 32 bits each.
 const LEAF_MAX: usize = 48;

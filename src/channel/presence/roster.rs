@@ -1,18 +1,19 @@
 //! One channel: who is online there, and what its subscribers were told of that.
 //!
 //! Up to so many users each arrival and departure is told, above only the number of users. A channel goes over to
-//! numbers at once and comes back when it has shrunk to a half, so that one user who comes and goes does not turn it about.
-//! Of a user who comes and goes more often than the [pace](super::pace) allows the others are told later.
+//! numbers at once and comes back when it has shrunk to a half, so that one user who comes and goes does not turn it
+//! about. Of a user who comes and goes more often than the [pace](super::pace) allows the others are told later.
 
 use super::TICKS_PER_S;
 use super::members::{Member, Members};
 use super::pace::Pace;
 
-/// Deliveries per second that the number of users may cost one channel: everybody in it is told, so in a larger one it is
-/// told less often.
+/// Deliveries per second that the number of users may cost one channel: everybody in it is told, so in a larger one it
+/// is told less often.
 const COUNTS_PER_S: u64 = 10_000;
 
-/// The same for a number that differs by less than a hundredth from the one that was told: single users who come and go.
+/// The same for a number that differs by less than a hundredth from the one that was told: single users who come and
+/// go.
 const SMALL_COUNTS_PER_S: u64 = COUNTS_PER_S / 100;
 
 pub struct Roster {
@@ -86,8 +87,8 @@ impl Roster {
         }
     }
 
-    /// A connection has ended whose grace ends at this tick. The tick until which the user is online, if it was his last
-    /// one: it may be put off.
+    /// A connection has ended whose grace ends at this tick. The tick until which the user is online, if it was his
+    /// last one: it may be put off.
     pub fn vanish(&mut self, hash: u32, user: &str, ends_at: u32) -> Option<&mut u32> {
         let member = self.members.find(hash, |member| *member.user == *user)?;
         debug_assert!(member.sessions > 0, "only who is there vanishes");
@@ -172,7 +173,8 @@ impl Roster {
         }
     }
 
-    /// What is to be told, which counts as told from now on. What is held back for the sake of the pace goes on waiting.
+    /// What is to be told, which counts as told from now on. What is held back for the sake of the pace goes on
+    /// waiting.
     pub fn tell(&mut self, now: u32, announce_max: usize, pace: &mut Pace) -> Option<Changes> {
         debug_assert!(self.is_due(now));
         self.waits = false;

@@ -15,8 +15,8 @@ const PATTERNS_MAX: usize = 16;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Authorize {
-    /// Channels that it is asked about: names, and patterns with `*`. It never allows what a token or `auth.channels` does
-    /// not.
+    /// Channels that it is asked about: names, and patterns with `*`. It never allows what a token or `auth.channels`
+    /// does not.
     #[serde(with = "list")]
     pub channels: Vec<Pattern>,
     /// A query of PostgreSQL with `$1` for the user id, `$2` for the channel's id (`c1` of `conv:c1`) and, if it wants

@@ -11,7 +11,8 @@ use crate::config::value::Secret;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Postgres {
-    /// `postgres://user:password@host:5432/database?sslmode=disable`, or `host=… user=…`. Secret, as it has the password.
+    /// `postgres://user:password@host:5432/database?sslmode=disable`, or `host=… user=…`. Secret, as it has the
+    /// password.
     pub dsn: Option<Secret>,
     /// Connections that are kept.
     pub pool: usize,

@@ -33,8 +33,8 @@ pub struct Server {
     pub pin: Pin,
     /// Connections of the whole process; 0: as many as the limits of the host allow. Beyond it: 503.
     pub max_connections: usize,
-    /// Which connections of a user stay: `multi`: all; `per_device`: the newest of each `deviceId`; `single`: the newest.
-    /// The one before it gets close 4000. All by default: a web page that is open twice is no mistake.
+    /// Which connections of a user stay: `multi`: all; `per_device`: the newest of each `deviceId`; `single`: the
+    /// newest. The one before it gets close 4000. All by default: a web page that is open twice is no mistake.
     pub sessions: Sessions,
     /// Over how long a shutdown spreads the closing of connections, so that they do not all come back at once.
     #[serde(with = "duration")]

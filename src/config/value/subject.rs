@@ -57,8 +57,8 @@ impl Value {
 }
 
 impl Subject {
-    /// The name for a message. `write` appends a value, whose characters may be a client's choice, as the broker can take
-    /// it; `None` when the message has no such value.
+    /// The name for a message. `write` appends a value, whose characters may be a client's choice, as the broker can
+    /// take it; `None` when the message has no such value.
     pub fn fill(&self, content: &Content, write: impl Fn(&mut String, Value, &str)) -> Option<String> {
         let mut name = String::new();
         for piece in &self.0 {

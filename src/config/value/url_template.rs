@@ -1,8 +1,8 @@
 //! An `http://` or `https://` URL in whose path values of the message may stand in braces:
 //! `https://chat.internal/messages/{type}?from=ringway`.
 //!
-//! Invariant: scheme, host and query are the same for every message, and so is the number of `/` in the path, if a value
-//! is written as one segment.
+//! Invariant: scheme, host and query are the same for every message, and so is the number of `/` in the path, if a
+//! value is written as one segment.
 
 use std::fmt;
 use std::str::FromStr;

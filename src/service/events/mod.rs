@@ -5,9 +5,9 @@
 //!                         └── some times a second              └── again, until the service has taken it
 //! ```
 //!
-//! The courier has a thread of its own and goes on hearing the shards while a batch is on its way. A service that is away
-//! costs the oldest events beyond `events.buffer`, and is told how many; it never costs a shard anything. When the shards
-//! have ended, what waits is sent at once.
+//! The courier has a thread of its own and goes on hearing the shards while a batch is on its way. A service that is
+//! away costs the oldest events beyond `events.buffer`, and is told how many; it never costs a shard anything. When the
+//! shards have ended, what waits is sent at once.
 //!
 //! Started by [`crate::gateway`] once, where `events.service` is set; without it the shards' tellers are off.
 

@@ -1,5 +1,5 @@
-//! How far the service has been told what happens to connections, for `/readyz` and `/metrics`. Written by the courier's
-//! thread alone.
+//! How far the service has been told what happens to connections, for `/readyz` and `/metrics`. Written by the
+//! courier's thread alone.
 
 use std::fmt;
 use std::sync::Arc;

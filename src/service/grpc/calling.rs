@@ -1,4 +1,5 @@
-//! One call of a backend, from the job to its answer: sent under the job's deadline, and what comes back told to who waits.
+//! One call of a backend, from the job to its answer: sent under the job's deadline, and what comes back told to who
+//! waits.
 //!
 //! A stream begins when the backend has accepted the call; from then on the next message of its key may go, and the
 //! answers come as fast as the client takes them ([`crate::service::stream`]).

@@ -1,10 +1,10 @@
 //! One HTTP/2 connection to a backend: made, used by any number of calls at once, and told when it is lost.
 //!
-//! Called by [`super`]. A connection counts as one when the backend has answered a first call on it, the health check of
-//! gRPC, with whatever status: who accepts and says nothing, or speaks something else, is not reached.
+//! Called by [`super`]. A connection counts as one when the backend has answered a first call on it, the health check
+//! of gRPC, with whatever status: who accepts and says nothing, or speaks something else, is not reached.
 //!
-//! Invariant: a call that is not read holds up itself alone. Each has a window of its own, and that of the connection is
-//! as large as those of all calls together, which bounds what is read ahead.
+//! Invariant: a call that is not read holds up itself alone. Each has a window of its own, and that of the connection
+//! is as large as those of all calls together, which bounds what is read ahead.
 
 use std::error::Error;
 use std::fmt;
@@ -141,7 +141,8 @@ impl Target {
         Ok(Connection { transport: Transport(sender), lost })
     }
 
-    /// Any status is an answer, but for one that was made here, and that of a backend which says that it does not serve.
+    /// Any status is an answer, but for one that was made here, and that of a backend which says that it does not
+    /// serve.
     async fn see_that_it_answers(&self, transport: &Transport) -> Result<(), String> {
         const CHECK: &str = "/grpc.health.v1.Health/Check";
         const NOT_SERVING: i32 = 2;

@@ -1,5 +1,5 @@
-//! What a backend is asked and what it says: from a client's message to the request of a contract, and from an answer to
-//! a message for the client. Nothing here waits or sends.
+//! What a backend is asked and what it says: from a client's message to the request of a contract, and from an answer
+//! to a message for the client. Nothing here waits or sends.
 //!
 //! Invariant: what goes to a client is a message, one JSON object with a `type`, or it does not go.
 

@@ -1,8 +1,8 @@
 //! The fields of a client's message, for contracts that have types of their own.
 //!
-//! They are looked for in `payload`, then beside `type`, as routes do, and then in an object `message` among them, which
-//! is where messages for conversations have theirs. Of several names that a vocabulary may have for a thing the first
-//! that is there counts. `null` counts as not there.
+//! They are looked for in `payload`, then beside `type`, as routes do, and then in an object `message` among them,
+//! which is where messages for conversations have theirs. Of several names that a vocabulary may have for a thing the
+//! first that is there counts. `null` counts as not there.
 
 use std::collections::HashMap;
 

@@ -6,13 +6,13 @@
 //!                                                        └ a stream: Stream::part, and back pressure
 //! ```
 //!
-//! [`connection`] makes the connection and tells when it is lost, [`contract`] says what is asked and what is made of the
-//! answer, [`calling`] is one call. Here it is decided which call goes when.
+//! [`connection`] makes the connection and tells when it is lost, [`contract`] says what is asked and what is made of
+//! the answer, [`calling`] is one call. Here it is decided which call goes when.
 //!
 //! Invariants: of two messages with one key (or, without one, of one session) the second goes when the backend has
 //! answered the first, or has begun to; a backend that hangs holds up the keys that it hangs on, and as many places. A
-//! message is *taken* when the backend has said so; one whose answer is lost is told as failed, although the backend may
-//! have done it, and is not sent again.
+//! message is *taken* when the backend has said so; one whose answer is lost is told as failed, although the backend
+//! may have done it, and is not sent again.
 
 mod calling;
 mod connection;
@@ -238,8 +238,8 @@ impl Work {
         self.flows.get(&call).inspect(|flow| flow.forget());
     }
 
-    /// Others wait for a place: of the streams whose clients take nothing those that have been stuck for longest end, as
-    /// many as are waited for.
+    /// Others wait for a place: of the streams whose clients take nothing those that have been stuck for longest end,
+    /// as many as are waited for.
     fn displace_who_is_stuck(&self) {
         let patience_us = u64::try_from(STUCK_MAX.as_micros()).unwrap_or(u64::MAX);
         let stuck = self.flows.values().filter_map(|flow| Some((flow.stuck_since_us()?, flow)));

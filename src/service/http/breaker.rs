@@ -11,8 +11,8 @@
 //!    └──────────────────────────────── the backend has done its work ─────────────────────┘
 //! ```
 //!
-//! A backend that could not be reached and can be again is believed to work; one that answered with errors is asked once
-//! before it is given everything.
+//! A backend that could not be reached and can be again is believed to work; one that answered with errors is asked
+//! once before it is given everything.
 
 /// Where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

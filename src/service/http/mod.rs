@@ -1,13 +1,13 @@
 //! A service that is a web service: each message is one POST, and its answer the message's.
 //!
 //! ```text
-//!  Jobs ──► by the hash of key or session ──► a line each of so many workers: one request at a time ──► keep-alive pool
-//!                                               └── breaker: whether anything goes out ──► Link
+//!  Jobs ─► by the hash of key or session ─► a line each of so many workers: one request at a time ─► keep-alive pool
+//!                                            └── breaker: whether anything goes out ──► Link
 //! ```
 //!
 //! So messages of one key, and of one client where the route names no key, go one after another; a request that hangs
-//! holds up its own line alone. A message is *taken* when the backend has answered with 2xx. One whose answer is lost is
-//! told as failed, although the backend may have it.
+//! holds up its own line alone. A message is *taken* when the backend has answered with 2xx. One whose answer is lost
+//! is told as failed, although the backend may have it.
 
 mod breaker;
 mod delivery;

@@ -21,7 +21,8 @@ const KEY: HeaderName = HeaderName::from_static("Ringway-Key");
 /// Set by who refuses a message: why.
 const ERROR: HeaderName = HeaderName::from_static("Ringway-Error");
 
-/// Bytes of a subject. The server ends a connection that writes a line of more than 4,096, in which an inbox stands too.
+/// Bytes of a subject. The server ends a connection that writes a line of more than 4,096, in which an inbox stands
+/// too.
 const SUBJECT_BYTES_MAX: usize = 1024;
 
 /// Where a message goes. `None` when it lacks what its subject is made of, or has too much of it.

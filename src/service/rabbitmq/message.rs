@@ -58,8 +58,8 @@ impl Addressing {
         })
     }
 
-    /// `None` when the message lacks what its routing key is made of, or that is longer than AMQP allows, or the headers
-    /// are more than go into a frame.
+    /// `None` when the message lacks what its routing key is made of, or that is longer than AMQP allows, or the
+    /// headers are more than go into a frame.
     pub fn address(&self, content: &Content, frame_max: usize) -> Option<Address> {
         let routing_key = ShortString::try_new(self.routing_key(content)?).ok()?;
         let headers = headers(content, frame_max)?;

@@ -1,9 +1,9 @@
 //! Messages that RabbitMQ has been sent and has not confirmed yet.
 //!
-//! Each is answered when its confirm comes, in whatever order. Where a message must reach a queue (`mandatory`), RabbitMQ
-//! sends those that reach none back before it confirms them, and the client library hands them out with the confirm that
-//! comes next, which need not be theirs. There the answers wait until nothing is outstanding: by then all that came back
-//! has been handed out, and each is known by its id.
+//! Each is answered when its confirm comes, in whatever order. Where a message must reach a queue (`mandatory`),
+//! RabbitMQ sends those that reach none back before it confirms them, and the client library hands them out with the
+//! confirm that comes next, which need not be theirs. There the answers wait until nothing is outstanding: by then all
+//! that came back has been handed out, and each is known by its id.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -55,15 +55,16 @@ impl Outstanding {
     /// Puts a message into the channel, behind those that were begun before.
     pub fn begin(&mut self, sending: impl Future<Output = Sent> + 'static) {
         let mut sending: Sending = Box::pin(sending);
-        // Its first step is what puts it there, and must not wait for its turn among the others. Whatever comes of it is
-        // seen when it is polled with them.
+        // Its first step is what puts it there, and must not wait for its turn among the others. Whatever comes of it
+        // is seen when it is polled with them.
         match sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             std::task::Poll::Ready(sent) => self.sending.push(Box::pin(std::future::ready(sent))),
             std::task::Poll::Pending => self.sending.push(sending),
         }
     }
 
-    /// Waits for the next confirm and answers whoever can be answered by it. Waits for ever when nothing is outstanding.
+    /// Waits for the next confirm and answers whoever can be answered by it. Waits for ever when nothing is
+    /// outstanding.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! One connection, sans-IO: what a shard remembers of it.
 //!
-//! Where it is in its life is [`phase`]'s, how that ends [`ending`]'s, when it next needs attention [`deadlines`]'s, and
-//! what it has not been sent yet [`outbox`]'s.
+//! Where it is in its life is [`phase`]'s, how that ends [`ending`]'s, when it next needs attention [`deadlines`]'s,
+//! and what it has not been sent yet [`outbox`]'s.
 //!
 //! A million of these lie in the slabs, so every field answers for its bytes; the size is asserted below.
 

@@ -36,8 +36,8 @@ const LINGER: Duration = Duration::from_millis(500);
 /// once still gets to read why.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// What the end of a connection is called that no close frame names (RFC 6455 section 7.4.1): the peer's had no code, or
-/// there was none.
+/// What the end of a connection is called that no close frame names (RFC 6455 section 7.4.1): the peer's had no code,
+/// or there was none.
 const NO_CODE: u16 = 1005;
 const NO_CLOSE_FRAME: u16 = 1006;
 

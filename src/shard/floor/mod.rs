@@ -9,13 +9,13 @@
 //!   becomes of tokens that were verified beside the shard;
 //! - [`authorizing`]: what waited until it was known whether it may be joined;
 //! - [`reading`]: what a client sent, and [`sending`]: what is under the cork leaves;
-//! - [`answering`]: what services say, [`attention`]: deadlines, [`delivery`]: how publications reach their subscribers,
-//!   [`echo`]: the debugging aid, and [`inspect`]: questions, answered in pieces;
+//! - [`answering`]: what services say, [`attention`]: deadlines, [`delivery`]: how publications reach their
+//!   subscribers, [`echo`]: the debugging aid, and [`inspect`]: questions, answered in pieces;
 //! - [`closing`]: how a connection ends;
 //! - [`fan_out`]: publications on their way to many, [`sweeps`]: who is closed together, and [`wire`]: connections,
 //!   backend and what waits between them;
-//! - [`audience`]: which subscribers a publication is for, [`cork`]: frames gathered within a turn, and [`pace`]: when a
-//!   step looks at the clock.
+//! - [`audience`]: which subscribers a publication is for, [`cork`]: frames gathered within a turn, and [`pace`]: when
+//!   a step looks at the clock.
 //!
 //! Invariant: a slot of the slab is in use exactly from [`Floor::adopt`] to [`crate::shard::io::Event::Closed`], so the
 //! backend never completes something for a connection that is gone.

@@ -1,6 +1,6 @@
 //! What the shards of a process have in common: the immutable rules, what clients are counted by before they are let
-//! in, the ways from lobby to lobby and into the lanes, who is online where, where circles are, and everybody's counters,
-//! of which each shard writes its own.
+//! in, the ways from lobby to lobby and into the lanes, who is online where, where circles are, and everybody's
+//! counters, of which each shard writes its own.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Joins that somebody outside decides about: who is asked, for what, and what waits meanwhile.
 //!
-//! A message that joins channels of which the authorizer decides waits as a whole until it has; then it is served as any
-//! other, with what is known by then. What joins or leaves behind it waits as well, or a client that joins and leaves
-//! would end up as a member.
+//! A message that joins channels of which the authorizer decides waits as a whole until it has; then it is served as
+//! any other, with what is known by then. What joins or leaves behind it waits as well, or a client that joins and
+//! leaves would end up as a member.
 
 use crate::channel::name;
 use crate::lane::{Permission, Question};

@@ -1,5 +1,5 @@
-//! Notifications until a device of their user has them: what waits for a user when a session of his begins, and what his
-//! devices acknowledge.
+//! Notifications until a device of their user has them: what waits for a user when a session of his begins, and what
+//! his devices acknowledge.
 
 use crate::channel::name::USER_PREFIX;
 use crate::lane::frame::Frame;

@@ -1,8 +1,8 @@
 //! What a client says to others: who may, to which channel, and how it gets there.
 //!
 //! A message is handed to the route's service. The service `local` stands in the gateway itself: it brings the message
-//! to its channel, on all shards, and has taken it with that; any other is asked, and answers later (`calling`). A shard
-//! waits for nobody: where a lane is full the client hears that it is to try again.
+//! to its channel, on all shards, and has taken it with that; any other is asked, and answers later (`calling`). A
+//! shard waits for nobody: where a lane is full the client hears that it is to try again.
 
 use crate::channel::name;
 use crate::lane::{Draft, Except, ServiceId};

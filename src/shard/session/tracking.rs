@@ -1,8 +1,8 @@
 //! Who moves and who follows: a session tells where it is, or follows whatever comes into a circle.
 //!
 //! A position goes to the channel of whoever moves, and in each grid in which anybody has a circle to the cell where he
-//! is, for those whose circle holds the place and who do not follow him anyway: so everybody is told once, and nobody is
-//! lost when he comes into another cell. Of one who moves only the latest position waits for a slow client.
+//! is, for those whose circle holds the place and who do not follow him anyway: so everybody is told once, and nobody
+//! is lost when he comes into another cell. Of one who moves only the latest position waits for a slow client.
 
 use std::sync::Arc;
 

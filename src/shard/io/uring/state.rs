@@ -4,8 +4,8 @@
 //!             something is there            nothing more is there, or the chunk was released
 //!   POLLING ─────────────────────► RECEIVING ─────────────────────────────────────────────────► POLLING
 //!
-//!   SENDING and SHUTTING come and go beside them. CLOSING lets all of them end and begins none; when the last has ended,
-//!   RESET becomes one more SHUTTING, and then the socket is closed and the state is that of a free slot again.
+//!   SENDING and SHUTTING come and go beside them. CLOSING lets all of them end and begins none; when the last has
+//!   ended, RESET becomes one more SHUTTING, and then the socket is closed and the state is that of a free slot again.
 //! ```
 
 /// Flags in the lowest byte, and above them the key of the slot's send. All zeroes: the slot is free.

@@ -14,7 +14,8 @@ const TOWN_ROUNDS: u32 = VOICES as u32;
 /// Rounds whose users are in one clan.
 const CLAN_ROUNDS: u32 = 10;
 
-/// Others whom one client hears at most, each with numbers of its own: the vendors of a town, those who speak in a clan.
+/// Others whom one client hears at most, each with numbers of its own: the vendors of a town, those who speak in a
+/// clan.
 pub const VOICES: usize = 4;
 
 /// Degrees between towns: at least 27 km, as they lie between 60 degrees south and 40 north.
