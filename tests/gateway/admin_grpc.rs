@@ -1,5 +1,5 @@
-//! Promise: what can be posted to the admin port can be called over gRPC as well, with the same effect, for whoever has the
-//! token, within the same limits.
+//! Promise: what can be posted to the admin port can be called over gRPC as well, with the same effect, for whoever has
+//! the token, within the same limits.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};

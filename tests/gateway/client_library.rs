@@ -38,8 +38,8 @@ const STRICT: [&str; 10] = [
     "es2022,dom",
 ];
 
-/// The `NODE_OPTIONS` with which Node.js has a `WebSocket` of its own: none from 22 on, a flag from 20.10 on; older ones,
-/// such as Debian 12's, have no such flag.
+/// The `NODE_OPTIONS` with which Node.js has a `WebSocket` of its own: none from 22 on, a flag from 20.10 on; older
+/// ones, such as Debian 12's, have no such flag.
 const OWN_WEBSOCKET: &str = "const flag = '--experimental-websocket'; \
     typeof WebSocket === 'function' ? '' : process.allowedNodeEnvironmentFlags.has(flag) ? flag : 'none'";
 

@@ -11,7 +11,8 @@ use crate::support::prometheus::{CONNECTIONS, HANDED_OVER};
 use crate::support::tokens::token;
 use crate::support::wait::eventually;
 
-/// The limit of open files, which is what one ring takes. An eighth of them may be rings, so this is what all shards take.
+/// The limit of open files, which is what one ring takes. An eighth of them may be rings, so this is what all shards
+/// take.
 const OPEN_FILES: usize = 96;
 const CAPACITY: usize = OPEN_FILES * OPEN_FILES / 8;
 const SHARDS: usize = 2;

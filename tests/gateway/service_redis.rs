@@ -1,5 +1,5 @@
-//! Promise: with Redis behind a service, what clients say reaches Redis before they are told so; a Redis that is away is
-//! an error and no silence.
+//! Promise: with Redis behind a service, what clients say reaches Redis before they are told so; a Redis that is away
+//! is an error and no silence.
 
 use std::collections::HashMap;
 

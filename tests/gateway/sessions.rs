@@ -1,5 +1,5 @@
-//! Promise: where a user, or each device of one, may have only one session, the newest has it, and the older one is told
-//! with 4000, on whatever shards they are.
+//! Promise: where a user, or each device of one, may have only one session, the newest has it, and the older one is
+//! told with 4000, on whatever shards they are.
 
 use crate::support::client::{Client, Event};
 use crate::support::config::Config;

@@ -1,13 +1,13 @@
-//! What a hostile client sends on a route: its example, with one field that is missing, wrong, out of range, huge, nested,
-//! double, or full of what other messages are made of.
+//! What a hostile client sends on a route: its example, with one field that is missing, wrong, out of range, huge,
+//! nested, double, or full of what other messages are made of.
 
 use ringway::route::Route;
 use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 
 use crate::support::wire;
 
-/// JSON that a field can hardly mean, or that means something elsewhere. Values that only their size makes bad, and those
-/// that are made, are in [`large`].
+/// JSON that a field can hardly mean, or that means something elsewhere. Values that only their size makes bad, and
+/// those that are made, are in [`large`].
 const VALUES: [&str; 38] = [
     "null",
     "true",

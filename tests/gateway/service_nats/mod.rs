@@ -1,5 +1,5 @@
-//! Promise: with NATS behind a service, what clients say reaches it before they are told so; what somebody there answers
-//! reaches them; and a NATS that is away, or somebody there who does not answer, is an error and no silence.
+//! Promise: with NATS behind a service, what clients say reaches it before they are told so; what somebody there
+//! answers reaches them; and a NATS that is away, or somebody there who does not answer, is an error and no silence.
 
 mod outages;
 

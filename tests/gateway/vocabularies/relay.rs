@@ -1,8 +1,8 @@
 //! Relay: one connection to several services, with an answer from each.
 //!
-//! The three services are the gateway itself, which takes a position, brings a chat to its conversation and notes that a
-//! notification was read; or backends that speak gRPC by the Protobuf contracts, and what a client says and hears is the
-//! same.
+//! The three services are the gateway itself, which takes a position, brings a chat to its conversation and notes that
+//! a notification was read; or backends that speak gRPC by the Protobuf contracts, and what a client says and hears is
+//! the same.
 
 use sonic_rs::{Value, json};
 

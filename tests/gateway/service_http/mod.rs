@@ -1,5 +1,8 @@
-//! Promise: with a web service behind a service, each message is one signed POST whose answer is the client's; what cannot
-//! be taken is an error and no silence, whatever the web service does; and a client leads it nowhere but to its path.
+//! Promise: with a web service behind a service, each message is one signed POST whose answer is the client's; what
+//! cannot be taken is an error and no silence, whatever the web service does; and a client leads it nowhere but to its
+//! path.
+
+mod outages;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -222,32 +225,6 @@ fn wire_kind(received: &Received) -> String {
 }
 
 #[test]
-fn a_request_that_hangs_holds_up_its_own_key_alone() {
-    let backend = HttpBackend::start();
-    let gateway = started(&backend, "/", "concurrency = 64\ntimeout = '10s'\nattempt_timeout = '10s'");
-    backend.answers(|received| match received.header("Ringway-Key") {
-        Some("stuck") => Reply::Hang,
-        _ => Reply::status(204),
-    });
-    let mut ana = Client::connect(&gateway, &token("ana"));
-    let mut others = ["b", "c", "d", "e", "f", "g", "h", "i"].map(|user| Client::connect(&gateway, &token(user)));
-    ana.send(&say("stuck", 1));
-    ana.send(&say("stuck", 2));
-    eventually("the first one is there", || backend.count() == 1);
-    for (n, other) in others.iter_mut().enumerate() {
-        other.send(&say(&format!("room {n}"), n));
-    }
-    // A room may share its line with the stuck one: one of 64, so that half of these never do.
-    let mut answered = 0;
-    eventually("most rooms are answered", || {
-        answered += others.iter_mut().filter_map(Client::poll).filter(|event| matches!(event, Event::Text(_))).count();
-        answered >= 4
-    });
-    let stuck = backend.received().iter().filter(|one| one.header("Ringway-Key") == Some("stuck")).count();
-    assert_eq!(stuck, 1, "the second one waits for the first");
-}
-
-#[test]
 fn connections_are_kept_for_the_next_messages() {
     let backend = HttpBackend::start();
     let gateway = started(&backend, "/", "concurrency = 2");
@@ -260,117 +237,8 @@ fn connections_are_kept_for_the_next_messages() {
     assert!(used.len() <= 2, "{used:?}");
 }
 
-#[test]
-fn a_backend_that_fails_again_and_again_is_left_alone_and_then_asked_once() {
-    let backend = HttpBackend::start();
-    let gateway = started(&backend, "/", "retries = 0\nbreaker_failures = 3\nbreaker_pause = '500ms'");
-    let mut ana = Client::connect(&gateway, &token("ana"));
-    backend.always(Reply::status(500));
-    (0..3).for_each(|n| assert_eq!(refused(&mut ana, &say("b1", n)), "service_unavailable"));
-    eventually("it is left alone", || !is_connected(&gateway));
-    let ready = gateway.admin().get("/readyz");
-    assert!(ready.status == 200 && ready.body.contains("500 Internal Server Error"), "{ready:?}");
-    // Once in a while a message is let in; all others are refused at once.
-    let (before, mut asked) = (backend.count(), 0);
-    eventually("it was asked again", || {
-        asked += 1;
-        assert_eq!(refused(&mut ana, &say("b1", 9)), "service_unavailable");
-        backend.count() > before
-    });
-    let begun = Instant::now();
-    for _ in 0..200 {
-        assert_eq!(refused(&mut ana, &say("b1", 9)), "service_unavailable");
-    }
-    let tried = backend.count() - before;
-    let pauses = begun.elapsed().as_millis() as usize / 250 + 2;
-    assert!(tried <= pauses && asked + 200 > tried, "{tried} of {} in {:?}", asked + 200, begun.elapsed());
-    backend.always(Reply::status(204));
-    eventually("it works again", || {
-        ana.send(&say("b1", 9));
-        wire::kind(&ana.next_json()) == "said"
-    });
-    assert!(is_connected(&gateway));
-}
-
-#[test]
-fn killed_and_restarted_under_load_it_loses_nothing_that_was_confirmed() {
-    const CLIENTS: usize = 8;
-    /// Confirmed to each of them.
-    const MESSAGES: usize = 400;
-    /// More than anyone says in all.
-    const IDS: usize = 1_000_000;
-    let mut backend = HttpBackend::start();
-    let gateway = Arc::new(started(&backend, "/", "concurrency = 4\nqueue = 100"));
-    let speakers: Vec<_> = (0..CLIENTS)
-        .map(|speaker| {
-            let gateway = gateway.clone();
-            thread::spawn(move || {
-                let mut client = Client::connect(&gateway, &token(&format!("user{speaker}")));
-                let mut confirmed = Vec::new();
-                let mut id = speaker * IDS;
-                while confirmed.len() < MESSAGES {
-                    id += 1;
-                    client.send(&say(&format!("room {speaker}"), id));
-                    // There is an answer to each, whatever happens.
-                    let answer = client.next_json();
-                    assert_eq!(wire::number(&answer, &["id"]), Some(id as u64));
-                    match wire::kind(&answer) {
-                        "said" => confirmed.push(id),
-                        "error" => thread::sleep(PAUSE),
-                        other => panic!("{other}"),
-                    }
-                }
-                confirmed
-            })
-        })
-        .collect();
-    for round in 1..=3 {
-        let soon = backend.count() + 200;
-        eventually("messages come", || backend.count() >= soon);
-        backend.kill();
-        eventually("that is known", || !is_connected(&gateway));
-        backend.restart();
-        let back = Instant::now();
-        eventually("it is back", || is_connected(&gateway));
-        assert!(back.elapsed() < BACK_WITHIN, "round {round}: {:?}", back.elapsed());
-    }
-    let confirmed: Vec<usize> = speakers.into_iter().flat_map(|speaker| speaker.join().expect("no panic")).collect();
-    let received: HashSet<usize> = backend.received().iter().map(id_of).collect();
-    let lost: Vec<_> = confirmed.iter().filter(|id| !received.contains(id)).collect();
-    assert!(lost.is_empty(), "{lost:?}");
-    assert_eq!(confirmed.len(), CLIENTS * MESSAGES);
-    let page = gateway.admin().metrics();
-    assert_eq!(page.labelled("ringway_service_waiting", "service", "desk") as usize, 0);
-    assert!(page.labelled("ringway_service_reconnects_total", "service", "desk") >= 3.0);
-}
-
 fn id_of(received: &Received) -> usize {
     wire::number(&wire::json(&received.body), &["id"]).expect("each has its number") as usize
-}
-
-#[test]
-fn a_backend_that_stands_still_slows_no_shard_and_what_waits_is_bounded() {
-    const PINGS: usize = 500;
-    let backend = HttpBackend::start();
-    let gateway = started(&backend, "/", "concurrency = 2\nqueue = 20\ntimeout = '3s'\nbreaker_failures = 1000");
-    backend.always(Reply::Hang);
-    let mut speakers: Vec<Client> = (0..8).map(|n| Client::connect(&gateway, &token(&format!("user{n}")))).collect();
-    for (n, speaker) in speakers.iter_mut().enumerate() {
-        (0..16).for_each(|m| speaker.send(&say(&format!("room {n}"), m)));
-    }
-    let mut bystander = Client::connect(&gateway, &token("bystander"));
-    (0..PINGS).for_each(|_| bystander.ping());
-    let waiting = gateway.admin().metrics().labelled("ringway_service_waiting", "service", "desk") as usize;
-    assert!((1..=22).contains(&waiting), "{waiting}");
-    let mut codes: HashMap<String, usize> = HashMap::new();
-    for speaker in &mut speakers {
-        for _ in 0..16 {
-            let code = wire::string(&speaker.expect_type("error"), &["payload", "code"]).to_owned();
-            *codes.entry(code).or_default() += 1;
-        }
-    }
-    assert_eq!(codes.values().sum::<usize>(), 128);
-    assert!(codes["busy"] > 0 && codes["service_unavailable"] > 0 && codes.len() == 2, "{codes:?}");
 }
 
 #[test]
