@@ -221,7 +221,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_plain_map_of_sets(steps in prop::collection::vec((0u64..12, 0usize..SHARDS_MAX, any::<bool>()), 0..200)) {
+        fn agrees_with_a_plain_map_of_sets(
+            steps in prop::collection::vec((0u64..12, 0usize..SHARDS_MAX, any::<bool>()), 0..200),
+        ) {
             let interest = Interest::default();
             let mut model = std::collections::HashMap::<u64, std::collections::BTreeSet<usize>>::new();
             for (channel, shard, add) in steps {

@@ -2,9 +2,9 @@
 //! who is online where, and who is writing.
 //!
 //! Sans-IO: nothing here knows sockets, and the time comes as an argument. `Table` and `Typing` belong to one shard and
-//! are neither shared nor locked. Two structures all shards share: `Interest`, touched when a channel gains its first or
-//! loses its last subscriber on a shard and once per published message, and `Presence`, touched when somebody joins or
-//! leaves one of the channels that it is kept of.
+//! are neither shared nor locked. Two structures all shards share: `Interest`, touched when a channel gains its first
+//! or loses its last subscriber on a shard and once per published message, and `Presence`, touched when somebody joins
+//! or leaves one of the channels that it is kept of.
 
 pub mod interest;
 pub mod name;

@@ -1,3 +1,5 @@
+//! What presence promises: who is told of whom, when, and that what it knows is what happened.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

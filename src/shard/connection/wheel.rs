@@ -123,7 +123,8 @@ mod tests {
                         let mut expired = Vec::new();
                         wheel.advance(now, &mut expired);
                         expired.sort_unstable();
-                        let expected: Vec<Slot> = model.iter().filter(|(_, due)| **due <= now).map(|(s, _)| *s).collect();
+                        let due = model.iter().filter(|(_, due)| **due <= now);
+                        let expected: Vec<Slot> = due.map(|(slot, _)| *slot).collect();
                         prop_assert_eq!(&expired, &expected);
                         model.retain(|_, due| *due > now);
                     }

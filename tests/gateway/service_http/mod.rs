@@ -296,7 +296,8 @@ fn a_client_leads_nowhere_but_to_its_path() {
 fn over_tls_the_backend_is_who_the_configuration_says() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let make = "make() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 \"$@\"; } && \
-                make -keyout ca.key -out ca.pem -subj /CN=ca && make -keyout other.key -out other.pem -subj /CN=other && \
+                make -keyout ca.key -out ca.pem -subj /CN=ca && \
+                make -keyout other.key -out other.pem -subj /CN=other && \
                 make -keyout key.pem -out cert.pem -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 \
                 -addext basicConstraints=critical,CA:FALSE -CA ca.pem -CAkey ca.key";
     let made = run(&mut program_in(folder.path(), &[], "sh", &["-c", make]));
