@@ -197,6 +197,50 @@ fn every_relative_link_leads_somewhere() {
     }
 }
 
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let files = sources();
+    let named: Vec<String> =
+        code_spans(&read("docs/ARCHITECTURE.md")).into_iter().filter(|span| span.ends_with(".rs")).collect();
+    assert!(named.len() > 100, "{named:?}");
+    for file in named {
+        assert!(files.iter().any(|path| path.ends_with(&file)), "there is no {file}");
+    }
+}
+
+#[test]
+fn every_test_that_stands_for_an_answer_to_an_attack_exists() {
+    let texts: Vec<(PathBuf, String)> =
+        sources().into_iter().map(|file| (file.clone(), fs::read_to_string(file).expect("a source file"))).collect();
+    let mut found = 0;
+    // What is named so long is a test, with the modules that it stands in where there are several.
+    for span in code_spans(&read("docs/SECURITY.md")) {
+        let (modules, name) = span.rsplit_once("::").unwrap_or(("", &span));
+        if !is_word(name) || name.matches('_').count() < 3 {
+            continue;
+        }
+        let place = modules.replace("::", "/");
+        let is_there = |file: &Path| {
+            let module = file.with_extension("");
+            let module = if module.ends_with("mod") { module.parent().unwrap_or(&module) } else { &module };
+            place.is_empty() || module.ends_with(&place)
+        };
+        let function = format!("fn {name}(");
+        assert!(
+            texts.iter().any(|(file, text)| is_there(file) && text.contains(&function)),
+            "docs/SECURITY.md names {span}, which is not there"
+        );
+        found += 1;
+    }
+    assert!(found > 30, "only {found} tests were found");
+}
+
+fn sources() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    find_files(Path::new(ROOT), &|path| path.extension().is_some_and(|extension| extension == "rs"), &mut files);
+    files
+}
+
 fn protocol() -> String {
     read("docs/PROTOCOL.md")
 }
