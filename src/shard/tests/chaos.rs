@@ -1,6 +1,8 @@
 //! What holds whatever happens: answers do not depend on how input is cut or when sends complete, and nothing is left
 //! behind by any sequence of events.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,14 +10,14 @@ use proptest::prelude::*;
 use crate::auth::Grants;
 use crate::channel::policy::Policy;
 use crate::channel::{Overflow, Policies};
-use crate::lane::Command;
+use crate::lane::{Addressed, Answer, Command, Query};
 use crate::shard::io::memory::Chance;
 use crate::shard::seats::Sessions;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment};
 
 use super::client::{Client, Said, text};
-use super::{Arrival, CAPACITY, Shard, arrival, counted, token};
+use super::{Arrival, CAPACITY, Shard, arrival, token};
 
 /// So little that clients who stop reading are soon too slow.
 const OUTBOX_BYTES_MAX: usize = 3000;
@@ -93,6 +95,9 @@ enum Act {
     Stall(u8, bool),
     Vanish(u8),
     Publish(u8, u16),
+    /// To one connection, which may have gone long ago.
+    Send(u8, u16),
+    Ask(u8),
     Disconnect(u8),
     Pass(u16),
     Drain(u16),
@@ -108,6 +113,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => any::<(u8, bool)>().prop_map(|(who, stalled)| Act::Stall(who, stalled)),
         1 => any::<u8>().prop_map(Act::Vanish),
         6 => (any::<u8>(), 0u16..400).prop_map(|(where_to, bytes)| Act::Publish(where_to, bytes)),
+        3 => (any::<u8>(), 0u16..400).prop_map(|(to, bytes)| Act::Send(to, bytes)),
+        2 => any::<u8>().prop_map(Act::Ask),
         1 => any::<u8>().prop_map(Act::Disconnect),
         2 => (0u16..20_000).prop_map(Act::Pass),
     ]
@@ -116,13 +123,14 @@ fn act() -> impl Strategy<Value = Act> {
 const CHANNELS: [&str; 7] = ["conv:1", "conv:2", "news", "user:u0", "user:u1", "type:driver", "all"];
 
 fn say(client: &Client, what: u8, tokens: &[String; 3]) {
-    match what % 8 {
+    match what % 9 {
         0 => client.say(r#"{"type":"ping"}"#),
-        1 | 2 => client.subscribe(CHANNELS[usize::from(what / 8) % 3]),
+        1 | 2 => client.subscribe(CHANNELS[usize::from(what / 9) % 3]),
         3 => client.subscribe("secret"),
-        4 => client.say(&format!(r#"{{"type":"unsubscribe","channels":["{}"]}}"#, CHANNELS[usize::from(what / 8) % 7])),
-        5 => client.authenticate(&tokens[usize::from(what / 8) % 3]),
+        4 => client.say(&format!(r#"{{"type":"unsubscribe","channels":["{}"]}}"#, CHANNELS[usize::from(what / 9) % 7])),
+        5 => client.authenticate(&tokens[usize::from(what / 9) % 3]),
         6 => client.say_frame(Opcode::Pong, b"alive"),
+        7 => client.say(&format!(r#"{{"type":"typing","payload":{{"conversation_id":"{}"}}}}"#, 1 + what / 9 % 2)),
         _ => client.say("{"),
     }
 }
@@ -132,6 +140,9 @@ struct Scene {
     shard: Shard,
     clients: Vec<Client>,
     tokens: [String; 3],
+    /// Commands that are to be answered, and the answers.
+    asked: usize,
+    answered: Arc<AtomicUsize>,
 }
 
 impl Scene {
@@ -149,7 +160,7 @@ impl Scene {
             policy("all", Overflow::DropOldest),
         ]);
         let tokens = [token("u0", None, 40), token("u1", Some("driver"), 3600), "nonsense".into()];
-        Self { shard, clients: Vec::new(), tokens }
+        Self { shard, clients: Vec::new(), tokens, asked: 0, answered: Arc::default() }
     }
 
     fn client(&self, who: u8) -> Option<&Client> {
@@ -180,8 +191,15 @@ impl Scene {
             Act::Publish(channel, bytes) => {
                 self.shard.publish(CHANNELS[usize::from(*channel) % CHANNELS.len()], &"x".repeat(usize::from(*bytes)));
             }
+            Act::Send(to, bytes) => {
+                let Some(to) = self.client(*to).map(|client| client.id) else { return };
+                let frame = self.shard.frame(&"x".repeat(usize::from(*bytes)));
+                let answer = Some(self.expect_answer());
+                self.shard.command(Command::Send(Addressed { to, frame, answer }));
+            }
+            Act::Ask(what) => self.ask(*what),
             Act::Disconnect(user) => {
-                let (answer, _) = counted();
+                let answer = self.expect_answer();
                 let user = format!("u{}", user % 3).into();
                 self.shard.command(Command::Disconnect { user, code: CloseCode::OPERATOR, answer });
             }
@@ -200,6 +218,24 @@ impl Scene {
         }
     }
 
+    fn ask(&mut self, what: u8) {
+        let limit = usize::from(what / 5);
+        let query = match what % 5 {
+            0 => Query::Connections { limit, user: None, answer: self.expect_answer() },
+            1 => Query::Connections { limit, user: Some("u1".into()), answer: self.expect_answer() },
+            2 => Query::Channels { prefix: "conv:".into(), limit, answer: self.expect_answer() },
+            3 => Query::Kinds { answer: self.expect_answer() },
+            _ => Query::Types { answer: self.expect_answer() },
+        };
+        self.shard.ask(query);
+    }
+
+    fn expect_answer<T: 'static>(&mut self) -> Answer<T> {
+        self.asked += 1;
+        let answered = self.answered.clone();
+        Arc::new(move |_| _ = answered.fetch_add(1, Ordering::Relaxed))
+    }
+
     fn act_of(&self, client: &Client, act: &Act) {
         match act {
             Act::Say(_, what) => say(client, *what, &self.tokens),
@@ -214,8 +250,9 @@ impl Scene {
         }
     }
 
-    /// What holds at any moment.
+    /// What holds whenever nothing more is to be done.
     fn check(&self) {
+        assert_eq!(self.answered.load(Ordering::Relaxed), self.asked, "every command has its one answer");
         let wire = &self.shard.floor.wire;
         let in_outboxes: usize =
             wire.connections.iter().filter_map(|(_, c)| c.outbox.as_ref()).map(|o| o.bytes()).sum();
@@ -282,6 +319,7 @@ proptest! {
         scene.play(&Act::Drain(drain_ms));
         scene.shard.pass(u64::from(drain_ms) + 5_500);
         prop_assert!(scene.shard.floor.is_done());
+        scene.check();
         scene.shard.assert_empty();
         prop_assert!(!CHANNELS.iter().any(|channel| scene.shard.is_of_interest(channel)));
         prop_assert!(scene.clients.iter().all(|client| client.peer.is_closed()));

@@ -236,7 +236,12 @@ impl Shard {
 
     /// Publishes and does no more.
     fn post(&mut self, channel: &str, payload: &str) {
-        self.post_frame(channel, Frame { bytes: encode_text(payload), arrived_us: self.clock.now().us });
+        self.post_frame(channel, self.frame(payload));
+    }
+
+    /// What arrives now.
+    fn frame(&self, payload: &str) -> Frame {
+        Frame { bytes: encode_text(payload), arrived_us: self.clock.now().us }
     }
 
     fn post_frame(&mut self, channel: &str, frame: Frame) {
@@ -274,7 +279,7 @@ impl Shard {
     /// Sends to one connection and settles; says how many it reached.
     fn send_to(&mut self, to: ConnectionId, payload: &str) -> usize {
         let (answer, reached) = counted();
-        let frame = Frame { bytes: encode_text(payload), arrived_us: self.clock.now().us };
+        let frame = self.frame(payload);
         self.command(Command::Send(Addressed { to, frame, answer: Some(answer) }));
         self.settle();
         reached.load(Ordering::Relaxed)
