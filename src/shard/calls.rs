@@ -25,23 +25,22 @@ use crate::lane::queue;
 use crate::lane::services::ServiceCounters;
 use crate::lane::{Answer, ConnectionId, Failure, Fate, Part, Remote, Response, ServiceId, Services, Ticket};
 use crate::shard::connection::wheel::Wheel;
+use crate::shard::connection::{WAITING_BYTES_MAX, WAITING_MAX};
 use crate::shard::io::Slot;
 
 use call::{Call, Held, Line, Place, Said, tell};
 
 pub use call::{NoRoom, Released, Waiting};
 
-/// Calls of one connection that may wait: far more than a person's client has under way, and few enough to be looked
-/// through.
-pub const CALLS_OF_CONNECTION_MAX: usize = 32;
+/// Calls of one connection that may wait.
+pub const CALLS_OF_CONNECTION_MAX: usize = WAITING_MAX;
 
 /// Calls of one shard that may wait. Their places are numbered with so many bits.
 pub const CALLS_MAX: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 16;
 
-/// Bytes of replies and answers that may wait for one connection: a full window of parts of the largest messages that
-/// clients themselves may send by default, twice.
-pub const BYTES_OF_CONNECTION_MAX: usize = 256 << 10;
+/// Bytes of replies and answers that may wait for one connection.
+pub const BYTES_OF_CONNECTION_MAX: usize = WAITING_BYTES_MAX;
 
 /// The same for one shard, as much as its lane holds.
 pub const BYTES_MAX: usize = queue::BYTES_MAX;

@@ -17,16 +17,18 @@ use std::collections::{HashMap, VecDeque};
 use slab::Slab;
 
 use crate::lane::authorization::{Permission, Verdict};
+use crate::lane::queue;
 use crate::lane::{ConnectionId, Ticket};
 use crate::shard::connection::wheel::Wheel;
+use crate::shard::connection::{WAITING_BYTES_MAX, WAITING_MAX};
 use crate::shard::io::Slot;
 
-/// Messages of one connection that may wait, and their bytes: as for calls of services.
-pub const MESSAGES_OF_CONNECTION_MAX: usize = 32;
-pub const BYTES_OF_CONNECTION_MAX: usize = 256 << 10;
+/// Messages of one connection that may wait, and their bytes.
+pub const MESSAGES_OF_CONNECTION_MAX: usize = WAITING_MAX;
+pub const BYTES_OF_CONNECTION_MAX: usize = WAITING_BYTES_MAX;
 
-/// Bytes of all messages of one shard that wait.
-pub const BYTES_MAX: usize = 64 << 20;
+/// Bytes of all messages of one shard that wait, as much as its lane holds.
+pub const BYTES_MAX: usize = queue::BYTES_MAX;
 
 /// For how long a verdict is waited for. Whoever is asked has a shorter deadline of his own and always answers, so this
 /// is for answers that were lost on their way.

@@ -25,6 +25,14 @@ use crate::shard::rules::Rules;
 
 pub use deadlines::Attention;
 
+/// Messages of one connection that may wait for somebody outside, for services and for verdicts each: far more than a
+/// person's client has under way, and few enough to be looked through.
+pub const WAITING_MAX: usize = 32;
+
+/// Their bytes, and those of what may not leave yet of their answers: a full window of parts of the largest messages
+/// that clients themselves may send by default, twice.
+pub const WAITING_BYTES_MAX: usize = 256 << 10;
+
 pub struct Connection {
     /// Counts the connections of the shard; part of the connection's id.
     pub generation: u32,
