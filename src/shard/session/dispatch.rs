@@ -15,6 +15,7 @@ use crate::shard::session::filling::Given;
 impl Session<'_> {
     /// Answers one text message.
     pub fn answer(&mut self, connection: &mut Connection, message: &str) {
+        debug_assert!(connection.is_alive() && self.effects.close.is_none(), "who is closed is not heard any more");
         self.state.counters.messages_received.add(1);
         if !connection.admit_message(self.state.now, &self.state.rules) {
             self.effects.close = Some(CloseCode::TOO_MANY_MESSAGES);
@@ -36,6 +37,7 @@ impl Session<'_> {
         message: &str,
         verified: Option<Result<Identity, TokenError>>,
     ) {
+        debug_assert!(connection.is_alive() && self.effects.close.is_none(), "what waits goes with its connection");
         self.serve(connection, message, verified);
     }
 
@@ -58,6 +60,7 @@ impl Session<'_> {
         verified: Option<Result<Identity, TokenError>>,
     ) -> Result<(), SessionError> {
         let route = self.route(connection, request)?;
+        debug_assert!(connection.phase().is_open() || route.before_auth);
         let values = route.read(request)?;
         let given = Given { values: &values, ..Given::default() };
         if self.is_to_wait(connection, request, &route.action, &given)? {
@@ -77,10 +80,10 @@ impl Session<'_> {
                 Ok(())
             }
             Action::Refuse => Err(SessionError::Forbidden),
-            Action::Subscribe(list) => Ok(self.subscribe(connection, request, list)?),
-            Action::Unsubscribe(list) => Ok(self.unsubscribe(connection, request, list)?),
-            Action::Join(one) => self.join_one(connection, request, one, &given),
-            Action::Leave(one) => self.leave_one(connection, request, one, &given),
+            Action::Subscribe(list) => Ok(self.settle(connection, request, list, Self::join)?),
+            Action::Unsubscribe(list) => Ok(self.settle(connection, request, list, Self::leave)?),
+            Action::Join(one) => self.settle_one(connection, request, one, &given, Self::join),
+            Action::Leave(one) => self.settle_one(connection, request, one, &given, Self::leave),
             Action::Presence(one) => self.list_present(connection, request, one, &given),
             Action::Forward(forward) => self.forward(connection, request, forward, &given),
             Action::Confirm { field, forward } => self.confirm(connection, request, *field, forward, &given),

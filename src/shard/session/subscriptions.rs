@@ -24,75 +24,38 @@ struct Settled<'r> {
 }
 
 impl Session<'_> {
-    pub(super) fn subscribe(
-        &mut self,
-        connection: &Connection,
-        request: &Request<'_>,
-        list: &'static ChannelList,
-    ) -> Result<(), RequestError> {
-        self.settle(connection, request, list, |session, channel| session.join(connection, channel))
-    }
-
-    pub(super) fn unsubscribe(
-        &mut self,
-        connection: &Connection,
-        request: &Request<'_>,
-        list: &'static ChannelList,
-    ) -> Result<(), RequestError> {
-        self.settle(connection, request, list, |session, channel| session.leave(connection, channel))
-    }
-
-    /// Joins the one channel that a message is about.
-    pub(super) fn join_one(
+    /// Joins or leaves the one channel that a message is about.
+    pub(super) fn settle_one(
         &mut self,
         connection: &Connection,
         request: &Request<'_>,
         one: &OneChannel,
         given: &Given<'_>,
-    ) -> Result<(), SessionError> {
-        self.settle_one(connection, request, one, given, |session, channel| session.join(connection, channel))
-    }
-
-    pub(super) fn leave_one(
-        &mut self,
-        connection: &Connection,
-        request: &Request<'_>,
-        one: &OneChannel,
-        given: &Given<'_>,
-    ) -> Result<(), SessionError> {
-        self.settle_one(connection, request, one, given, |session, channel| session.leave(connection, channel))
-    }
-
-    fn settle_one(
-        &mut self,
-        connection: &Connection,
-        request: &Request<'_>,
-        one: &OneChannel,
-        given: &Given<'_>,
-        act: impl FnOnce(&mut Self, &str) -> Result<(), ChannelError>,
+        act: impl FnOnce(&mut Self, &Connection, &str) -> Result<(), ChannelError>,
     ) -> Result<(), SessionError> {
         let channel = self.named(connection, &one.channel, given)?;
-        act(self, &channel).map_err(SessionError::Channel)?;
+        act(self, connection, &channel).map_err(SessionError::Channel)?;
         self.reply_if_any(connection, request, one.reply.as_ref(), given);
         Ok(())
     }
 
-    /// Does the same for every channel of the list, and says which hold and which are refused for what.
-    fn settle(
+    /// Joins or leaves every channel of a list, and says which hold and which are refused for what.
+    pub(super) fn settle(
         &mut self,
         connection: &Connection,
         request: &Request<'_>,
         list: &'static ChannelList,
-        each: impl Fn(&mut Self, &str) -> Result<(), ChannelError>,
+        act: impl Fn(&mut Self, &Connection, &str) -> Result<(), ChannelError>,
     ) -> Result<(), RequestError> {
         let items = request.strings(&list.field, CHANNELS_PER_REQUEST_MAX)?;
         let mut settled = Settled { held: Vec::with_capacity(items.len()), refused: Vec::new() };
         for item in &items {
-            match each(self, &list.channel.of(item)) {
+            match act(self, connection, &list.channel.of(item)) {
                 Ok(()) => settled.held.push(item),
                 Err(error) => settled.refused.push((error, item)),
             }
         }
+        debug_assert_eq!(settled.held.len() + settled.refused.len(), items.len(), "each is told of once");
         self.tell(connection, request, list, &settled);
         Ok(())
     }
@@ -120,7 +83,7 @@ impl Session<'_> {
         }
     }
 
-    fn join(&mut self, connection: &Connection, channel: &str) -> Result<(), ChannelError> {
+    pub(super) fn join(&mut self, connection: &Connection, channel: &str) -> Result<(), ChannelError> {
         let rules = &self.state.rules;
         if !name::is_valid(channel, rules.channel_name_bytes_max) {
             return Err(ChannelError::BadName);
@@ -138,6 +101,7 @@ impl Session<'_> {
         let channels_max = rules.channels_per_connection_max + 1 + of_type + self.state.nearby.cells_of(self.slot);
         let joined = self.state.table.join_within(self.slot, channel, channels_max).ok_or(ChannelError::TooMany)?;
         if matches!(joined, Joined::New(_)) {
+            debug_assert!(self.state.table.is_member(self.slot, channel));
             self.state.presence.enter(channel, self.user_id(connection));
             self.tell_event(connection, EventKind::Subscribed, || What::Subscribed { channel: channel.into() });
         }
@@ -150,7 +114,7 @@ impl Session<'_> {
         granted.unwrap_or(&self.state.rules.default_grants).allows(channel)
     }
 
-    fn leave(&mut self, connection: &Connection, channel: &str) -> Result<(), ChannelError> {
+    pub(super) fn leave(&mut self, connection: &Connection, channel: &str) -> Result<(), ChannelError> {
         let left = !name::is_implicit(channel) && self.state.table.leave(self.slot, channel);
         if left {
             self.state.presence.leave(channel, self.user_id(connection));
