@@ -47,14 +47,17 @@ impl<I: Io> Floor<I> {
 
     /// Sends what of the answers for a connection may leave now.
     fn release(&mut self, slot: Slot) {
+        debug_assert!(self.effects.frames.is_empty(), "the last input is answered");
         let takes_parts = self.state.calls.has_parts(slot) && self.takes_parts(slot);
         let mut session = Session { state: &mut self.state, slot, effects: &mut self.effects };
         session.release(takes_parts);
+        debug_assert!(self.effects.close.is_none() && self.effects.end.is_none(), "an answer ends no connection");
         self.effects.frames.drain(..).for_each(|frame| self.wire.send(slot, frame));
     }
 
     /// Whether nothing is on its way to a client. If something is, the connection is looked at again when it has left.
     fn takes_parts(&mut self, slot: Slot) -> bool {
+        debug_assert!(self.wire.connections[slot as usize].is_alive(), "calls go with their connection");
         if self.wire.cork.has(slot) {
             self.state.calls.look_again(slot);
             return false;

@@ -84,6 +84,7 @@ impl<I: Io> Floor<I> {
                 wire.deliver(slot, &frame);
             }
         }
+        debug_assert!(recipients <= SMALL_CHANNEL, "a large channel is a fan-out's");
         state.counters.deliveries.add(recipients as u64);
         if let Some(answer) = answer {
             answer(recipients);
@@ -135,6 +136,7 @@ impl<I: Io> Floor<I> {
                 state.table.go_on_walking(walk, MEMBERS_AT_ONCE, |table, slot| recipient(wire, table, slot))
             }
             Reach::Everybody(end) => {
+                debug_assert!(*end <= self.slots_used, "nobody stands behind the last slot");
                 let begin = end.saturating_sub(MEMBERS_AT_ONCE as Slot);
                 for slot in (begin..*end).rev() {
                     if wire.connections.get(slot as usize).is_some_and(|c| c.phase().is_open()) {

@@ -20,6 +20,10 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn flush_all(&mut self, until_us: u64) -> bool {
         let (mut sends, mut at_once) = (0, 0);
         while let Some(slot) = self.wire.cork.next() {
+            debug_assert!(
+                !self.wire.connections[slot as usize].phase().is_stopped(),
+                "what waits is dropped at the end"
+            );
             let before = self.wire.sent_bytes;
             if self.wire.flush(slot) == TooSlow(true) {
                 self.close(slot, CloseCode::TOO_SLOW);
@@ -33,6 +37,7 @@ impl<I: Io> Floor<I> {
                 }
             }
         }
+        debug_assert!(sends + at_once > 0 || self.wire.cork.is_empty(), "where something waits something is sent");
         sends + at_once > 0
     }
 
@@ -53,6 +58,7 @@ impl<I: Io> Floor<I> {
     /// What was in flight has left, and the slot was waiting for it.
     pub(in crate::shard) fn sent(&mut self, slot: Slot) {
         let phase = self.wire.connections[slot as usize].phase();
+        debug_assert!(!phase.is_stopped() && !phase.is_lingering(), "nothing is awaited of who has all: {phase:?}");
         let ends = phase.is_finishing() || phase.is_failing();
         if !self.wire.send_waiting(slot) {
             self.all_sent(slot);

@@ -58,11 +58,13 @@ impl<I: Io> Wire<I> {
 
     /// Has one frame sent to one connection within this turn or the next.
     pub fn send(&mut self, slot: Slot, frame: LocalFrame) {
+        debug_assert!(!self.connections[slot as usize].phase().is_deaf(), "nothing follows the end of a stream");
         self.cork.push(slot, frame, Urgency::Answer);
     }
 
     /// Has a publication sent to one of its recipients. The connection itself is not touched.
     pub fn deliver(&mut self, slot: Slot, frame: &LocalFrame) {
+        debug_assert!(self.connections[slot as usize].is_alive(), "who has left his channels is sent nothing");
         if frame.overflow == Overflow::Latest && self.cork.replace(slot, frame) {
             self.count_dropped([0, 0, 0, 1]);
         } else {
@@ -90,6 +92,7 @@ impl<I: Io> Wire<I> {
         }
         let too_slow = self.queue(slot, left.by_ref());
         drop(left);
+        debug_assert!(frames.is_empty(), "what was taken is sent, waits or was dropped");
         self.frames = frames;
         too_slow
     }
@@ -147,6 +150,7 @@ impl<I: Io> Wire<I> {
             queued += frame.frames();
             spill.add(&outbox.push(frame, bound));
         }
+        debug_assert!(!is_bounded || outbox.bytes() <= self.outbox_bytes_max, "the bound holds for who stays");
         self.outbox_bytes = self.outbox_bytes + outbox.bytes() - before;
         if outbox.is_empty() {
             connection.outbox = None;

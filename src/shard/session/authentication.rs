@@ -88,6 +88,7 @@ impl Session<'_> {
 
     /// Makes the bearer of a verified token a session, or renews the one it has; false when its role may not connect.
     pub fn admit(&mut self, connection: &mut Connection, identity: Identity) -> bool {
+        debug_assert!(connection.phase().is_arrived() || connection.phase().is_open(), "an echo is not a session");
         if !self.state.rules.may_connect(&identity) {
             return false;
         }
@@ -115,6 +116,7 @@ impl Session<'_> {
             let is_vouched = identity.user_type.is_some();
             connection.profile = self.state.profiles.regrant(connection.profile, identity.claims, is_vouched);
         }
+        debug_assert_eq!(self.user_id(connection), &*identity.user_id, "a session stays its user's");
         connection.authenticate(identity.expires_at, identity.grants, self.state.now, &self.state.rules);
         self.effects.rearm = true;
         true

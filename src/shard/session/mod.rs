@@ -132,6 +132,7 @@ impl Session<'_> {
     }
 
     fn user_id<'a>(&'a self, connection: &Connection) -> &'a str {
+        debug_assert!(self.state.table.is_in(self.slot, connection.user_channel), "only a session has a user");
         name::user_of(self.state.table.name(connection.user_channel))
     }
 
