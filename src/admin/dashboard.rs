@@ -1,8 +1,8 @@
 //! The dashboard: one page at `/`, and the numbers that it asks for every second.
 //!
-//! The page is made of the files in the folder beside this one and of the [`charts`], and holds everything that it
-//! needs: no build step, nothing fetched from elsewhere. It is served to everybody, as it says nothing; the numbers
-//! need the token.
+//! The page is made of the files in the folder beside this one, of the [charts](super::charts) and of what all
+//! [`pages`] have, and holds everything that it needs: no build step, nothing fetched from elsewhere. It is served to
+//! everybody, as it says nothing; the numbers need the token.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -10,21 +10,20 @@ use std::sync::{Arc, LazyLock};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
-use axum::http::{HeaderName, header};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::now_us;
 use crate::metrics::{Counters, Family};
 
 use super::State;
-use super::charts;
 use super::curves::{Point, View};
 use super::error::AdminError;
 use super::health::{IssuerLine, SourceLine};
+use super::pages::{self, PageOf};
 
 /// Put together once.
 static PAGE: LazyLock<String> = LazyLock::new(|| {
-    charts::page(
+    pages::put_together(
         include_str!("dashboard/page.html"),
         include_str!("dashboard/page.css"),
         include_str!("dashboard/page.js"),
@@ -38,13 +37,8 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 /// User types that are listed. There can be as many as clients: one whose token names none says it of itself.
 const TYPES_MAX: usize = 8;
 
-pub async fn page() -> ([(HeaderName, &'static str); 3], &'static str) {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, &PAGE)
+pub async fn page() -> PageOf {
+    pages::answer(POLICY, &PAGE)
 }
 
 #[derive(Deserialize)]

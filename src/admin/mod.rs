@@ -28,6 +28,7 @@ mod latency;
 mod listing;
 mod metrics;
 mod notifications;
+mod pages;
 mod port;
 mod presence;
 mod publish;

@@ -17,8 +17,9 @@ use crate::auth::mint::mint;
 use crate::clock::Now;
 use crate::route::Routes;
 
+use super::State;
 use super::error::AdminError;
-use super::{State, charts};
+use super::pages::{self, PageOf};
 
 /// The modules of the client library, each behind those that it uses.
 const LIBRARY: [&str; 12] = [
@@ -40,7 +41,7 @@ const LIBRARY: [&str; 12] = [
 static PAGE: LazyLock<String> = LazyLock::new(|| {
     let style = [include_str!("dashboard/page.css"), include_str!("test_client/page.css")].concat();
     let script = [&library(), include_str!("test_client/page.js")].concat();
-    charts::page(include_str!("test_client/page.html"), &style, &script)
+    pages::put_together(include_str!("test_client/page.html"), &style, &script)
 });
 
 /// That of the dashboard, and WebSockets to wherever one is to be tried.
@@ -80,13 +81,8 @@ pub struct Settings {
     token: Option<String>,
 }
 
-pub async fn page() -> ([(HeaderName, &'static str); 3], &'static str) {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, &PAGE)
+pub async fn page() -> PageOf {
+    pages::answer(POLICY, &PAGE)
 }
 
 pub async fn settings(
