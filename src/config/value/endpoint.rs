@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::Uri;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::text;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -63,10 +65,7 @@ impl Serialize for Endpoint {
 
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By way of `Value`, because serde's own error for a wrong type quotes what it found.
-        let value = toml::Value::deserialize(deserializer)?;
-        let text = value.as_str().ok_or_else(|| de::Error::custom("expected an address in quotes"))?;
-        text.trim().parse().map_err(de::Error::custom)
+        text::parsed(deserializer, "an address", |text| text.trim().parse())
     }
 }
 

@@ -5,10 +5,10 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::{Host, Url};
 
-use super::Secret;
+use super::{Secret, text};
 
 /// Who comes without a name. The broker lets it in over loopback alone, unless it is told otherwise.
 const GUEST: &str = "guest";
@@ -99,10 +99,7 @@ impl Serialize for RabbitMqUrl {
 
 impl<'de> Deserialize<'de> for RabbitMqUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By way of `Value`, because serde's own error for a wrong type quotes what it found.
-        let value = toml::Value::deserialize(deserializer)?;
-        let text = value.as_str().ok_or_else(|| de::Error::custom("expected a URL in quotes"))?;
-        Self::parse(text).map_err(de::Error::custom)
+        text::parsed(deserializer, "a URL", Self::parse)
     }
 }
 

@@ -5,10 +5,10 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
-use super::Secret;
+use super::{Secret, text};
 
 /// Where Redis listens if nothing else is said.
 const PORT: u16 = 6379;
@@ -69,10 +69,7 @@ impl Serialize for RedisUrl {
 
 impl<'de> Deserialize<'de> for RedisUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RedisUrl, D::Error> {
-        // By way of `Value`, because serde's own error for a wrong type quotes what it found.
-        let value = toml::Value::deserialize(deserializer)?;
-        let text = value.as_str().ok_or_else(|| de::Error::custom("expected a URL in quotes"))?;
-        RedisUrl::parse(text).map_err(de::Error::custom)
+        text::parsed(deserializer, "a URL", Self::parse)
     }
 }
 

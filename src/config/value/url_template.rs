@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use url::Url;
 
-use super::Subject;
+use super::{Subject, text};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlTemplate {
@@ -99,10 +99,7 @@ impl serde::Serialize for UrlTemplate {
 
 impl<'de> serde::Deserialize<'de> for UrlTemplate {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By way of `Value`, because serde's own error for a wrong type quotes what it found.
-        let value = toml::Value::deserialize(deserializer)?;
-        let text = value.as_str().ok_or_else(|| serde::de::Error::custom("expected a URL in quotes"))?;
-        text.parse().map_err(serde::de::Error::custom)
+        text::parsed(deserializer, "a URL", str::parse)
     }
 }
 
