@@ -2,7 +2,7 @@
 
 use sonic_rs::JsonContainerTrait;
 
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, shows};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
@@ -35,7 +35,7 @@ fn the_dashboard_shows_what_is_connected_and_delivered() {
         "true",
         "nothing comes from elsewhere"
     );
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_curve_is_read_under_the_pointer_with_its_time() {
     page.eventually("two more answers are drawn", "document.documentElement.dataset.answers > answersBefore + 1");
     let time = page.evaluate("document.querySelector('#rates .tip:not([hidden]) b').textContent");
     assert!(time.contains(':'), "{time}");
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn ticks_share_a_unit_and_curves_break_where_nothing_is_known() {
     ] {
         assert_eq!(page.evaluate(expression).replace('\u{a0}', " "), expected, "{expression}");
     }
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_protected_port_is_asked_with_the_token_that_was_typed() {
     page.command("Page.reload", sonic_rs::json!({}));
     page.eventually("the tab knows the token", &format!("!window.isOld && {}", shows("connections", "1")));
     assert_eq!(page.evaluate("document.getElementById('ask').open"), "false");
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn what_clients_call_themselves_is_shown_and_not_run() {
     let mut page = open(&gateway);
     page.eventually("the type is shown", "document.getElementById('types')?.innerText.includes('<img src=x')");
     assert_eq!(page.evaluate("document.images.length"), "0");
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_source_that_is_away_and_a_drain_are_seen() {
     gateway.process().signal("TERM");
     page.eventually("it drains", &shows("state", "draining"));
     assert!(page.text("banner").starts_with("Draining: "));
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
     let opacity = "getComputedStyle(document.querySelector('.tiles')).opacity";
     assert_eq!(page.evaluate(opacity), "1");
     gateway.process().kill();
@@ -131,7 +131,7 @@ fn curves_are_recorded_while_nobody_looks() {
     page.eventually("curves are there", "document.querySelectorAll('#rates .plot path.curve[d*=L]').length === 2");
     page.evaluate("document.querySelector('#span [value=hour]').click()");
     page.eventually("the hour is shown", "document.getElementById('rates').textContent.includes('10\u{a0}min')");
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_few_connections_are_not_what_memory_is_divided_by() {
     page.evaluate("showMemory({ resident_bytes: 3 << 20, bytes_per_connection: 215 })");
     assert_eq!(page.text("memory-title"), "Memory per connection");
     assert_eq!(page.text("memory"), "215B", "a margin stands before the unit");
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_shard_with_nobody_has_no_bar() {
     let heights =
         "[...document.querySelectorAll('#shards .columns div')].map(bar => Math.sign(bar.offsetHeight)).sort()";
     page.eventually("one of eight has a bar", &format!("{heights}.join('') === '00000001'"));
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -186,14 +186,4 @@ fn type_in(page: &mut Browser, token: &str) {
 #[track_caller]
 fn open(gateway: &Gateway) -> Browser {
     Browser::open(&format!("http://{}/", gateway.admin().address))
-}
-
-fn shows(id: &str, text: &str) -> String {
-    format!("document.getElementById('{id}')?.innerText === '{text}'")
-}
-
-#[track_caller]
-fn assert_no_faults(page: &mut Browser) {
-    assert_eq!(page.evaluate("document.documentElement.dataset.errors"), "0");
-    assert_eq!(page.faults(), [""; 0], "what the browser complained about");
 }

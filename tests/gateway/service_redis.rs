@@ -3,15 +3,13 @@
 
 use std::collections::HashMap;
 
+use crate::support::clan::{CHAT, assert_heard_on_every_node, member};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
 use crate::support::redis::Redis;
-use crate::support::tokens::token;
 use crate::support::wait::eventually;
 use crate::support::wire;
-
-const CHAT: &str = r#"{"type":"chat","clanId":"k1","content":"hello","id":7}"#;
 
 fn started(redis: &Redis, service: &[(&str, &str)]) -> Gateway {
     let config = Config::new().set("redis.url", redis.url()).service(service);
@@ -24,14 +22,6 @@ fn is_connected(gateway: &Gateway) -> bool {
     gateway.admin().get("/metrics").body.contains("ringway_service_connected{service=\"chat\"} 1")
 }
 
-/// Connected, and in the clan.
-fn member(gateway: &Gateway, user: &str) -> Client {
-    let mut client = Client::connect(gateway, &token(user));
-    client.send(r#"{"type":"subscribe_clan_chat","clanId":"k1"}"#);
-    assert_eq!(wire::string(&client.next_json(), &["type"]), "subscription_confirmed");
-    client
-}
-
 fn error_code(client: &mut Client) -> String {
     client.send(CHAT);
     wire::string(&client.next_json(), &["payload", "code"]).to_owned()
@@ -42,17 +32,7 @@ fn what_is_published_comes_back_to_members_on_every_node() {
     let redis = Redis::start();
     let service = [("name", "chat"), ("kind", "redis"), ("publish", "ws:{channel}")];
     let nodes = [started(&redis, &service), started(&redis, &service)];
-    let (mut ana, mut bob) = (member(&nodes[0], "ana"), member(&nodes[1], "bob"));
-    ana.send(CHAT);
-    // To the sender two things come, in either order: Redis has it, and Redis brings it.
-    let heard = [ana.next_json(), ana.next_json()];
-    let of_type = |kind| heard.iter().find(|message| wire::string(message, &["type"]) == kind).expect(kind);
-    assert_eq!(wire::number(of_type("message_sent"), &["id"]), Some(7));
-    let id = wire::string(of_type("message_sent"), &["messageId"]);
-    for message in [of_type("chat"), &bob.next_json()] {
-        assert_eq!(wire::string(message, &["messageId"]), id);
-        assert_eq!((wire::string(message, &["userId"]), wire::string(message, &["content"])), ("ana", "hello"));
-    }
+    assert_heard_on_every_node(&nodes);
 }
 
 #[test]

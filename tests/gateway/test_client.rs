@@ -1,7 +1,7 @@
 //! Promise: the page at the admin port's `/client` connects as a client, sends what the routes take and shows what goes
 //! over the wire, in a real browser, without an error.
 
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, shows};
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
 use crate::support::tokens::token;
@@ -36,7 +36,7 @@ fn one_message_of_every_vocabulary_is_sent_and_answered() {
         toggle_connection(&mut page, "closed");
         click(&mut page, "clear");
     }
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn what_a_backend_publishes_is_published_and_comes() {
     click(&mut page, "publish");
     page.eventually("it comes", &logged("in", "ride_request"));
     page.eventually("who has it is told", &logged("note", "1 connection"));
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn an_error_is_shown_and_counted() {
     click(&mut page, "send");
     page.eventually("what is no JSON is not sent", "!document.getElementById('wrong').hidden");
     assert_eq!(page.evaluate("document.images.length"), "0");
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_route_of_the_configuration_is_there_too() {
     toggle_connection(&mut page, "open");
     click(&mut page, "send");
     page.eventually("it is answered", &logged("in", "wave.sent"));
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_gateway_with_its_own_secret_and_a_protected_port_wants_both_tokens() {
     page.evaluate(&format!("document.getElementById('token').value = '{}'", token("ana")));
     toggle_connection(&mut page, "open");
     page.eventually("it says who it is", &logged("note", "open as ana"));
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn it_fits_on_a_phone() {
         page.command("Emulation.setDeviceMetricsOverride", size);
         page.eventually("nothing is wider than the page", "document.documentElement.scrollWidth <= innerWidth");
     }
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
 }
 
 #[track_caller]
@@ -163,19 +163,4 @@ fn click(page: &mut Browser, id: &str) {
 
 fn logged(class: &str, text: &str) -> String {
     format!("[...document.querySelectorAll('#log .{class}')].some(line => line.innerText.includes('{text}'))")
-}
-
-fn shows(id: &str, text: &str) -> String {
-    format!("document.getElementById('{id}')?.innerText === '{text}'")
-}
-
-#[track_caller]
-fn assert_no_faults(page: &mut Browser) {
-    assert_eq!(page.evaluate("document.documentElement.dataset.errors"), "0");
-    assert_eq!(page.faults(), [""; 0], "what the browser complained about");
-    assert_eq!(
-        page.evaluate("performance.getEntriesByType('resource').every(e => e.name.startsWith(location.origin + '/'))"),
-        "true",
-        "nothing comes from elsewhere"
-    );
 }

@@ -31,6 +31,11 @@ const FLAGS: [&str; 10] = [
 /// How long one read may wait before the deadline is looked at again.
 const READ_TIMEOUT: Duration = Duration::from_millis(50);
 
+/// Whether an element shows this text: an expression for [`Browser::eventually`].
+pub fn shows(id: &str, text: &str) -> String {
+    format!("document.getElementById('{id}')?.innerText === '{text}'")
+}
+
 /// A browser with one page. Killed on drop.
 pub struct Browser {
     socket: WebSocket<TcpStream>,
@@ -87,6 +92,16 @@ impl Browser {
 
     pub fn faults(&self) -> &[String] {
         &self.faults
+    }
+
+    /// Neither the page, which counts its errors, nor the browser has found anything wrong, and all came from one
+    /// origin.
+    #[track_caller]
+    pub fn assert_no_faults(&mut self) {
+        assert_eq!(self.evaluate("document.documentElement.dataset.errors"), "0");
+        assert_eq!(self.faults, [""; 0], "what the browser complained about");
+        let from_here = "performance.getEntriesByType('resource').every(e => e.name.startsWith(location.origin + '/'))";
+        assert_eq!(self.evaluate(from_here), "true", "nothing comes from elsewhere");
     }
 
     fn try_evaluate(&mut self, expression: &str) -> Result<String, Value> {

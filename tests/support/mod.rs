@@ -5,15 +5,16 @@
 //! without a condition and a deadline.
 //!
 //! `gateway` starts the binary, `redis` a Redis, `nats` a NATS, `rabbitmq` a RabbitMQ, `http_backend` is a web service,
-//! `grpc` a backend that speaks gRPC, `garbage` what is none;
-//! `client` is tungstenite, `crowd` many of those at once, `raw` writes bytes that no library would, `non_readers` are
-//! clients that read nothing; `frozen` is a thread that stands still, `unread` a log that nobody reads;
-//! `issuer` publishes keys; `browser` is Chromium; `blocks` reads the code out of documents, `programs` runs it; `admin` asks the admin port,
+//! `grpc` a backend that speaks gRPC, `garbage` what is none, `issuer` publishes keys; `client` is tungstenite, `crowd`
+//! many of those at once, `raw` writes bytes that no library would, `non_readers` are clients that read nothing, `clan`
+//! is who chats where a service is told; `frozen` is a thread that stands still, `unread` a log that nobody reads;
+//! `browser` is Chromium; `blocks` reads the code out of documents, `programs` runs it; `admin` asks the admin port,
 //! `wire` and `prometheus` read what is answered.
 
 pub mod admin;
 pub mod blocks;
 pub mod browser;
+pub mod clan;
 pub mod client;
 pub mod config;
 pub mod crowd;

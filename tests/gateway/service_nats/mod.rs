@@ -8,6 +8,7 @@ use std::thread;
 
 use sonic_rs::{JsonValueTrait, Value, json};
 
+use crate::support::clan::{CHAT, assert_heard_on_every_node, member};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
@@ -15,8 +16,6 @@ use crate::support::nats::{Message, Nats, Peer};
 use crate::support::tokens::{SECRET, token};
 use crate::support::wait::eventually;
 use crate::support::wire;
-
-const CHAT: &str = r#"{"type":"chat","clanId":"k1","content":"hello","id":7}"#;
 
 /// A gateway whose service `chat` has these keys, and such sections or lists beside.
 fn started_with(nats: &Nats, keys: &str, more: &str) -> Gateway {
@@ -34,14 +33,6 @@ fn started(nats: &Nats, keys: &str) -> Gateway {
 
 fn is_connected(gateway: &Gateway) -> bool {
     gateway.admin().get("/metrics").body.contains("ringway_service_connected{service=\"chat\"} 1")
-}
-
-/// Connected, and in the clan.
-fn member(gateway: &Gateway, user: &str) -> Client {
-    let mut client = Client::connect(gateway, &token(user));
-    client.send(r#"{"type":"subscribe_clan_chat","clanId":"k1"}"#);
-    assert_eq!(wire::string(&client.next_json(), &["type"]), "subscription_confirmed");
-    client
 }
 
 fn chat(n: usize) -> String {
@@ -68,17 +59,7 @@ fn what_is_published_comes_back_to_members_on_every_node() {
     let nats = Nats::start();
     let service = "subject = 'ws.{channel}'";
     let nodes = [started(&nats, service), started(&nats, service)];
-    let (mut ana, mut bob) = (member(&nodes[0], "ana"), member(&nodes[1], "bob"));
-    ana.send(CHAT);
-    // To the sender two things come, in either order: NATS has it, and NATS brings it.
-    let heard = [ana.next_json(), ana.next_json()];
-    let of_type = |kind| heard.iter().find(|message| wire::string(message, &["type"]) == kind).expect(kind);
-    assert_eq!(wire::number(of_type("message_sent"), &["id"]), Some(7));
-    let id = wire::string(of_type("message_sent"), &["messageId"]);
-    for message in [of_type("chat"), &bob.next_json()] {
-        assert_eq!(wire::string(message, &["messageId"]), id);
-        assert_eq!((wire::string(message, &["userId"]), wire::string(message, &["content"])), ("ana", "hello"));
-    }
+    assert_heard_on_every_node(&nodes);
 }
 
 #[test]

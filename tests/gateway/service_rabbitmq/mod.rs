@@ -10,6 +10,7 @@ use lapin::message::Delivery;
 use toml::Value;
 
 use crate::support::blocks::blocks;
+use crate::support::clan::{CHAT, assert_heard_on_every_node, member};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
@@ -17,8 +18,6 @@ use crate::support::rabbitmq::{RabbitMq, shared};
 use crate::support::tokens::{SECRET, now, token};
 use crate::support::wait::eventually;
 use crate::support::wire;
-
-const CHAT: &str = r#"{"type":"chat","clanId":"k1","content":"hello","id":7}"#;
 
 /// Messages that one connection may have waiting for answers, and a little less.
 const AT_ONCE: usize = 25;
@@ -38,11 +37,6 @@ fn started(config: Config, keys: &[(&str, Value)]) -> Gateway {
 
 fn is_connected(gateway: &Gateway) -> bool {
     gateway.admin().get("/metrics").body.contains("ringway_service_connected{service=\"chat\"} 1")
-}
-
-/// Connected, and in the clan.
-fn member(gateway: &Gateway, user: &str) -> Client {
-    in_clan(Client::connect(gateway, &token(user)), "k1")
 }
 
 fn in_clan(mut client: Client, clan: &str) -> Client {
@@ -92,17 +86,7 @@ fn content(delivery: &Delivery) -> String {
 fn what_is_published_comes_back_to_members_on_every_node() {
     let broker = shared();
     let nodes = [(); 2].map(|()| started(config(&broker, "every_node"), &[]));
-    let (mut ana, mut bob) = (member(&nodes[0], "ana"), member(&nodes[1], "bob"));
-    ana.send(CHAT);
-    // To the sender two things come, in either order: RabbitMQ has it, and RabbitMQ brings it.
-    let heard = [ana.next_json(), ana.next_json()];
-    let of_type = |kind| heard.iter().find(|message| wire::string(message, &["type"]) == kind).expect(kind);
-    assert_eq!(wire::number(of_type("message_sent"), &["id"]), Some(7));
-    let id = wire::string(of_type("message_sent"), &["messageId"]);
-    for message in [of_type("chat"), &bob.next_json()] {
-        assert_eq!(wire::string(message, &["messageId"]), id);
-        assert_eq!((wire::string(message, &["userId"]), wire::string(message, &["content"])), ("ana", "hello"));
-    }
+    assert_heard_on_every_node(&nodes);
 }
 
 #[test]
