@@ -1,8 +1,8 @@
 //! What a storm of tokens does to those who are there: `cargo bench --bench token_storm`.
 //!
 //! One shard on one core, the clients on the others. Some clients ping all the time; then everybody else comes at once,
-//! with a token in the request, or without and with one in an `auth` message. Prints how long the pings took without and
-//! with the storm. It needs `ulimit -n 20000` and a machine that does nothing else.
+//! with a token in the request, or without and with one in an `auth` message. Prints how long the pings took without
+//! and with the storm. It needs `ulimit -n 20000` and a machine that does nothing else.
 
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests need more of it")]

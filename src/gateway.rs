@@ -201,8 +201,8 @@ fn start_shards(
     shards.map(run::start::<Chosen>).collect()
 }
 
-/// Tokens that may wait for their key while the issuer is asked: each keeps a handshake's place, so that they are no more
-/// than a part of those that one shard has.
+/// Tokens that may wait for their key while the issuer is asked: each keeps a handshake's place, so that they are no
+/// more than a part of those that one shard has.
 fn waiting_for_keys_max(size: &Size) -> usize {
     (size.handshakes_max / 4).clamp(1, 256)
 }

@@ -1,9 +1,9 @@
 //! Who a session is and what it may do: tokens, revocations, grants, origins.
 //!
 //! No I/O and no clock in here: an answer follows from the arguments, from what the admin port has revoked
-//! (`revocation`) and from the keys that an issuer has published (`key_set`). The lobby asks at the upgrade, the session
-//! when a client sends a token or wants to join, and the command line mints tokens. What an answer means on the wire
-//! (401, 403, a close code) is decided by those callers.
+//! (`revocation`) and from the keys that an issuer has published (`key_set`). The lobby asks at the upgrade, the
+//! session when a client sends a token or wants to join, and the command line mints tokens. What an answer means on the
+//! wire (401, 403, a close code) is decided by those callers.
 
 mod claims;
 mod grant;

@@ -6,7 +6,8 @@ use super::key_set::{BadKey, KeyName, PublicKey};
 ///
 /// # Errors
 ///
-/// When there is none, or one of them is not a public key that tokens can be checked with. Nothing of the text is quoted.
+/// When there is none, or one of them is not a public key that tokens can be checked with. Nothing of the text is
+/// quoted.
 pub fn read_keys(text: &str, name: Option<&KeyName>) -> Result<Vec<PublicKey>, BadKey> {
     let blocks = ::pem::parse_many(text).map_err(|_| BadKey::Because("not PEM, or damaged"))?;
     if blocks.is_empty() {

@@ -38,8 +38,8 @@ pub struct VerifierSettings {
     pub wanted: Wanted,
 }
 
-/// Checks tokens. Built once from the configuration, immutable but for what is revoked and which keys an issuer publishes,
-/// shared by every shard.
+/// Checks tokens. Built once from the configuration, immutable but for what is revoked and which keys an issuer
+/// publishes, shared by every shard.
 pub struct Verifier {
     keys: Keys,
     audience: Vec<String>,
@@ -118,8 +118,8 @@ impl Verifier {
         Ok(identity)
     }
 
-    /// Whether to verify this token takes tens of microseconds and more: it says that it was signed by a public key, and
-    /// there are such. What is no token is refused at once.
+    /// Whether to verify this token takes tens of microseconds and more: it says that it was signed by a public key,
+    /// and there are such. What is no token is refused at once.
     pub fn is_slow(&self, token: &str) -> bool {
         let algorithm = || Header::read(Parts::of(token)?.header)?.algorithm();
         algorithm().is_ok_and(|algorithm| self.keys.is_slow(algorithm))

@@ -1,7 +1,7 @@
 //! One look at the issuer's key set: a request over HTTP or HTTPS, and what is made of the answer.
 //!
-//! Invariant: an answer costs no more than [`ANSWER_BYTES_MAX`] and [`DEADLINE`], whatever the issuer sends. Redirects are
-//! not followed: who may publish keys is said by the configuration.
+//! Invariant: an answer costs no more than [`ANSWER_BYTES_MAX`] and [`DEADLINE`], whatever the issuer sends. Redirects
+//! are not followed: who may publish keys is said by the configuration.
 
 use std::error::Error;
 use std::fmt;

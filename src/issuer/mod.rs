@@ -2,8 +2,8 @@
 //! those who verify tokens as immutable sets ([`IssuedKeys`]).
 //!
 //! [`start`] is called once, by [`crate::gateway`], before the shards. An issuer that is away is no reason to stop: the
-//! keys that it had hold, it is tried again for ever, and its [`IssuerStatus`] says so. Only a node that never had keys is
-//! not ready.
+//! keys that it had hold, it is tried again for ever, and its [`IssuerStatus`] says so. Only a node that never had keys
+//! is not ready.
 //!
 //! What may not live here: what a key is, and which token it fits; [`crate::auth`] says that.
 
@@ -34,8 +34,8 @@ pub struct Issuer {
     pub status: Arc<IssuerStatus>,
 }
 
-/// Begins to follow the issuer's keys, if there is one, and returns at once. At most `waiting_max` tokens wait for a key
-/// at a time.
+/// Begins to follow the issuer's keys, if there is one, and returns at once. At most `waiting_max` tokens wait for a
+/// key at a time.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! When the issuer is asked for its keys: again and again, sooner when the answer says so or there was none, and at once
-//! for a token whose key is not known, but not too often. Sans-IO: the caller sleeps and reads the clock.
+//! When the issuer is asked for its keys: again and again, sooner when the answer says so or there was none, and at
+//! once for a token whose key is not known, but not too often. Sans-IO: the caller sleeps and reads the clock.
 
 use std::time::Duration;
 

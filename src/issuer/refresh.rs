@@ -50,7 +50,8 @@ pub fn start(auth: &Auth, url: &JwksUrl, waiting_max: usize, control: &Control) 
 /// Where tokens with unknown keys come in.
 struct Door {
     sender: mpsc::Sender<Waits>,
-    /// Before this moment of [`crate::clock`] nobody is asked, so that a flood of such tokens goes no further than here.
+    /// Before this moment of [`crate::clock`] nobody is asked, so that a flood of such tokens goes no further than
+    /// here.
     willing_from_us: AtomicU64,
     status: Arc<IssuerStatus>,
 }

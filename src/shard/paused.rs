@@ -3,8 +3,8 @@
 //! A client is answered in the order of its messages, so nothing behind such a message is looked at before its verdict:
 //! it is kept here, and the client is not read meanwhile. Begun by the session, ended by the floor.
 //!
-//! Invariant: what is kept is bounded: one message for each connection, so many and so many bytes for a shard, and behind
-//! each no more than what one receive brings.
+//! Invariant: what is kept is bounded: one message for each connection, so many and so many bytes for a shard, and
+//! behind each no more than what one receive brings.
 
 use std::collections::HashMap;
 

@@ -8,8 +8,8 @@
 //!                                             └── again ── KeySource ── refuse ──► the mailbox
 //! ```
 //!
-//! The queues have no bound of their own: who asks has one question under way for each handshake, or for each connection
-//! within the bound of [`crate::shard::paused`].
+//! The queues have no bound of their own: who asks has one question under way for each handshake, or for each
+//! connection within the bound of [`crate::shard::paused`].
 //!
 //! Invariant: every question is answered exactly once, whatever becomes of it.
 
@@ -75,14 +75,14 @@ pub struct Unverified {
 
 /// Who may come to know keys that are not known yet.
 pub trait KeySource: Send + Sync {
-    /// Takes a question whose token names an unknown key, to put it [again](Unverified::again) when there are other keys,
-    /// or to [refuse](Unverified::refuse) it, soon. Must not wait.
+    /// Takes a question whose token names an unknown key, to put it [again](Unverified::again) when there are other
+    /// keys, or to [refuse](Unverified::refuse) it, soon. Must not wait.
     fn look_for_key(&self, question: Unverified);
 }
 
 impl Verification {
-    /// Starts the threads, if there are keys whose checks take long. With the end at which each shard, whose bell is given,
-    /// takes what has become of its tokens.
+    /// Starts the threads, if there are keys whose checks take long. With the end at which each shard, whose bell is
+    /// given, takes what has become of its tokens.
     ///
     /// # Errors
     ///

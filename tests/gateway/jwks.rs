@@ -1,5 +1,5 @@
-//! Promise: the keys that an issuer publishes are followed: the first token of a new key gets in, an issuer that is away,
-//! slow or out of its senses costs nobody anything, and strangers cannot have it asked over and over.
+//! Promise: the keys that an issuer publishes are followed: the first token of a new key gets in, an issuer that is
+//! away, slow or out of its senses costs nobody anything, and strangers cannot have it asked over and over.
 
 use std::process::Command;
 use std::time::Instant;

@@ -10,8 +10,8 @@ pub fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<
     serializer.collect_str(value)
 }
 
-/// What `parse` makes of a text that may be secret. By way of `Value`, because serde's own error for a wrong type quotes
-/// what it found.
+/// What `parse` makes of a text that may be secret. By way of `Value`, because serde's own error for a wrong type
+/// quotes what it found.
 pub fn parsed<'de, T, E: Display, D: Deserializer<'de>>(
     deserializer: D,
     what: &str,

@@ -108,8 +108,8 @@ impl<B: Backend> Lobby<B> {
         }
     }
 
-    /// A new turn begins: more may be accepted and decided on, some of those come in whom other shards hand over, and some
-    /// hear what has become of their tokens.
+    /// A new turn begins: more may be accepted and decided on, some of those come in whom other shards hand over, and
+    /// some hear what has become of their tokens.
     pub fn begin_turn(self: &Rc<Self>) {
         self.gate.refill();
         self.permits.refill();

@@ -1,5 +1,5 @@
-//! What has become of tokens that were verified beside the shard: the lobby takes it out of the shard's mailbox, for its
-//! own handshakes and for the floor.
+//! What has become of tokens that were verified beside the shard: the lobby takes it out of the shard's mailbox, for
+//! its own handshakes and for the floor.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

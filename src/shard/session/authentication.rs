@@ -19,8 +19,8 @@ use crate::shard::state::ShardState;
 use crate::shard::verification::Asker;
 
 impl Session<'_> {
-    /// Who the token of a message says it is. None while that is verified beside the shard: then the message is answered
-    /// again.
+    /// Who the token of a message says it is. None while that is verified beside the shard: then the message is
+    /// answered again.
     pub(super) fn identity(
         &mut self,
         connection: &Connection,

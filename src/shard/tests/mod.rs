@@ -22,6 +22,7 @@ mod overflow;
 mod presence;
 mod publishing;
 mod replacing;
+mod rules;
 mod slow;
 mod subscribing;
 mod telling;
@@ -40,11 +41,11 @@ use bytes::Bytes;
 use crossbeam_channel::Receiver;
 
 use crate::auth::mint::mint;
-use crate::auth::{Grants, Identity, Origins, Verifier, VerifierSettings};
-use crate::channel::{Interest, Policies, Presence, Table, Typing, presence::Settings};
+use crate::auth::{Grants, Identity, VerifierSettings};
+use crate::channel::{Interest, Policies, Presence, Table, Typing};
 use crate::lane::events::Teller;
 use crate::lane::{Addressed, Answer, Bus, Channel, Command, ConnectionId, Except, Filter};
-use crate::lane::{LaneEnd, Posted, Publication, Query, Services};
+use crate::lane::{LaneEnd, Posted, Publication, Query};
 use crate::metrics::{Counters, Latency, Timed};
 use crate::notification::{Bounds, Notifications};
 use crate::ws::frame::encode_text;
@@ -54,10 +55,9 @@ use super::floor::{Arrival, Floor};
 use super::id::SessionKey;
 use super::io::memory::{Clock, Memory, Peer};
 use super::io::{InFlight, Io};
-use super::rules::{Echo, LobbyRules, Rules};
+use super::rules::Rules;
 use super::state::ShardState;
 use crate::lane::frame::Frame;
-use crate::route::Routes;
 use crate::shard::calls::Calls;
 use crate::shard::nearby::Nearby;
 use crate::shard::paused::Paused;
@@ -67,6 +67,7 @@ use crate::shard::quotas::{Held, Shares};
 use crate::shard::seats::{Seats, Sessions};
 use crate::shard::verification::{Verification, Verified};
 use client::{Client, HEAD};
+use rules::{presence_settings, rules};
 
 const SECRET: &str = "a secret for tests, long enough for its purpose";
 const SHARD: usize = 3;
@@ -329,50 +330,6 @@ impl Shard {
         ];
         assert_eq!(levels.map(|gauge| gauge.get()), [0; 5], "what the admin port shows");
         assert_eq!(counters.upgraded.get(), counters.closed.total(), "every connection is counted once as closed");
-    }
-}
-
-/// In conversations it is known who is online.
-fn presence_settings() -> Settings {
-    let channels = vec!["conv:*".parse().unwrap()];
-    Settings { channels, grace_ticks: 900, leaving_per_user_max: 100, announce_max: 4, list_max: 5 }
-}
-
-fn rules() -> Rules {
-    Rules {
-        routes: Routes::shipped(),
-        services: Services::default(),
-        authorizer: None,
-        verifier: Arc::new(Verifier::new(&VERIFIER_SETTINGS)),
-        origins: Origins::default(),
-        roles: Vec::new(),
-        user_type_from_query: true,
-        default_grants: Grants::parse(["conv:*", "news"]).unwrap(),
-        path: "/ws".into(),
-        echo: Some(Echo { path: "/echo".into(), message_bytes_max: ECHO_MESSAGE_BYTES_MAX }),
-        server_id: "node-1".into(),
-        tells_addresses: false,
-        session_key: SESSION_KEY.clone(),
-        sessions: Sessions::Multi,
-        connections_max: usize::MAX,
-        message_bytes_max: 8192,
-        outbox_bytes_max: OUTBOX_BYTES_MAX,
-        channels_per_connection_max: 6,
-        channel_name_bytes_max: 32,
-        messages_max: 0,
-        message_window_ticks: 600,
-        frames_max: 0,
-        message_deadline_ticks: 300,
-        heartbeat_ms: 30_000,
-        heartbeat_ticks: 300,
-        idle_ticks: 600,
-        typing_timeout_ticks: 100,
-        typing_interval_ticks: 10,
-        auth_deadline_ticks: 100,
-        close_deadline_ticks: 50,
-        expiry_warning_s: 30,
-        batch_delay_min_us: u32::MAX,
-        lobby: LobbyRules::default(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Tokens that are verified beside the shard: the order of a client's messages holds, and whatever becomes of the client
-//! meanwhile, nothing is left.
+//! Tokens that are verified beside the shard: the order of a client's messages holds, and whatever becomes of the
+//! client meanwhile, nothing is left.
 
 use std::time::Duration;
 

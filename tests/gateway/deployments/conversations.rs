@@ -1,5 +1,5 @@
-//! Conversations: an API server that writes into PostgreSQL, a projection worker that brings what stands in its outbox to
-//! Redis, and the gateway, which asks the database who takes part.
+//! Conversations: an API server that writes into PostgreSQL, a projection worker that brings what stands in its outbox
+//! to Redis, and the gateway, which asks the database who takes part.
 
 use sonic_rs::json;
 
@@ -34,8 +34,9 @@ fn write(postgres: &Postgres, content: &str) {
     postgres.execute(&format!(
         "WITH message AS (INSERT INTO messages (conversation_id, sender_id, content)
             VALUES ('{LUNCH}', 'ana', '{content}') RETURNING *)
-        INSERT INTO outbox (channel, payload) SELECT 'ws:conv:' || conversation_id, json_build_object('type', 'message.new',
-            'payload', json_build_object('conversation_id', conversation_id, 'message', json_build_object('id', id,
+        INSERT INTO outbox (channel, payload)
+            SELECT 'ws:conv:' || conversation_id, json_build_object('type', 'message.new', 'payload',
+                json_build_object('conversation_id', conversation_id, 'message', json_build_object('id', id,
                 'sender_id', sender_id, 'content', content, 'created_at', created_at)))::text FROM message"
     ));
 }

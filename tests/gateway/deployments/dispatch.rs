@@ -1,5 +1,5 @@
-//! Dispatch: several gateways, clients on any of them, one Redis that carries what the services of rides and orders say,
-//! and streams there that take what drivers say.
+//! Dispatch: several gateways, clients on any of them, one Redis that carries what the services of rides and orders
+//! say, and streams there that take what drivers say.
 
 use std::collections::HashMap;
 

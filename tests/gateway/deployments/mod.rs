@@ -2,8 +2,8 @@
 //! the gateway. One file per system; what its clients may say, message by message, is played in `vocabularies`, without
 //! the servers.
 //!
-//! Each goes once through what its people would see on a bad day, too: a server of theirs dies, clients stay and are told,
-//! and it goes on when the server is back.
+//! Each goes once through what its people would see on a bad day, too: a server of theirs dies, clients stay and are
+//! told, and it goes on when the server is back.
 
 mod community;
 mod conversations;
