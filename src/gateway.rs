@@ -82,9 +82,9 @@ impl Gateway {
         let inlet = Inlet { bus: bus.clone(), notifications: notifications.clone() };
         let shares = listeners.share()?;
         let presence = Arc::new(Presence::new(rules::presence(config)));
-        let source = issuer.as_ref().map(|issuer| &issuer.source);
+        let finder = issuer.as_ref().map(|issuer| &issuer.finder);
         let bells = lane_ends.iter().map(|end| end.bell.clone());
-        let (verification, verified) = Verification::start(&rules.verifier, source, bells)?;
+        let (verification, verified) = Verification::start(&rules.verifier, finder, bells)?;
         let common = Common {
             rules: &rules,
             counters: &counters,

@@ -45,7 +45,7 @@ pub enum KeyName {
     Guessed(Box<str>),
 }
 
-/// The keys of one source. Immutable; clones are the same.
+/// The keys of one issuer, or those of the configuration. Immutable; clones are the same.
 #[derive(Clone, Default)]
 pub struct KeySet(Arc<[PublicKey]>);
 

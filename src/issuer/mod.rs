@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::auth::IssuedKeys;
 use crate::config::Auth;
 use crate::control::Control;
-use crate::shard::verification::KeySource;
+use crate::shard::verification::KeyFinder;
 
 pub use status::IssuerStatus;
 
@@ -30,7 +30,7 @@ pub use status::IssuerStatus;
 pub struct Issuer {
     pub keys: IssuedKeys,
     /// Where questions about unknown keys go.
-    pub source: Arc<dyn KeySource>,
+    pub finder: Arc<dyn KeyFinder>,
     pub status: Arc<IssuerStatus>,
 }
 

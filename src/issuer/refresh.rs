@@ -22,7 +22,7 @@ use crate::auth::{IssuedKeys, TokenError};
 use crate::clock::now_us;
 use crate::config::{Auth, JwksUrl};
 use crate::control::Control;
-use crate::shard::verification::{KeySource, Unverified};
+use crate::shard::verification::{KeyFinder, Unverified};
 
 use super::fetch::{Answer, FetchError, Fetcher};
 use super::pace::{BETWEEN_UNKNOWN, Pace};
@@ -44,7 +44,7 @@ pub fn start(auth: &Auth, url: &JwksUrl, waiting_max: usize, control: &Control) 
     control.run("issuer", async move |stop| {
         stop.run_until_cancelled(refresh.run(waiting)).await;
     });
-    Ok(Issuer { keys, source: door, status })
+    Ok(Issuer { keys, finder: door, status })
 }
 
 /// Where tokens with unknown keys come in.
@@ -56,7 +56,7 @@ struct Door {
     status: Arc<IssuerStatus>,
 }
 
-impl KeySource for Door {
+impl KeyFinder for Door {
     fn look_for_key(&self, question: Unverified) {
         if now_us() < self.willing_from_us.load(Relaxed) {
             return question.refuse(self.status.why_unknown());

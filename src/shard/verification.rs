@@ -5,7 +5,7 @@
 //! ```text
 //!  lobby, floor ──► Verification::ask ──► one queue ──► a few threads ──► the shard's mailbox ──► Lobby::begin_turn
 //!                                             ▲              │ unknown key
-//!                                             └── again ── KeySource ── refuse ──► the mailbox
+//!                                             └── again ── KeyFinder ── refuse ──► the mailbox
 //! ```
 //!
 //! The queues have no bound of their own: who asks has one question under way for each handshake, or for each
@@ -74,7 +74,7 @@ pub struct Unverified {
 }
 
 /// Who may come to know keys that are not known yet.
-pub trait KeySource: Send + Sync {
+pub trait KeyFinder: Send + Sync {
     /// Takes a question whose token names an unknown key, to put it [again](Unverified::again) when there are other
     /// keys, or to [refuse](Unverified::refuse) it, soon. Must not wait.
     fn look_for_key(&self, question: Unverified);
@@ -89,7 +89,7 @@ impl Verification {
     /// When a thread cannot be had.
     pub fn start(
         verifier: &Arc<Verifier>,
-        source: Option<&Arc<dyn KeySource>>,
+        finder: Option<&Arc<dyn KeyFinder>>,
         bells: impl Iterator<Item = Bell>,
     ) -> io::Result<(Self, Vec<Receiver<Verified>>)> {
         let (questions, queue) = unbounded();
@@ -101,8 +101,8 @@ impl Verification {
             .unzip::<_, _, Vec<_>, Vec<_>>();
         let threads = if verifier.has_slow_keys() { ends.len().min(THREADS_MAX) } else { 0 };
         for n in 0..threads {
-            let (queue, verifier, source) = (queue.clone(), verifier.clone(), source.cloned());
-            thread::Builder::new().name(format!("verifier-{n}")).spawn(move || work(&queue, &verifier, source))?;
+            let (queue, verifier, finder) = (queue.clone(), verifier.clone(), finder.cloned());
+            thread::Builder::new().name(format!("verifier-{n}")).spawn(move || work(&queue, &verifier, finder))?;
         }
         Ok((Self { questions, mailboxes: mailboxes.into() }, ends))
     }
@@ -126,13 +126,13 @@ impl Verification {
 }
 
 /// One thread, until nobody can ask any more.
-fn work(queue: &Receiver<Unverified>, verifier: &Verifier, source: Option<Arc<dyn KeySource>>) {
+fn work(queue: &Receiver<Unverified>, verifier: &Verifier, finder: Option<Arc<dyn KeyFinder>>) {
     while let Ok(question) = queue.recv() {
         let epoch = verifier.revocations().epoch();
         let identity = verifier.verify(&question.token, Now::read().unix_s());
-        match &source {
-            Some(source) if identity == Err(TokenError::UnknownKey) && !question.has_waited => {
-                source.look_for_key(question);
+        match &finder {
+            Some(finder) if identity == Err(TokenError::UnknownKey) && !question.has_waited => {
+                finder.look_for_key(question);
             }
             _ => question.answer(epoch, identity),
         }
