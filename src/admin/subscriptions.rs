@@ -34,6 +34,7 @@ pub struct Subscriptions {
     users: usize,
     types: usize,
     notifications: usize,
+    nearby: usize,
     other: usize,
 }
 
@@ -64,6 +65,7 @@ impl Subscriptions {
             users: of(3),
             types: of(4),
             notifications: of(5),
+            nearby: of(6),
             other: of(KINDS.len()),
         }
     }
@@ -75,9 +77,17 @@ mod tests {
 
     #[test]
     fn subscriptions_are_summed_by_kind() {
-        let shards = [vec![1, 2, 3, 4, 5, 6, 7], vec![10, 0, 0, 0, 0, 0, 70]];
-        let expected =
-            Subscriptions { conversations: 11, clans: 2, vendors: 3, users: 4, types: 5, notifications: 6, other: 77 };
+        let shards = [vec![1, 2, 3, 4, 5, 6, 7, 8], vec![10, 0, 0, 0, 0, 0, 0, 80]];
+        let expected = Subscriptions {
+            conversations: 11,
+            clans: 2,
+            vendors: 3,
+            users: 4,
+            types: 5,
+            notifications: 6,
+            nearby: 7,
+            other: 88,
+        };
         assert_eq!(Subscriptions::sum(&shards), expected);
         assert_eq!(Subscriptions::sum(&[]), Subscriptions::default());
     }

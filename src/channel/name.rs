@@ -23,7 +23,10 @@ pub const TYPE_PREFIX: &str = "type:";
 pub const CELL_PREFIX: &str = "cell:";
 
 /// The words before the colon of which subscriptions are counted apart.
-pub const KINDS: [&str; 6] = ["conv", "clan", "vendor", "user", "type", "notifications"];
+pub const KINDS: [&str; 7] = ["conv", "clan", "vendor", "user", "type", "notifications", "cell"];
+
+/// Where the cells stand in [`KINDS`]: a circle has several.
+pub const CELLS: usize = KINDS.len() - 1;
 
 /// Where the kind of a channel stands in [`KINDS`]; their number for all others.
 pub fn kind_of(name: &str) -> usize {
@@ -58,9 +61,10 @@ mod tests {
 
     #[test]
     fn the_kind_is_the_word_before_the_first_colon() {
-        for (name, kind) in [("conv:1", 0), ("notifications", 5), ("type:a:b", 4), ("news", 6), ("conv", 0), ("", 6)] {
+        for (name, kind) in [("conv:1", 0), ("notifications", 5), ("type:a:b", 4), ("news", 7), ("conv", 0), ("", 7)] {
             assert_eq!(kind_of(name), kind, "{name}");
         }
+        assert_eq!(kind_of(CELL_PREFIX), CELLS);
     }
 
     #[test]

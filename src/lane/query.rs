@@ -14,7 +14,7 @@ pub enum Query {
     /// Lists the `limit` largest channels whose names begin with `prefix`.
     Channels { prefix: Arc<str>, limit: usize, answer: Answer<ChannelList> },
     /// Counts the subscriptions by kind of channel, in the order of [`crate::channel::name::KINDS`], and last of all
-    /// others.
+    /// others. A circle is one, and not as many as it has cells.
     Kinds { answer: Answer<Vec<usize>> },
     /// Copies what has been timed so far.
     Latency { answer: Answer<ShardLatency> },

@@ -88,14 +88,14 @@ impl Nearby {
         self.find(slot).map_or(0, |watch| usize::from(watch.cells))
     }
 
+    /// Connections that have one.
+    pub fn circles(&self) -> usize {
+        self.watches.len()
+    }
+
     /// In which grids anybody has a circle, on any shard.
     pub fn grids(&self) -> impl Iterator<Item = Grid> {
         self.grid_use.grids()
-    }
-
-    #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
-        self.watches.is_empty()
     }
 
     fn find(&self, slot: Slot) -> Option<&Watch> {
@@ -158,7 +158,7 @@ mod tests {
         }
         assert_in_its_cells(&nearby, &table, 7, Some((here, 500.0)));
         assert!(nearby.unwatch(7, &mut table) && !nearby.unwatch(7, &mut table));
-        assert_eq!((table.channel_count(), nearby.grids().count(), nearby.is_empty()), (0, 0, true));
+        assert_eq!((table.channel_count(), nearby.grids().count(), nearby.circles()), (0, 0, 0));
     }
 
     proptest! {

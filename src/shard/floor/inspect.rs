@@ -173,7 +173,11 @@ impl<I: Io> Floor<I> {
                 return Some(Search::Channels(ChannelSearch::new(prefix, limit, answer)));
             }
             Query::Types { answer } => return Some(Search::Types(TypeSearch::new(answer))),
-            Query::Kinds { answer } => answer(self.state.table.memberships_by_kind().to_vec()),
+            Query::Kinds { answer } => {
+                let mut counts = self.state.table.memberships_by_kind().to_vec();
+                counts[name::CELLS] = self.state.nearby.circles();
+                answer(counts);
+            }
             Query::Latency { answer } => answer(self.timed()),
         }
         None

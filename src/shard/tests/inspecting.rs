@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::auth::Grants;
 use crate::lane::report::ConnectionInfo;
 use crate::lane::{Answer, Command, Query};
 use crate::ws::close::CloseCode;
 
-use super::{CAPACITY, SHARD, Shard, counted, under_faults};
+use super::{CAPACITY, SHARD, Shard, counted, under_faults, under_faults_with};
 use crate::shard::connection::outbox::FRAME_COST_BYTES;
 use crate::shard::profiles::Claims;
 
@@ -72,6 +73,27 @@ fn connections_are_listed_up_to_a_limit_and_by_user() {
 }
 
 #[test]
+fn a_circle_counts_as_one_subscription_however_many_cells_it_has() {
+    under_faults_with(
+        |rules| rules.default_grants = Grants::all(),
+        |mut shard| {
+            let clients = [shard.client("ann"), shard.client("bob")];
+            for (client, radius) in clients.iter().zip([200, 3000]) {
+                client.say(&format!(
+                    r#"{{"type":"subscribe_nearby","latitude":48.2,"longitude":16.3,"radius":{radius}}}"#
+                ));
+            }
+            shard.settle();
+            let (answer, kinds) = kept();
+            shard.ask(Query::Kinds { answer });
+            shard.settle();
+            assert!(shard.floor.state.table.membership_count() > 10);
+            assert_eq!(kinds.lock().unwrap().take().unwrap(), [0, 0, 0, 2, 0, 0, 2, 0]);
+        },
+    );
+}
+
+#[test]
 fn channels_and_types_are_counted() {
     under_faults(|mut shard| {
         shard.subscribers::<2>("conv:1");
@@ -87,7 +109,7 @@ fn channels_and_types_are_counted() {
         let (answer, types) = kept();
         shard.ask(Query::Types { answer });
         shard.settle();
-        assert_eq!(kinds.lock().unwrap().take().unwrap(), [2, 0, 0, 3, 1, 0, 0]);
+        assert_eq!(kinds.lock().unwrap().take().unwrap(), [2, 0, 0, 3, 1, 0, 0, 0]);
         let types = types.lock().unwrap().take().unwrap();
         assert_eq!(types.iter().map(|t| (&*t.user_type, t.sessions)).collect::<Vec<_>>(), [("driver", 1)]);
         driver.peer.close();
