@@ -81,8 +81,8 @@ pub enum Except {
     Session(ConnectionId),
     /// All sessions of a user, by the hash of his own channel.
     User(u64),
-    /// Who is in a channel, by its hash: he has it from there.
-    Members(u64),
+    /// The session, and who is in a channel, by its hash: he has it from there.
+    SessionAndMembers(ConnectionId, u64),
 }
 
 /// What a shard has to say to a channel, in one frame. It becomes a [`Publication`] where somebody listens.

@@ -25,11 +25,12 @@ pub struct Audience<'a> {
     left_out: LeftOut,
 }
 
-/// Holds while nobody joins or leaves a channel.
-pub enum LeftOut {
-    Nobody,
-    Slots(SmallVec<[Slot; SLOTS_MAX]>),
-    In(ChannelId),
+/// Holds while nobody joins or leaves a channel. The default is nobody.
+#[derive(Default)]
+pub struct LeftOut {
+    slots: SmallVec<[Slot; SLOTS_MAX + 1]>,
+    /// Who is in it, when they are more.
+    channel: Option<ChannelId>,
 }
 
 impl<'a> Audience<'a> {
@@ -38,11 +39,8 @@ impl<'a> Audience<'a> {
     }
 
     pub fn has(&self, slot: Slot, table: &Table, connections: &Slab<Connection>) -> bool {
-        let is_left_out = match &self.left_out {
-            LeftOut::Nobody => false,
-            LeftOut::Slots(slots) => slots.contains(&slot),
-            LeftOut::In(channel) => table.is_in(slot, *channel),
-        };
+        let LeftOut { slots, channel } = &self.left_out;
+        let is_left_out = slots.contains(&slot) || channel.is_some_and(|channel| table.is_in(slot, channel));
         let is_meant = |filter: &Filter| {
             filter.near.is_none_or(|place| self.nearby.sees(slot, &place))
                 // Only this needs the connection: without it its cache line stays untouched.
@@ -54,17 +52,22 @@ impl<'a> Audience<'a> {
 
 impl LeftOut {
     pub fn find(except: Except, state: &ShardState, connections: &Slab<Connection>) -> Self {
-        match except {
-            Except::Nobody => Self::Nobody,
-            Except::Session(id) if state.is_current(id, connections) => Self::Slots(SmallVec::from_slice(&[id.slot])),
-            Except::Session(_) => Self::Nobody,
-            Except::User(hash) | Except::Members(hash) => Self::find_members(hash, &state.table),
+        let mut left_out = Self::default();
+        let (session, members) = match except {
+            Except::Nobody => (None, None),
+            Except::Session(id) => (Some(id), None),
+            Except::User(hash) => (None, Some(hash)),
+            Except::SessionAndMembers(id, hash) => (Some(id), Some(hash)),
+        };
+        left_out.slots.extend(session.filter(|id| state.is_current(*id, connections)).map(|id| id.slot));
+        if let Some(channel) = members.and_then(|hash| state.table.find_by_hash(hash)) {
+            let members = state.table.members_in(channel);
+            if members.len() <= SLOTS_MAX {
+                left_out.slots.extend(members);
+            } else {
+                left_out.channel = Some(channel);
+            }
         }
-    }
-
-    fn find_members(hash: u64, table: &Table) -> Self {
-        let Some(channel) = table.find_by_hash(hash) else { return Self::Nobody };
-        let members = table.members_in(channel);
-        if members.len() <= SLOTS_MAX { Self::Slots(members.collect()) } else { Self::In(channel) }
+        left_out
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A position goes to the channel of whoever moves, and in each grid in which anybody has a circle to the cell where he
 //! is, for those whose circle holds the place and who do not follow him anyway: so everybody is told once, and nobody
-//! is lost when he comes into another cell. Of one who moves only the latest position waits for a slow client.
+//! is lost when he comes into another cell. His own circle does not hold himself. Of one who moves only the latest
+//! position waits for a slow client.
 
 use std::sync::Arc;
 
@@ -38,11 +39,11 @@ impl Session<'_> {
         let mut tell = |draft: Draft<'_>| lost += self.state.bus.try_publish(draft).lost;
         tell(Draft { overflow: Overflow::Latest, ..Draft::new(&channel, bytes.clone()) });
         let (mut near, key) = (None, self.state.bus.hash(&channel));
+        let except = Except::SessionAndMembers(self.id(connection), key);
         for grid in self.state.nearby.grids() {
             let near = near.get_or_insert_with(|| Arc::new(Filter::near(position.place())));
             let cell = grid.cell(position).name(name::CELL_PREFIX);
-            let (filter, except) = (Some(near.clone()), Except::Members(key));
-            let (overflow, key) = (Overflow::Latest, Some(key));
+            let (filter, overflow, key) = (Some(near.clone()), Overflow::Latest, Some(key));
             tell(Draft { filter, overflow, key, except, ..Draft::new(&cell, bytes.clone()) });
         }
         if lost > 0 {

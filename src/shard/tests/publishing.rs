@@ -208,8 +208,10 @@ fn who_is_left_out_hears_nothing_and_everybody_else_does() {
                 (Except::Session(elsewhere), vec![0, 1, 2, 3, 4, 5, 6]),
                 (Except::User(hash(&shard, "user:ann")), vec![2, 3, 4, 5, 6]),
                 (Except::User(hash(&shard, "user:nobody")), vec![0, 1, 2, 3, 4, 5, 6]),
-                (Except::Members(hash(&shard, "news")), vec![0, 4, 5, 6]),
-                (Except::Members(hash(&shard, "conv:2")), vec![0]),
+                (Except::SessionAndMembers(gone, hash(&shard, "news")), vec![0, 4, 5, 6]),
+                (Except::SessionAndMembers(first, hash(&shard, "news")), vec![4, 5, 6]),
+                (Except::SessionAndMembers(elsewhere, hash(&shard, "conv:2")), vec![0]),
+                (Except::SessionAndMembers(first, hash(&shard, "conv:2")), vec![]),
             ] {
                 assert_eq!(
                     heard_except(&mut shard, &mut clients, except),

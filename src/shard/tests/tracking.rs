@@ -62,6 +62,24 @@ fn distance_m(one: (f64, f64), other: (f64, f64)) -> f64 {
 }
 
 #[test]
+fn nobody_is_near_himself_but_his_other_devices_are() {
+    under_faults(|mut shard| {
+        let here = (48.2082, 16.3738);
+        let mut vendor = shard.vendor("v1");
+        shard.move_circle(&mut vendor, here, 500.0);
+        let mut device = shard.neighbour("v1", here, 500.0);
+        shard.locate(&vendor, here);
+        assert_eq!((vendor.texts(), device.texts()), (vec![], vec![told("v1", here)]));
+        // Who follows himself has asked for it.
+        vendor.say(r#"{"type":"subscribe_vendor","vendorId":"v1"}"#);
+        shard.settle();
+        vendor.texts();
+        shard.locate(&vendor, here);
+        assert_eq!((vendor.texts(), device.texts()), (vec![told("v1", here)], vec![told("v1", here)]));
+    });
+}
+
+#[test]
 fn whoever_crosses_borders_of_cells_is_told_at_every_step_to_those_he_is_near_and_once() {
     under_faults(|mut shard| {
         let centre = (48.2082, 16.3738);
