@@ -86,19 +86,18 @@ pub(super) struct DueOne {
 }
 
 impl Stripe {
-    /// Keeps one, or lets the newer text stand for one that is pending, from now on. Returns its number.
+    /// Keeps one, in the place of one with the same id that is pending. Returns its number.
     pub fn keep(&mut self, user: &str, id: &str, text: &str, now: u32, bounds: &Bounds, tally: &Tally) -> u64 {
-        let due_at = now + bounds.repeat_ticks(0);
+        let before = self.place(user, id);
+        let older = match before {
+            Some(Place::Pending(number)) => Some(self.take_out(number)),
+            _ => {
+                self.make_room_of_user(user, now, bounds, tally);
+                None
+            }
+        };
         let expires_at = now + bounds.expiry_ticks;
-        if let Some(Place::Pending(number)) = self.place(user, id) {
-            let pending = self.pending.get_mut(&number).expect("a place leads somewhere");
-            tally.replace(pending.text.len(), text.len());
-            (pending.text, pending.expires_at, pending.round) = (text.into(), expires_at, 0);
-            self.reschedule(number, due_at);
-            return number;
-        }
-        self.make_room_of_user(user, now, bounds, tally);
-        let (number, due_at) = (self.next_number, due_at.min(expires_at));
+        let (number, due_at) = (self.next_number, expires_at.min(now + bounds.repeat_ticks(0)));
         self.next_number += 1;
         let shared = self.of_user.get_key_value(user).map_or_else(|| user.into(), |(user, _)| user.clone());
         let pending = Pending {
@@ -114,8 +113,11 @@ impl Stripe {
         self.pending.insert(number, pending);
         self.of_user.entry(shared).or_default().push(number);
         self.agenda.insert((due_at, number));
-        self.move_place(self.hash(user, id), self.place(user, id), Place::Pending(number));
+        self.move_place(self.hash(user, id), before, Place::Pending(number));
         tally.begin(text.len());
+        if let Some(older) = older {
+            tally.withdraw(older.text.len());
+        }
         number
     }
 
@@ -250,18 +252,23 @@ impl Stripe {
     }
 
     fn end(&mut self, number: u64, fate: Fate, now: u32, tally: &Tally) {
-        let Pending { user, id, text, kept_at, due_at, attempts, .. } =
-            self.pending.remove(&number).expect("only what is pending ends");
-        self.agenda.remove(&(due_at, number));
-        let numbers = self.of_user.get_mut(&user).expect("what is pending stands in its user's list");
-        numbers.retain(|other| *other != number);
-        if numbers.is_empty() {
-            self.of_user.remove(&user);
-        }
+        let Pending { user, id, text, kept_at, attempts, .. } = self.take_out(number);
         let place = Place::Ended(self.first_ended + self.ended.len() as u64);
         self.move_place(self.hash(&user, &id), Some(Place::Pending(number)), place);
         self.ended.push_back(Ended { user, id, fate, attempts, kept_at, ended_at: now });
         tally.end(text.len(), fate);
+    }
+
+    /// Takes a pending one out of all but `places`, where another one is to stand for it.
+    fn take_out(&mut self, number: u64) -> Pending {
+        let pending = self.pending.remove(&number).expect("only what is pending is taken out");
+        self.agenda.remove(&(pending.due_at, number));
+        let numbers = self.of_user.get_mut(&pending.user).expect("what is pending stands in its user's list");
+        numbers.retain(|other| *other != number);
+        if numbers.is_empty() {
+            self.of_user.remove(&pending.user);
+        }
+        pending
     }
 
     fn reschedule(&mut self, number: u64, due_at: u32) {

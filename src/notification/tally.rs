@@ -28,15 +28,14 @@ impl Tally {
         self.bytes.fetch_add(text_bytes + BOOKKEEPING_BYTES, Relaxed);
     }
 
-    /// The text of a pending one is another.
-    pub fn replace(&self, text_bytes_before: usize, text_bytes: usize) {
-        self.bytes.fetch_add(text_bytes, Relaxed);
-        self.bytes.fetch_sub(text_bytes_before, Relaxed);
+    /// One is not pending any more, or another one, which has begun, stands for it.
+    pub fn withdraw(&self, text_bytes: usize) {
+        self.pending.fetch_sub(1, Relaxed);
+        self.bytes.fetch_sub(text_bytes + BOOKKEEPING_BYTES, Relaxed);
     }
 
     pub fn end(&self, text_bytes: usize, fate: Fate) {
-        self.pending.fetch_sub(1, Relaxed);
-        self.bytes.fetch_sub(text_bytes + BOOKKEEPING_BYTES, Relaxed);
+        self.withdraw(text_bytes);
         self.ended.fetch_add(1, Relaxed);
         self.count(fate);
     }

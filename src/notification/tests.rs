@@ -167,6 +167,23 @@ fn the_same_id_again_stands_for_the_older_one() {
 }
 
 #[test]
+fn what_is_sent_again_with_its_id_is_the_newest_of_its_user() {
+    let kept = roomy();
+    let tickets = ["n1", "n2"].map(|id| keep(&kept, "u1", id, 0));
+    tickets.iter().for_each(|ticket| kept.sent(*ticket));
+    let again = keep(&kept, "u1", "n1", 50);
+    kept.sent(tickets[0]);
+    let told = |id| kept.told(id, Some("u1")).pop().map(|told| (told.kept_at, told.attempts, told.fate));
+    assert_eq!((told("n1"), told("n2")), (Some((50, 0, None)), Some((0, 1, None))));
+    kept.sent(again);
+    assert_eq!(told("n1"), Some((50, 1, None)));
+    assert_eq!(arrived(&kept, "u1", 60, 9), [text("n2"), text("n1")]);
+    (0..PER_USER - 1).for_each(|n| _ = keep(&kept, "u1", &format!("x{n}"), 70));
+    assert_eq!((fate(&kept, "u1", "n2"), fate(&kept, "u1", "n1")), (Some(Some(Fate::Dropped)), Some(None)));
+    assert_eq!(levels(&kept)[0], PER_USER);
+}
+
+#[test]
 fn one_id_may_go_to_many_users() {
     let kept = roomy();
     (0..1000).for_each(|user| _ = keep(&kept, &user.to_string(), "news", 0));
