@@ -83,6 +83,13 @@ fn every_example_takes_the_route_that_it_stands_beside() {
 }
 
 #[test]
+fn every_service_gets_a_key_to_order_by() {
+    let with_service = Routes::shipped().all().iter().filter(|route| route.definition.service.is_some());
+    let without_key: Vec<_> = with_service.filter(|route| route.definition.key.is_none()).map(|r| &r.kind).collect();
+    assert!(without_key.is_empty(), "{without_key:?}");
+}
+
+#[test]
 fn the_configuration_adds_routes_and_puts_its_own_in_the_place_of_shipped_ones() {
     let routes = with(
         r#"
