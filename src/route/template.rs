@@ -150,11 +150,6 @@ impl Template {
         if fields.contains_key("id") { Err(TemplateError::OwnId) } else { Ok(template) }
     }
 
-    /// Whether a new id is asked for.
-    pub fn has(&self, wanted: Place) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Place(place) if *place == wanted))
-    }
-
     /// Writes the message behind what `json` holds, with the `id` of the message that is answered as its last field.
     pub fn fill<'v>(&self, json: &mut String, id: Option<&RawValue>, value: impl Fn(Place) -> Value<'v>) {
         for part in &self.parts {
