@@ -84,16 +84,36 @@ fn a_route_of_the_configuration_is_there_too() {
         members_only = false
         message = '{"type":"waved","room":"{room}","by":"{user_id}"}'
         reply = '{"type":"wave.sent"}'
+
+        [[routes]]
+        type = "leave"
+        when = "quietly"
+        action = "accept"
+        reply = '{"type":"left"}'
+
+        [[routes]]
+        type = "rate"
+        when = "stars"
+        action = "accept"
+        fields = { stars = { type = "integer", min = 1, max = 5 } }
+        reply = '{"type":"rated"}'
         "#,
     );
     let gateway = Gateway::start(config);
     let mut page = open(&gateway);
     choose(&mut page, "ringway", "wave");
-    let example = page.evaluate("JSON.stringify(JSON.parse(document.getElementById('message').value))");
-    assert_eq!(example, r#"{"type":"wave","room":"1"}"#);
     toggle_connection(&mut page, "open");
-    click(&mut page, "send");
-    page.eventually("it is answered", &logged("in", "wave.sent"));
+    for (kind, expected, answer) in [
+        ("wave", r#"{"type":"wave","room":"1"}"#, "wave.sent"),
+        ("leave", r#"{"type":"leave","quietly":true}"#, "left"),
+        ("rate", r#"{"type":"rate","stars":1}"#, "rated"),
+    ] {
+        choose(&mut page, "ringway", kind);
+        let example = page.evaluate("JSON.stringify(JSON.parse(document.getElementById('message').value))");
+        assert_eq!(example, expected);
+        click(&mut page, "send");
+        page.eventually("it is answered", &logged("in", answer));
+    }
     page.assert_no_faults();
 }
 
@@ -125,13 +145,29 @@ fn a_page_that_may_not_connect_says_what_to_set() {
 }
 
 #[test]
-fn it_fits_on_a_phone() {
+fn it_fits_on_a_phone_whatever_is_said() {
     let gateway = Gateway::start_bare();
     let mut page = open(&gateway);
-    for width in [390, 1440] {
-        let size = sonic_rs::json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500 });
-        page.command("Emulation.setDeviceMetricsOverride", size);
-        page.eventually("nothing is wider than the page", "document.documentElement.scrollWidth <= innerWidth");
+    for (vocabulary, user_type, kind, _) in OF_EACH {
+        page.evaluate(&format!("document.getElementById('user-type').value = '{user_type}'"));
+        toggle_connection(&mut page, "open");
+        choose(&mut page, vocabulary, kind);
+        click(&mut page, "send");
+        page.eventually("it has been sent", &logged("out", kind));
+        page.evaluate(&format!(
+            "document.getElementById('message').value = JSON.stringify({{ type: '{}', text: 'w'.repeat(500) }})",
+            "x".repeat(200)
+        ));
+        click(&mut page, "send");
+        page.eventually("what nothing breaks is refused", &logged("error", "unknown_type"));
+        for width in [390, 1440] {
+            let size =
+                sonic_rs::json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500 });
+            page.command("Emulation.setDeviceMetricsOverride", size);
+            page.eventually("nothing is wider than the page", "document.documentElement.scrollWidth <= innerWidth");
+        }
+        toggle_connection(&mut page, "closed");
+        click(&mut page, "clear");
     }
     page.assert_no_faults();
 }

@@ -232,7 +232,9 @@ function exampleOf(route) {
   const value = field => field.one_of?.[0] ?? field.min ?? values[field.type ?? field];
   const fields = Object.entries(route.fields ?? {}).map(([name, field]) => [name, value(field)]);
   const own = route.field && !(route.field in (route.fields ?? {})) ? [[route.field, route.action === 'authenticate' ? byId('token').value : []]] : [];
-  return Object.fromEntries([['type', route.type], ...own, ...fields]);
+  // What finds the route, unless it says more about it.
+  const when = route.when ? [[route.when, true]] : [];
+  return Object.fromEntries([['type', route.type], ...when, ...own, ...fields]);
 }
 function describe(field) {
   const { type = field, min, max, bytes_max, one_of } = field;
