@@ -13,9 +13,10 @@ use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
 use crate::support::http::{exchange, request};
-use crate::support::tokens::token;
+use crate::support::ports;
+use crate::support::tokens::{Claims, token};
 use crate::support::wait::eventually;
-use crate::support::wire::{self, CLOSE_REPLACED};
+use crate::support::wire::{self, CLOSE_REPLACED, CLOSE_TOKEN_INVALID, CLOSE_TOO_MANY_MESSAGES};
 
 /// A client with its token in the request, which is told that it is connected.
 #[track_caller]
@@ -167,4 +168,74 @@ fn the_newest_connection_of_a_user_takes_the_place_of_the_older() {
     assert_eq!(gateway.admin().broadcast("/broadcast/user/ana", "for the newest"), 1);
     assert_eq!(older.next_text(), "for the newest");
     other.ping();
+}
+
+#[test]
+fn only_a_valid_token_is_taken() {
+    let gateway = Gateway::start(Config::new());
+    let ana = Claims::of("ana");
+    for (what, token) in [
+        ("no token at all", "x".to_owned()),
+        ("one that has expired", ana.clone().expires_in(-60).sign()),
+        ("one of somebody else's", ana.sign_with(jsonwebtoken::Algorithm::HS256, "not the secret")),
+        ("one that nobody signed", ana.unsigned()),
+    ] {
+        let opened = Client::upgrade(&gateway, &format!("/ws?token={token}"), &[]);
+        opened.err().unwrap_or_else(|| panic!("{what} is taken")).assert_refusal(what, 401);
+        let (mut client, _) = Client::upgrade(&gateway, "/ws", &[]).expect("nobody is asked yet");
+        client.send(&json!({"type": "auth", "token": token}).to_string());
+        client.expect_type("error");
+        assert_eq!(client.expect_close(), CLOSE_TOKEN_INVALID, "{what}");
+    }
+    connect(&gateway, "ana").ping();
+}
+
+#[test]
+fn who_says_too_much_is_closed_and_who_connects_too_often_has_to_wait() {
+    let config = Config::new().set("limits.messages", 5).set("limits.connects_per_address", 2);
+    let gateway = Gateway::start(config.set("limits.connects_window", "1h"));
+    let [mut ana, mut ben] = ["ana", "ben"].map(|user| connect(&gateway, user));
+    join_clan(&mut ana, "k1");
+    (0..4).for_each(|_| ana.ping());
+    ana.send(&chat("k1", "One too many"));
+    assert_eq!(ana.expect_close(), CLOSE_TOO_MANY_MESSAGES);
+    ben.ping();
+    let again = Client::upgrade(&gateway, &format!("/ws?token={}", token("ana")), &[]);
+    again.err().expect("a third connection within the window").assert_refusal("a third connection", 429);
+}
+
+#[test]
+fn messages_and_errors_are_counted() {
+    let gateway = Gateway::start(Config::new());
+    let [mut ana, mut ben] = ["ana", "ben"].map(|user| connect(&gateway, user));
+    join_clan(&mut ana, "k1");
+    join_clan(&mut ben, "k1");
+    let before = gateway.admin().metrics();
+    ana.send(&chat("k1", "Hello!"));
+    ana.await_type("chat");
+    ben.expect_type("chat");
+    ana.send(r#"{"type":"chat"}"#);
+    ana.await_type("error");
+    let grew = |name: &str| gateway.admin().metrics().sum(name) - before.sum(name);
+    for (name, by) in [("messages_received", 2.0), ("deliveries", 2.0), ("errors_sent", 1.0)] {
+        eventually(name, || grew(&format!("ringway_{name}_total")) == by);
+    }
+}
+
+#[test]
+fn the_log_says_as_much_as_it_is_asked_for() {
+    // A broker that is away is told once as a warning, and whenever it still is for those who look for the reason.
+    let away = format!("redis://{}", ports::free());
+    for (level, expected) in
+        [("error", &[][..]), ("warn", &["WARN"]), ("info", &["INFO", "WARN"]), ("debug", &["INFO", "WARN", "DEBUG"])]
+    {
+        let config = Config::new().set("log.level", level).set("redis.url", away.as_str());
+        let gateway = Gateway::start_alive(config);
+        eventually("the broker is away", || gateway.admin().get("/readyz").status == 503);
+        let has = |level: &str| gateway.log().contains(level);
+        eventually("all is said", || expected.iter().all(|level| has(level)));
+        for other in ["INFO", "WARN", "DEBUG"].iter().filter(|level| !expected.contains(level)) {
+            assert!(!has(other), "{other} at {level}: {}", gateway.log());
+        }
+    }
 }

@@ -10,6 +10,8 @@ use super::{assert_nothing_came, expect};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
+use crate::support::prometheus::CLOSED;
+use crate::support::raw::{Raw, TEXT, frame};
 use crate::support::tokens::token;
 use crate::support::wire;
 
@@ -123,6 +125,31 @@ fn answers_and_messages_come_in_the_order_of_what_was_sent() {
         let message = ben.expect_type("message.new");
         assert_eq!(wire::string(&message, &["payload", "message", "content"]), n.to_string());
     }
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_up_nobody() {
+    // More than the buffers of both ends hold.
+    const MESSAGES_MAX: usize = 10_000;
+    let gateway = Gateway::start(Config::new().list("presence.channels", &[]).set("limits.close_deadline", "500ms"));
+    let [mut ana, mut ben] = ["ana", "ben"].map(|user| Client::connect(&gateway, &token(user)));
+    let mut slow = Raw::connect(&gateway, "/ws", &token("slow"));
+    slow.write(&frame(TEXT, br#"{"type":"subscribe","channels":["conv:c1"]}"#));
+    slow.next_text();
+    for client in [&mut ana, &mut ben] {
+        client.subscribe(&["conv:c1"]);
+    }
+    let long = "x".repeat(7000);
+    for sent in 0.. {
+        assert!(sent < MESSAGES_MAX, "{sent} messages wait for a client that does not read");
+        ana.send(&chat(&long));
+        ana.await_type("message.new");
+        ben.expect_type("message.new");
+        if sent % 32 == 0 && gateway.admin().metrics().labelled(CLOSED, "code", "too_slow") == 1.0 {
+            break;
+        }
+    }
+    gateway.admin().eventually_active(2);
 }
 
 #[test]

@@ -115,6 +115,31 @@ fn a_client_may_send_a_hundred_messages_a_minute() {
 }
 
 #[test]
+fn an_address_connects_so_often_and_no_more() {
+    let config = Config::new().set("limits.connects_per_address", 2).set("limits.connects_window", "1h");
+    let gateway = Gateway::start(config);
+    let open = || Client::upgrade(&gateway, &format!("/ws?token={}", token("u1")), &[]);
+    let _clients = [open(), open()].map(|opened| opened.unwrap_or_else(|refusal| panic!("{refusal:?}")));
+    let Err(refusal) = open() else { panic!("a third connection within the window") };
+    refusal.assert_refusal("a third connection", 429);
+    assert!(refusal.header("Retry-After").is_some(), "{refusal:?}");
+}
+
+#[test]
+fn a_redis_that_wants_a_password_gets_it() {
+    const PASSWORD: &str = "your-redis-password";
+    let mut redis = Redis::start();
+    redis.require_password(PASSWORD);
+    let url = redis.url();
+    let variables = [("JWT_SECRET", SECRET), ("REDIS_URL", &url), ("REDIS_PASSWORD", PASSWORD)];
+    let gateway = Gateway::start_by_variables("WEBSOCKET_GATEWAY_SERVICE_PORT", &variables);
+    let mut user = Client::connect(&gateway, &token("u1"));
+    assert_eq!(redis.publish("ws:user:u1", r#"{"type":"offer"}"#), 1);
+    user.expect_type("offer");
+    assert!(!gateway.log().contains(PASSWORD), "secrets are not logged");
+}
+
+#[test]
 fn who_follows_a_vendor_sees_where_he_is() {
     let gateway = Gateway::start(Config::new());
     let mut vendor = connect_vendor(&gateway, "v1");
