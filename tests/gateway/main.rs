@@ -81,3 +81,4 @@ mod tracking;
 mod typing;
 mod user_types;
 mod vocabularies;
+mod vocabulary_floods;
