@@ -1,10 +1,6 @@
 //! Community: clans that chat, notifications that are acknowledged, one connection per user.
 //!
-//! Beyond the gateway, and not tested here:
-//! - RabbitMQ: the services behind the routes are the gateway itself (a chat goes to the clan at once), and backends
-//!   publish by the admin port or through Redis.
-//! - Sessions in Redis, and one connection per user over several nodes: each node knows its own.
-//! - A page to try it with: it has tests of its own.
+//! What is not played here stands in docs/migration/community.md, with the reason.
 
 use sonic_rs::{Value, json};
 
@@ -120,6 +116,45 @@ fn notifications_reach_those_who_want_them_and_are_acknowledged() {
     }
     subscribe(&mut ana, json!({"type": "unsubscribe_notifications"}), "notifications", "unsubscribed");
     assert_eq!(gateway.admin().broadcast("/broadcast/channel/notifications", &notification.to_string()), 0);
+}
+
+/// What the clan says goes out to an exchange and comes back from it, as does what services publish.
+#[cfg(feature = "rabbitmq")]
+#[test]
+fn events_go_to_rabbitmq_and_come_from_it() {
+    use crate::support::rabbitmq::shared;
+
+    const EXCHANGE: &str = "community";
+    let broker = shared();
+    let gateway = Gateway::start(super::shown("community").set("rabbitmq.url", broker.url()));
+    eventually("both services are connected", || gateway.admin().metrics().sum("ringway_service_connected") == 2.0);
+    let backend = broker.client();
+    backend.keep("community.chats", EXCHANGE, "ws.clan.#");
+    backend.keep("community.acknowledged", EXCHANGE, "acknowledged.#");
+
+    let [mut ana, mut ben] = ["ana", "ben"].map(|user| connect(&gateway, user));
+    join_clan(&mut ana, "k1");
+    join_clan(&mut ben, "k1");
+    ana.send(&chat("k1", "Hello!"));
+    let said = ben.expect_type("chat");
+    let heard = [ana.next_json(), ana.next_json()];
+    let sent = json!({"type": "message_sent", "messageId": wire::string(&said, &["messageId"])});
+    assert!(heard.contains(&sent) && heard.contains(&said), "{heard:?}");
+    let kept = backend.take_all("community.chats");
+    let kept: Vec<_> = kept.iter().map(|kept| wire::json(str::from_utf8(&kept.data).expect("text"))).collect();
+    assert_eq!(kept, [said]);
+
+    let notification = |id: &str| json!({"type": "notification", "id": id, "title": "News", "message": "A new name"});
+    subscribe(&mut ana, json!({"type": "subscribe_notifications"}), "notifications", "subscribed");
+    for (key, client) in [("ws.notifications", &mut ana), ("ws.user.ben", &mut ben)] {
+        backend.publish(EXCHANGE, key, &[], notification(key).to_string());
+        expect(client, &notification(key));
+    }
+    send_unanswered(&mut ben, &json!({"type": "notification_ack", "notificationId": "ws.user.ben"}));
+    eventually("the service has the acknowledgement", || backend.waiting("community.acknowledged") == 1);
+    let told = &backend.take_all("community.acknowledged")[0];
+    assert_eq!(told.routing_key.as_str(), "acknowledged.ben");
+    assert!(gateway.admin().get("/notifications/ws.user.ben?user=ben").body.contains("confirmed"));
 }
 
 #[test]

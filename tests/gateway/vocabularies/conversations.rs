@@ -1,10 +1,6 @@
 //! Conversations: a message API publishes through Redis to those who take part, who see each other write.
 //!
-//! Beyond the gateway, and not tested here:
-//! - PostgreSQL and its outbox: the API and its projection worker have them. The gateway reads no database, so
-//!   `POSTGRES_DSN` has no effect; whom a conversation lets in is in the token's claim `channels`.
-//! - Typing and presence between nodes: Redis carries what backends publish; what the gateway itself says stays on its
-//!   node.
+//! What is not played here stands in docs/migration/conversations.md, with the reason.
 
 use sonic_rs::json;
 

@@ -1,21 +1,19 @@
 //! Dispatch: drivers who are offered rides and report where they are, riders and restaurants who follow them.
 //!
-//! Beyond the gateway, and not tested here:
-//! - The services behind `location_update` and `dispatch_response`: without a broker behind the route the message has
-//!   been taken and goes nowhere.
-//! - The register of connections in Redis: each node knows its own, and what is published in Redis reaches all nodes.
-//!   `POST /broadcast/user/{id}` reaches the node that is asked.
-//! - A hundred thousand connections: `ringway-flood` shows them, docs/BENCHMARKS.md says what came of it.
+//! What is not played here stands in docs/migration/dispatch.md, with the reason.
+
+use std::collections::HashMap;
 
 use sonic_rs::{Value, json};
 
-use super::{assert_nothing_came, expect, send_unanswered};
+use super::{assert_nothing_came, expect, send_unanswered, shown};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
 use crate::support::tokens::{SECRET, token};
+use crate::support::wait::{eventually, eventually_some};
 use crate::support::wire::{self, CLOSE_IDLE};
 
 /// What services publish.
@@ -68,6 +66,30 @@ fn a_driver_is_offered_rides_and_answers() {
         expect(&mut driver, &event(kind));
     }
     assert_eq!(gateway.admin().broadcast("/broadcast/user/nobody", &event("ride_request").to_string()), 0);
+}
+
+#[test]
+fn services_get_what_drivers_say_and_who_is_connected() {
+    let mut redis = Redis::start();
+    let gateway = Gateway::start(shown("dispatch").set("redis.url", redis.url()));
+    eventually("all services are connected", || gateway.admin().metrics().sum("ringway_service_connected") == 3.0);
+    let mut driver = connect(&gateway, "d1", "driver", "phone");
+    send_unanswered(&mut driver, &location(48.2082, 16.3738));
+    send_unanswered(&mut driver, &response());
+    let mut last_of = |stream: &str| {
+        let entries: Vec<(String, HashMap<String, String>)> =
+            redis.query(&["XREVRANGE", stream, "+", "-", "COUNT", "1"]);
+        entries.into_iter().next().map(|(_, fields)| fields)
+    };
+    for (stream, said) in [("positions", location(48.2082, 16.3738)), ("responses", response())] {
+        let entry = eventually_some("Redis has it", || last_of(stream));
+        assert_eq!((&*entry["user_id"], &*entry["user_type"], &*entry["key"]), ("d1", "driver", "d1"));
+        assert_eq!(wire::json(&entry["message"]), said);
+    }
+    eventually("the register knows who is there", || {
+        let told = last_of("connections").map(|entry| entry["message"].clone()).unwrap_or_default();
+        ["\"connected\"", "\"d1\"", "\"phone\"", "\"ios\""].iter().all(|word| told.contains(word))
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! expects. One file per vocabulary, against the real binary: every message in both directions, the endpoints, the
 //! limits and the variables that the clients, the backends and the operators of that system know.
 //!
-//! What a system does with brokers and services that the gateway does not speak to stands at the head of its file.
+//! docs/migration/ has a page for each system, whose tables name what its clients count on and the test that keeps it.
 
 mod community;
 mod conversations;
@@ -12,8 +12,17 @@ mod tracking;
 
 use sonic_rs::Value;
 
+use crate::support::blocks::blocks;
 use crate::support::client::Client;
+use crate::support::config::Config;
 use crate::support::gateway::Gateway;
+
+/// The configuration that the page of a system shows.
+#[track_caller]
+fn shown(page: &str) -> Config {
+    let shown = blocks(&format!("docs/migration/{page}.md")).into_iter().find(|block| block.info == "toml");
+    Config::new().with(&shown.expect("a configuration").text)
+}
 
 /// The next message is this one, whatever the order of its fields.
 #[track_caller]

@@ -1,11 +1,6 @@
 //! Tracking: vendors who move, users who follow them or look around, notifications that are confirmed.
 //!
-//! Beyond the gateway, and not tested here:
-//! - NATS, and the location service over gRPC: events come by the admin port or through Redis, and a position goes to
-//!   those who follow; `NATS_URL` and `LOCATION_SERVICE_ADDRESS` have no effect.
-//! - Clerk itself: an issuer of the tests stands in its place, with RS256 and a key set that it shows to whoever knows
-//!   `CLERK_SECRET_KEY`.
-//! - Connection state in Redis, and balancing: each node knows its own connections, and any load balancer will do.
+//! What is not played here stands in docs/migration/tracking.md, with the reason.
 
 use sonic_rs::{Value, json};
 
