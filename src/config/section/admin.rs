@@ -73,7 +73,7 @@ impl Admin {
             check.warning("live_stall", message);
         }
         if self.grpc_listen.is_some() && !cfg!(feature = "grpc") {
-            check.problem("grpc_listen", "this ringway was built without the feature grpc");
+            check.problem("grpc_listen", "this build has no gRPC (feature `grpc`)");
         }
         let bytes = self.token.as_ref().map(|token| token.expose().len());
         let Some((key, listen)) = self.ports().find(|(_, listen)| !is_loopback(*listen)) else { return };

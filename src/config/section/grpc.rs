@@ -23,7 +23,7 @@ impl Grpc {
     pub(super) fn check(&self, named: &[ServiceRule], check: &mut Check<'_>) {
         for (key, service, ..) in self.all() {
             if !cfg!(feature = "grpc") {
-                check.problem(key, "this ringway was built without the feature grpc");
+                check.problem(key, "this build has no gRPC (feature `grpc`)");
             } else if is_named(service, named) {
                 check.warning(key, format_args!("has no effect: [[services]] has an entry {service}"));
             }

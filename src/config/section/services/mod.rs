@@ -181,12 +181,10 @@ fn rule(entry: &mut Entry<'_>, value: Value) -> Option<ServiceRule> {
 }
 
 fn check(entry: &mut Entry<'_>, common: Common) -> Option<Common> {
-    let Common { name, kind, timeout, queue } = &common;
+    let Common { name, timeout, queue, .. } = &common;
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
     if !is_name || name == "local" {
         entry.problem("name", format_args!("`{name}` is no name such as `chat`"));
-    } else if let Some(feature) = kind.missing_feature() {
-        entry.problem("kind", format_args!("this ringway was built without the feature {feature}"));
     } else if !TIMEOUTS.contains(timeout) {
         entry.problem("timeout", format_args!("{timeout:?} is not between 100ms and 2m"));
     } else if !QUEUES.contains(queue) {
@@ -195,16 +193,6 @@ fn check(entry: &mut Entry<'_>, common: Common) -> Option<Common> {
         return Some(common);
     }
     None
-}
-
-impl Kind {
-    /// The feature of the build that it needs, if this build lacks it.
-    fn missing_feature(self) -> Option<&'static str> {
-        match self {
-            Self::Grpc if !cfg!(feature = "grpc") => Some("grpc"),
-            _ => None,
-        }
-    }
 }
 
 /// The keys of a kind that has none.
