@@ -154,10 +154,11 @@ impl Client {
         standing.since = Instant::now();
     }
 
-    /// Since when it has had neither a request nor a stream; `None` while it has.
+    /// Since when it has had neither a request, nor the head of one, nor a stream; `None` while it has.
     pub fn waits_since(&self) -> Option<Instant> {
         let standing = self.standing();
-        (standing.under_way == 0 && standing.streams == 0).then_some(standing.since)
+        let awaits_body = standing.turn.is_some_and(|turn| turn.awaited == Awaited::Body);
+        (standing.under_way == 0 && standing.streams == 0 && !awaits_body).then_some(standing.since)
     }
 }
 
@@ -208,6 +209,9 @@ mod tests {
         assert!(!clients.make_room() && client.waits_since().is_none());
         client.begin();
         client.end();
+        client.awaits_body();
+        assert!(client.waits_since().is_none(), "a body has a deadline of its own");
+        client.begin();
         client.end();
         assert!(client.waits_since().is_some());
         client.open_stream();
