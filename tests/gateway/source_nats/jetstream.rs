@@ -40,9 +40,11 @@ fn what_was_published_while_the_gateway_was_away_comes_when_it_is_back() {
     const MESSAGES: usize = 700;
     let nats = Nats::start();
     let mut peer = nats.peer();
+    peer.request("$JS.API.STREAM.CREATE.WS", r#"{"name":"WS","subjects":["ws.>"],"storage":"memory"}"#);
+    keep(&mut peer, "ws.user.ana", "before there was a gateway");
     let gateway = Gateway::start(following(&nats));
-    keep(&mut peer, "ws.user.ana", "before, and to nobody");
-    eventually("it has come", || gateway.admin().metrics().sum(SOURCE_MESSAGES) == 1.0);
+    keep(&mut peer, "ws.user.ana", "to nobody");
+    eventually("it has come, and nothing else", || gateway.admin().metrics().sum(SOURCE_MESSAGES) == 1.0);
     assert!(gateway.stop().success());
 
     // Kept until ana is there, although the gateway was not when it was published.

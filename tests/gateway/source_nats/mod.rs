@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use crate::support::blocks::blocks;
 use crate::support::client::{Client, Event};
 use crate::support::config::Config;
+use crate::support::frozen::Frozen;
 use crate::support::gateway::Gateway;
 use crate::support::nats::Nats;
 use crate::support::prometheus::SOURCE_MESSAGES;
@@ -99,6 +100,33 @@ fn a_burst_is_delivered_whole_and_in_order() {
     for told in 0..TOLD {
         assert_eq!(ana.next_text(), (told * (MESSAGES / TOLD)).to_string());
     }
+}
+
+/// While a shard stands still the source waits for it, and NATS for the source; then it goes on without the shard.
+#[test]
+fn a_full_lane_holds_back_nats_and_nobody_else_misses_anything() {
+    const MESSAGES: usize = 200_000;
+    const TOLD: usize = 5_000;
+    let nats = Nats::start();
+    let config = config(&nats).set("limits.outbox_bytes", 4 << 20).set("server.lane_patience", "200ms");
+    let mut gateway = Gateway::start(config);
+    let (mut on_frozen, mut on_other) = Client::two_on_different_shards(&gateway);
+    on_frozen.subscribe(&["conv:b1"]);
+    on_other.subscribe(&["conv:b1"]);
+    let shard = gateway.admin().connection_of("first").shard;
+    let frozen = Frozen::thread(gateway.process(), &format!("shard-{shard}"));
+    let mut peer = nats.peer();
+    for n in 0..MESSAGES {
+        // More than a lane takes, and as many others behind them as come at once.
+        let subject = if n < TOLD { "ws.conv.b1" } else { "ws.x" };
+        peer.publish_bytes(subject, n.to_string().as_bytes());
+    }
+    (0..TOLD).for_each(|n| assert_eq!(on_other.next_text(), n.to_string()));
+    let counted = |name| gateway.admin().metrics().labelled(name, "source", "nats");
+    eventually("all have come", || counted(SOURCE_MESSAGES) + counted(LOST) >= MESSAGES as f64);
+    assert_eq!((counted(SOURCE_MESSAGES), counted(LOST)), (MESSAGES as f64, 0.0));
+    frozen.thaw();
+    eventually("ready again", || is_ready(&gateway));
 }
 
 #[test]
