@@ -1,13 +1,11 @@
 //! How long to wait before something that failed is tried again. Sans-IO: the caller sleeps.
 //!
 //! Exponential, so that what is away for long costs little, and never long, so that what is back is found within two
-//! seconds; jittered, so that the nodes of a cluster do not all come
-//! back in the same instant.
+//! seconds; jittered, so that the nodes of a cluster do not all come back in the same instant.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
-/// So that whoever is back is reached within two seconds.
 const LONGEST: Duration = Duration::from_millis(1500);
 
 #[derive(Clone, Copy, Debug)]

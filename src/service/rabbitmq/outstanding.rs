@@ -7,11 +7,10 @@
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use lapin::Confirmation;
 use lapin::types::ShortString;
 
 use crate::lane::Failure;
@@ -25,7 +24,7 @@ pub struct Sent {
     pub job: Job,
     /// The message's.
     pub id: ShortString,
-    pub outcome: lapin::Result<Confirmation>,
+    pub outcome: lapin::Result<lapin::Confirmation>,
 }
 
 type Sending = Pin<Box<dyn Future<Output = Sent>>>;
@@ -58,8 +57,8 @@ impl Outstanding {
         // Its first step is what puts it there, and must not wait for its turn among the others. Whatever comes of it
         // is seen when it is polled with them.
         match sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            std::task::Poll::Ready(sent) => self.sending.push(Box::pin(std::future::ready(sent))),
-            std::task::Poll::Pending => self.sending.push(sending),
+            Poll::Ready(sent) => self.sending.push(Box::pin(std::future::ready(sent))),
+            Poll::Pending => self.sending.push(sending),
         }
     }
 
@@ -71,19 +70,21 @@ impl Outstanding {
     /// When the connection is lost. Those that are dropped with it are told.
     pub async fn settle(&mut self) -> lapin::Result<()> {
         let Some(Sent { job, id, outcome }) = self.sending.next().await else { return std::future::pending().await };
-        match outcome {
-            Ok(Confirmation::Ack(returned)) => {
-                let returned = returned.and_then(|message| message.delivery.properties.message_id().clone());
-                self.returned.extend(returned);
-                self.confirmed.push((job, id));
-            }
-            // A queue would not have it, or is broken.
-            Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => job.fail(Failure::Refused),
+        let confirmation = match outcome {
+            Ok(confirmation) => confirmation,
             Err(error) => {
                 job.fail(Failure::Away);
                 return Err(error);
             }
+        };
+        if confirmation.is_ack() {
+            self.confirmed.push((job, id));
+        } else {
+            // A queue would not have it, or is broken.
+            job.fail(Failure::Refused);
         }
+        let returned = confirmation.take_message();
+        self.returned.extend(returned.and_then(|message| message.delivery.properties.message_id().clone()));
         if !self.mandatory || self.sending.is_empty() {
             for (job, id) in self.confirmed.drain(..) {
                 if self.returned.contains(&id) { job.fail(Failure::Refused) } else { job.taken() }
