@@ -55,7 +55,7 @@ impl Place {
         let config = pull::Config {
             durable_name: Some(durable.clone()),
             filter_subject: way.subjects(),
-            deliver_policy: DeliverPolicy::All,
+            deliver_policy: DeliverPolicy::New,
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
             max_ack_pending: PULLED_MAX as i64,
