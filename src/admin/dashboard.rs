@@ -18,7 +18,8 @@ use crate::metrics::{Counters, Family};
 use super::State;
 use super::curves::{Point, View};
 use super::error::AdminError;
-use super::health::{IssuerLine, SourceLine};
+use super::health::IssuerLine;
+use super::outside::{ServiceReport, SourceReport};
 use super::pages::{self, PageOf};
 
 /// Put together once.
@@ -72,7 +73,8 @@ pub struct Numbers {
     tokens_refused: BTreeMap<&'static str, u64>,
     violations: BTreeMap<&'static str, u64>,
     errors_sent: u64,
-    sources: Vec<SourceLine>,
+    sources: Vec<SourceReport>,
+    services: Vec<ServiceReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<IssuerLine>,
     /// By the second.
@@ -138,7 +140,8 @@ pub async fn numbers(
         tokens_refused: sums(&state, |counters| &counters.tokens_refused),
         violations: sums(&state, |counters| &counters.violations),
         errors_sent: state.total(|counters| &counters.errors_sent),
-        sources: state.context.sources.iter().map(SourceLine::from).collect(),
+        sources: state.context.sources.iter().map(SourceReport::from).collect(),
+        services: state.outside.services(&state.context),
         issuer: state.context.issuer.as_ref().map(IssuerLine::from),
         points: seconds,
         hour,

@@ -1,9 +1,10 @@
-//! `GET /latency` and `GET /latency.hlog`: what the shards have timed, merged, as percentiles or as the log that the
-//! tools of HdrHistogram read.
+//! `GET /latency` and `GET /latency.hlog`: what the shards have timed, merged, and how long each service took, as
+//! percentiles or as the log that the tools of HdrHistogram read.
 //!
 //! With `interval=true` an answer holds what came after the previous answer of that kind. There is one such series for
 //! the whole port: whoever wants one of their own reads totals and subtracts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use tokio::sync::Mutex;
 use crate::clock::Now;
 use crate::lane;
 use crate::lane::report::ShardLatency;
-use crate::metrics::{Latency, Timed};
+use crate::metrics::{Latency, Timed, Times};
 
 use super::error::AdminError;
 use super::shards::Answers;
@@ -55,6 +56,7 @@ pub struct Intervals(Arc<Mutex<Option<Previous>>>);
 struct Previous {
     at: Now,
     shards: Vec<Option<Latency>>,
+    services: Vec<Times>,
 }
 
 /// What was timed in a span.
@@ -63,7 +65,14 @@ struct Reading {
     until: Now,
     /// Ordered by number.
     shards: Vec<ShardLatency>,
+    services: Vec<ServiceTimes>,
     note: Option<String>,
+}
+
+/// From the calls of a service to its last answers.
+struct ServiceTimes {
+    name: Box<str>,
+    times: Times,
 }
 
 #[derive(Serialize)]
@@ -71,6 +80,8 @@ struct Report {
     /// Length of the span that it covers.
     seconds: f64,
     latency_us: Summaries,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    services_us: BTreeMap<Box<str>, Summary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shards: Option<Vec<ShardReport>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,7 +164,9 @@ async fn since_start(state: &State) -> Result<Reading, AdminError> {
     let note = answers.note();
     let mut shards = answers.values;
     shards.sort_unstable_by_key(|shard| shard.shard);
-    Ok(Reading { from: state.context.started, until: Now::read(), shards, note })
+    let backends = state.context.backends.iter();
+    let services = backends.map(|service| ServiceTimes { name: service.name().into(), times: service.latency() });
+    Ok(Reading { from: state.context.started, until: Now::read(), shards, services: services.collect(), note })
 }
 
 impl Intervals {
@@ -162,9 +175,8 @@ impl Intervals {
         let mut previous = self.0.clone().lock_owned().await;
         let reading = since_start(state).await?;
         let (at, shards) = (state.context.started, state.context.counters.len());
-        let subtract =
-            move || previous.get_or_insert_with(|| Previous { at, shards: vec![None; shards] }).replace(reading);
-        aside(subtract).await
+        let nothing = move || Previous { at, shards: vec![None; shards], services: vec![] };
+        aside(move || previous.get_or_insert_with(nothing).replace(reading)).await
     }
 }
 
@@ -179,6 +191,12 @@ impl Previous {
                 *latency = total.since(before);
             }
             *place = Some(total);
+        }
+        // Always the same ones, in the same order.
+        let totals = reading.services.iter().map(|service| service.times.clone()).collect();
+        let before = std::mem::replace(&mut self.services, totals);
+        for (service, before) in reading.services.iter_mut().zip(&before) {
+            service.times = service.times.since(before);
         }
         reading
     }
@@ -196,7 +214,9 @@ impl Report {
         let latency_us = Summaries(merge(&reading.shards));
         let one = |ShardLatency { shard, latency }| ShardReport { shard, latency_us: Summaries(latency) };
         let shards = with_shards.then(|| reading.shards.into_iter().map(one).collect());
-        Self { seconds, latency_us, shards, note: reading.note }
+        let service = |ServiceTimes { name, times }| (name, Summary::of(times.histogram()));
+        let services_us = reading.services.into_iter().map(service).collect();
+        Self { seconds, latency_us, services_us, shards, note: reading.note }
     }
 }
 
@@ -223,7 +243,8 @@ impl Summary {
     }
 }
 
-/// One line per histogram, tagged with its name; those of one shard with `shard-N.` before it.
+/// One line per histogram, tagged with its name; those of one shard with `shard-N.` before it, that of a service with
+/// `service.`.
 fn log(reading: &Reading, with_shards: bool) -> Vec<u8> {
     let merged = merge(&reading.shards);
     let sets = std::iter::once((String::new(), &merged));
@@ -236,12 +257,15 @@ fn log(reading: &Reading, with_shards: bool) -> Vec<u8> {
         .begin_log_with(&mut page, &mut serializer)
         .expect("writing to memory does not fail");
     let from = Duration::from_millis(reading.from.unix_ms);
+    let mut write = |tag: String, histogram: &Histogram<u64>| {
+        let written = log.write_histogram(histogram, from, reading.span(), Tag::new(&tag));
+        written.expect("writing to memory does not fail");
+    };
     for (prefix, set) in sets {
-        for (timed, histogram) in set.iter() {
-            let tag = format!("{prefix}{}", timed.name());
-            log.write_histogram(histogram, from, reading.span(), Tag::new(&tag))
-                .expect("writing to memory does not fail");
-        }
+        set.iter().for_each(|(timed, histogram)| write(format!("{prefix}{}", timed.name()), histogram));
+    }
+    for ServiceTimes { name, times } in &reading.services {
+        write(format!("service.{name}"), times.histogram());
     }
     page
 }

@@ -28,6 +28,7 @@ mod latency;
 mod listing;
 mod metrics;
 mod notifications;
+mod outside;
 mod pages;
 mod port;
 mod presence;
@@ -75,6 +76,7 @@ use idempotency::Idempotency;
 use latency::Intervals;
 use listing::LISTINGS_MAX;
 use notifications::{WAITS_FOR_ALL_MAX, WAITS_MAX};
+use outside::Outside;
 use port::{Port, Protocol};
 use shards::Shards;
 use subscriptions::SubscriptionCache;
@@ -129,6 +131,7 @@ struct State {
     subscriptions: SubscriptionCache,
     intervals: Intervals,
     curves: Curves,
+    outside: Outside,
     user_types: UserTypes,
     bodies: Bodies,
     idempotency: Idempotency,
@@ -164,7 +167,8 @@ pub fn start(
     }
     let port = Port::new(Protocol::Http1, routes::router(state.clone()), settings);
     control.run("admin", |stop| port.serve(listener, stop));
-    let watched = state.clone();
+    let (watched, looked_at) = (state.clone(), state.clone());
+    control.run("outside", async move |stop| _ = stop.run_until_cancelled(looked_at.outside.watch(&looked_at)).await);
     control.run("watchdog", async move |stop| _ = stop.run_until_cancelled(watched.watchdog.watch()).await);
     control.run("curves", async move |stop| _ = stop.run_until_cancelled(state.curves.record(&state)).await);
     Ok(address)
@@ -195,6 +199,7 @@ impl State {
             subscriptions: SubscriptionCache::default(),
             intervals: Intervals::default(),
             curves: Curves::default(),
+            outside: Outside::new(&context),
             user_types: UserTypes::default(),
             bodies: Bodies::new(settings.transfer_deadline),
             idempotency: Idempotency::default(),

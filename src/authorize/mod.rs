@@ -77,7 +77,7 @@ fn oracle(config: &Config, started: &mut Started) -> io::Result<Oracle> {
     }
     #[cfg(feature = "postgres")]
     if let (Some(sql), Some(dsn)) = (&config.authorize.sql, &config.postgres.dsn) {
-        let status = Arc::new(crate::service::ServiceStatus::new("authorize", "postgres"));
+        let status = Arc::new(crate::service::ServiceStatus::new("authorize", "postgres", AT_ONCE_MAX));
         started.statuses.push(status.clone());
         return postgres::Database::open(&config.postgres, dsn, sql, status).map(Oracle::Postgres);
     }

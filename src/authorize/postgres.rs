@@ -133,6 +133,7 @@ impl Database {
     }
 
     async fn query(&self, user_id: &str, channel: &str) -> Result<bool, Failed> {
+        let _waiting = self.status.enter(0, 0);
         let client = self.pool.get().await?;
         let statement = client.prepare_cached(&self.sql).await?;
         let id = channel.split_once(':').map_or(channel, |(_, id)| id);

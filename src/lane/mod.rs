@@ -27,7 +27,7 @@ pub use frame::Channel;
 pub use id::ConnectionId;
 pub use query::{Answer, Query};
 pub use queue::{Lane, LaneEnd};
-pub use services::{Remote, ServiceId, Services};
+pub use services::{Remote, ServiceId, Services, Totals};
 
 #[cfg(test)]
 mod tests;

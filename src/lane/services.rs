@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::clock::ticks;
 use crate::metrics::Counter;
 use crate::metrics::counters::Gauge;
@@ -53,6 +55,27 @@ pub struct ServiceCounters {
     pub late: Counter,
 }
 
+/// What all shards together count of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    pub calls: u64,
+    pub refused: u64,
+    pub failed: u64,
+    pub late: u64,
+}
+
+impl Totals {
+    /// What was counted after `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(before.calls),
+            refused: self.refused.saturating_sub(before.refused),
+            failed: self.failed.saturating_sub(before.failed),
+            late: self.late.saturating_sub(before.late),
+        }
+    }
+}
+
 impl Remote {
     pub fn new(service: Arc<dyn Service>, timeout: Duration) -> Self {
         Self { service, timeout_ticks: ticks(timeout) }
@@ -85,6 +108,18 @@ impl Services {
     /// What a shard counts of a service. Written by that shard alone.
     pub fn counters(&self, id: ServiceId, shard: usize) -> &ServiceCounters {
         &self.entry(id).counters[shard]
+    }
+
+    /// What all shards have counted of a service; `None` when routes know none of this name.
+    pub fn totals(&self, name: &str) -> Option<Totals> {
+        let counters = &self.0[usize::from(self.find(name)?.0)].counters;
+        let sum = |counter: fn(&ServiceCounters) -> &Counter| counters.iter().map(|shard| counter(shard).get()).sum();
+        Some(Totals {
+            calls: sum(|shard| &shard.calls),
+            refused: sum(|shard| &shard.refused),
+            failed: sum(|shard| &shard.failed),
+            late: sum(|shard| &shard.late),
+        })
     }
 
     /// Each service's name with the counters of all shards.

@@ -111,14 +111,7 @@ impl Latency {
 
     /// What was recorded after `before`. All of it when `before` is not an earlier state of the same shards.
     pub fn since(&self, before: &Self) -> Self {
-        let mut since = self.clone();
-        for (own, before) in since.0.iter_mut().zip(&before.0) {
-            let whole = own.clone();
-            if own.subtract(before).is_err() {
-                *own = whole;
-            }
-        }
-        since
+        Self(std::array::from_fn(|n| difference(&self.0[n], &before.0[n])))
     }
 
     /// Puts a backend's deliveries in their place.
@@ -213,6 +206,11 @@ impl Times {
         record(&mut self.0, us, 1);
     }
 
+    /// What was recorded after `before`; all of it when that is not an earlier state of the same.
+    pub fn since(&self, before: &Self) -> Self {
+        Self(difference(&self.0, &before.0))
+    }
+
     pub fn histogram(&self) -> &Histogram<u64> {
         &self.0
     }
@@ -236,6 +234,12 @@ impl Stopwatch {
 /// Grows with the largest value seen.
 fn empty() -> Histogram<u64> {
     Histogram::new(DIGITS).expect("the digits are valid")
+}
+
+/// All of `later` when `earlier` is not an earlier state of the same.
+fn difference(later: &Histogram<u64>, earlier: &Histogram<u64>) -> Histogram<u64> {
+    let mut since = later.clone();
+    if since.subtract(earlier).is_ok() { since } else { later.clone() }
 }
 
 fn record(histogram: &mut Histogram<u64>, us: u64, count: u64) {

@@ -66,8 +66,8 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
             list.push((name, None));
             continue;
         }
-        let status = Arc::new(ServiceStatus::new(&rule.common.name, rule.common.kind.name()));
-        let (queue, jobs) = Queue::new(rule.common.queue, bus.clone(), status.clone());
+        let status = Arc::new(ServiceStatus::new(&rule.common.name, rule.common.kind.name(), rule.common.queue));
+        let (queue, jobs) = Queue::new(bus.clone(), status.clone());
         match &rule.backend {
             Backend::Local => {}
             #[cfg(feature = "redis")]

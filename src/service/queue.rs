@@ -13,6 +13,7 @@ use crate::clock::now_us;
 use crate::lane::{Answer, Bus, Call, ConnectionId, Content, Failure, Fate, Outcome, Part, Response, Service, Ticket};
 
 use super::ServiceStatus;
+use super::status::Waiting;
 
 /// Bytes that may wait for one backend, beside the bound in number.
 const BYTES_MAX: usize = 64 << 20;
@@ -32,7 +33,6 @@ const FORGOTTEN_MAX: usize = 4096;
 pub struct Queue {
     /// Bounded by what `status` counts.
     sender: mpsc::UnboundedSender<Job>,
-    length: usize,
     forgotten: Arc<Forgotten>,
     bus: Bus,
     status: Arc<ServiceStatus>,
@@ -49,9 +49,7 @@ pub struct Jobs {
 pub struct Job {
     pub content: Content,
     back: Option<Back>,
-    begun_us: u64,
-    bytes: usize,
-    status: Arc<ServiceStatus>,
+    _waiting: Waiting,
 }
 
 enum Back {
@@ -65,12 +63,12 @@ enum Back {
 }
 
 impl Queue {
-    /// A queue for so many calls, of which the backend's task takes the other end.
-    pub fn new(length: usize, bus: Bus, status: Arc<ServiceStatus>) -> (Self, Jobs) {
+    /// A queue for as many calls as `status` says, of which the backend's task takes the other end.
+    pub fn new(bus: Bus, status: Arc<ServiceStatus>) -> (Self, Jobs) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let forgotten = Arc::<Forgotten>::default();
         let jobs = Jobs { receiver, forgotten: forgotten.clone(), status: status.clone() };
-        (Self { sender, length, forgotten, bus, status }, jobs)
+        (Self { sender, forgotten, bus, status }, jobs)
     }
 
     /// Asks the service on behalf of the gateway itself. What comes back is its answer, or nothing when it has taken
@@ -90,10 +88,8 @@ impl Queue {
             return Err(Failure::Away);
         }
         let bytes = JOB_BYTES + content.body.len();
-        if !self.status.enter(bytes, self.length, BYTES_MAX) {
-            return Err(Failure::Full);
-        }
-        let job = Job { content, back: Some(back), begun_us: now_us(), bytes, status: self.status.clone() };
+        let waiting = self.status.enter(bytes, BYTES_MAX).ok_or(Failure::Full)?;
+        let job = Job { content, back: Some(back), _waiting: waiting };
         self.sender.send(job).map_err(|refused| {
             refused.0.unanswered();
             Failure::Away
@@ -208,8 +204,6 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         self.answer_with(Part::Failed(Failure::Away), Err(Failure::Away));
-        self.status.leave(self.bytes);
-        self.status.record(now_us().saturating_sub(self.begun_us));
     }
 }
 
@@ -221,9 +215,9 @@ mod tests {
 
     fn queue(length: usize) -> (Queue, Jobs, LaneEnd) {
         let (bus, mut ends) = Bus::open(1, Arc::default(), Policies::default(), Duration::ZERO).expect("a lane");
-        let status = Arc::new(ServiceStatus::new("chat", "redis"));
+        let status = Arc::new(ServiceStatus::new("chat", "redis", length));
         status.link.connected();
-        let (queue, jobs) = Queue::new(length, bus, status);
+        let (queue, jobs) = Queue::new(bus, status);
         (queue, jobs, ends.remove(0))
     }
 

@@ -4,8 +4,9 @@
 //! ([`crate::lane::services`]); this is the backend's side.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::clock::now_us;
 use crate::control::Link;
 use crate::metrics::Times;
 
@@ -13,6 +14,7 @@ use crate::metrics::Times;
 pub struct ServiceStatus {
     name: Box<str>,
     kind: &'static str,
+    waiting_max: usize,
     /// To the backend.
     pub link: Link,
     /// One call may come although the backend is away: its answer tells whether it still is.
@@ -24,11 +26,21 @@ pub struct ServiceStatus {
     latency: Mutex<Times>,
 }
 
+/// A call that waits, until this is dropped; then it is known how long.
+#[derive(Debug)]
+pub struct Waiting {
+    status: Arc<ServiceStatus>,
+    bytes: usize,
+    begun_us: u64,
+}
+
 impl ServiceStatus {
-    pub fn new(name: &str, kind: &'static str) -> Self {
+    /// Of a service for which so many calls may wait.
+    pub fn new(name: &str, kind: &'static str, waiting_max: usize) -> Self {
         Self {
             name: name.into(),
             kind,
+            waiting_max,
             link: Link::default(),
             lets_one_in: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
@@ -52,6 +64,11 @@ impl ServiceStatus {
         self.waiting.load(Relaxed)
     }
 
+    /// Calls that may wait.
+    pub fn waiting_max(&self) -> usize {
+        self.waiting_max
+    }
+
     /// Bytes of those calls.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes.load(Relaxed)
@@ -73,23 +90,26 @@ impl ServiceStatus {
         self.latency.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A call of so many bytes begins to wait, if so many calls and bytes may. Several shards may ask at once.
-    pub(super) fn enter(&self, bytes: usize, calls_max: usize, bytes_max: usize) -> bool {
+    /// A call of so many bytes begins to wait, if there is room for it among so many bytes. Several shards may ask at once.
+    pub fn enter(self: &Arc<Self>, bytes: usize, bytes_max: usize) -> Option<Waiting> {
         let calls = self.waiting.fetch_add(1, Relaxed) + 1;
-        let fits = self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes <= bytes_max && calls <= calls_max;
+        let fits = self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes <= bytes_max && calls <= self.waiting_max;
         if !fits {
             self.leave(bytes);
         }
-        fits
+        fits.then(|| Waiting { status: self.clone(), bytes, begun_us: now_us() })
     }
 
-    /// It waits no longer.
-    pub(super) fn leave(&self, bytes: usize) {
+    fn leave(&self, bytes: usize) {
         self.waiting.fetch_sub(1, Relaxed);
         self.waiting_bytes.fetch_sub(bytes, Relaxed);
     }
+}
 
-    pub(super) fn record(&self, us: u64) {
-        self.latency.lock().unwrap_or_else(PoisonError::into_inner).record(us);
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.status.leave(self.bytes);
+        let us = now_us().saturating_sub(self.begun_us);
+        self.status.latency.lock().unwrap_or_else(PoisonError::into_inner).record(us);
     }
 }

@@ -185,9 +185,9 @@ mod tests {
         fn new() -> Self {
             let lanes = Bus::open(1, Arc::default(), Policies::default(), std::time::Duration::ZERO);
             let (bus, mut ends) = lanes.expect("a lane");
-            let status = Arc::new(ServiceStatus::new("desk", "grpc"));
+            let status = Arc::new(ServiceStatus::new("desk", "grpc", 10));
             status.link.connected();
-            let (queue, jobs) = Queue::new(10, bus, status);
+            let (queue, jobs) = Queue::new(bus, status);
             Self { queue, jobs, lane: ends.remove(0) }
         }
 

@@ -6,6 +6,7 @@ use crate::support::browser::{Browser, shows};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
+use crate::support::http_backend::{HttpBackend, Reply};
 use crate::support::ports;
 use crate::support::tokens::token;
 use crate::support::wait::eventually;
@@ -115,6 +116,69 @@ fn a_source_that_is_away_and_a_drain_are_seen() {
     gateway.process().kill();
     page.eventually("that nobody answers is seen", &shows("state", "no answer"));
     page.eventually("the numbers are those of before", &format!("{opacity} < 0.5"));
+}
+
+#[test]
+fn services_are_shown_with_their_queue_and_what_failed() {
+    let (up, hanging) = (HttpBackend::start(), HttpBackend::start());
+    hanging.always(Reply::Hang);
+    let nobody = format!("http://{}/", ports::free());
+    let service = |name: &str, url: &str, queue: u32| {
+        format!("[[services]]\nname = '{name}'\nkind = 'http'\nurl = '{url}'\nqueue = {queue}\n")
+    };
+    let services =
+        [service("up", &up.url("/"), 10), service("slow", &hanging.url("/"), 2), service("away", &nobody, 10)];
+    let route = |name: &str| {
+        format!(
+            "[[routes]]\ntype = '{name}'\naction = 'forward'\nservice = '{name}'\nreply = '{{\"type\":\"done\"}}'\n"
+        )
+    };
+    let config = Config::new().with(&services.concat()).with(&["up", "slow", "away"].map(route).concat());
+    let gateway = Gateway::start(config);
+    let mut client = Client::connect(&gateway, &token("ana"));
+    let mut page = open(&gateway);
+    let cell = |row: u32, column: u32| {
+        format!("document.querySelector('#services tbody tr:nth-child({row}) :nth-child({column})')?.innerText")
+    };
+    page.eventually("the first one is reached", &format!("{} === 'connected'", cell(1, 2)));
+    page.eventually("the third one is not", &format!("{} === 'disconnected'", cell(3, 2)));
+    client.send(r#"{"type":"up"}"#);
+    assert!(client.next_text().contains("done"));
+    page.eventually("it is known how long it took", &format!("/[µm]?s$/.test({})", cell(1, 6)));
+    let mut other = Client::connect(&gateway, &token("bob"));
+    [&mut client, &mut other].into_iter().for_each(|client| client.send(r#"{"type":"slow"}"#));
+    page.eventually("two wait", &format!("{}.startsWith('2 of 2')", cell(2, 3)));
+    assert_eq!(page.text("state"), "2 services in trouble");
+    client.send(r#"{"type":"slow"}"#);
+    client.send(r#"{"type":"away"}"#);
+    page.eventually("one more was refused", &format!("{} === '1 refused'", cell(2, 8)));
+    page.eventually("and one here", &format!("{} === '1 refused'", cell(3, 8)));
+    assert_eq!(page.evaluate(&cell(1, 8)), "none");
+    assert_no_faults(&mut page);
+    eventually("the log says so as well", || {
+        let told = |service: &str| {
+            let line =
+                |line: &str| line.contains(service) && line.contains("calls have failed") && line.contains("refused=1");
+            gateway.log().lines().any(line)
+        };
+        told("slow") && told("away")
+    });
+
+    let json = gateway.admin().get("/latency?interval=true").json();
+    let count = |json, name| wire::number(json, &["services_us", name, "count"]);
+    assert_eq!((count(&json, "up"), count(&json, "slow"), count(&json, "away")), (Some(1), Some(0), Some(0)));
+    let json = gateway.admin().get("/latency?interval=true").json();
+    assert_eq!(count(&json, "up"), Some(0), "an interval is what came after the previous one");
+    assert!(gateway.admin().get("/latency.hlog").body.contains("Tag=service.up,"));
+}
+
+#[test]
+fn without_services_there_is_no_word_of_them() {
+    let gateway = Gateway::start(Config::new());
+    let mut page = open(&gateway);
+    page.eventually("the numbers are there", &shows("connections", "0"));
+    assert_eq!(page.evaluate("document.getElementById('services').offsetHeight"), "0");
+    assert!(!gateway.admin().get("/latency").body.contains("services"));
 }
 
 #[test]

@@ -131,16 +131,48 @@ function showShards(shards) {
   byId('shards').replaceChildren(columns, element('p', { class: 'none' },
     `${list.length} shards, ${large(Math.min(...values))} to ${counted(top, 'connection')} each`));
 }
+const pillOf = ({ state }) => element('span', { class: `pill ${{ connected: 'good', connecting: 'warn', disconnected: 'bad' }[state]}` }, state);
+const sinceWhen = ({ since }) => ago(Math.max(0, Date.now() / 1000 - since));
+/* What came of something per second since the answer before, by name; not known at the first answer. */
+const before = new Map();
+function perSecond(name, total) {
+  const last = before.get(name), at = performance.now();
+  before.set(name, { total, at });
+  return last && total >= last.total ? 1000 * (total - last.total) / (at - last.at) : null;
+}
 function showSources(sources) {
   byId('sources').replaceChildren(...sources.map(source => {
-    const kind = { connected: 'good', connecting: 'warn', disconnected: 'bad' }[source.state];
-    const count = source.keys == null ? counted(source.reconnects, 'reconnect') : `${counted(source.keys, 'key')} held`;
-    const facts = [`for ${ago(Math.max(0, Date.now() / 1000 - source.since))}`, count];
+    const facts = source.keys == null ? [counted(source.messages, 'message'), rate(perSecond(`source ${source.name}`, source.messages))] : [];
+    for (const [what, number] of [['invalid', source.invalid], ['lost', source.lost]]) if (number) facts.push(`${large(number)} ${what}`);
+    facts.push(`for ${sinceWhen(source)}`, source.keys == null ? counted(source.reconnects, 'reconnect') : `${counted(source.keys, 'key')} held`);
     if (source.error) facts.push(`last error: ${source.error}`);
-    return element('div', { class: 'source' }, element('strong', {}, source.name),
-      element('span', { class: `pill ${kind}` }, source.state), element('p', {}, facts.join(' · ')));
+    return element('div', { class: 'source' }, element('strong', {}, source.name), pillOf(source),
+      element('p', {}, facts.join(' · ')));
   }));
   if (!sources.length) byId('sources').replaceChildren(element('p', { class: 'none', style: 'margin:0' }, 'None configured. Messages come over HTTP, on this port.'));
+}
+
+/* A queue that is nearly full refuses somebody now and then. */
+const isFull = service => service.waiting >= .9 * service.waiting_max;
+function showServices(services) {
+  const cell = (name, ...children) => element('td', { 'data-name': name }, ...children);
+  byId('services').hidden = !services.length;
+  byId('services').querySelector('tbody').replaceChildren(...services.map(service => {
+    const name = element('th', { scope: 'row', title: service.name }, service.name, element('em', {}, ` · ${service.kind}`));
+    const pill = pillOf(service);
+    pill.title = [`for ${sinceWhen(service)}`, counted(service.reconnects, 'reconnect'), service.error].filter(Boolean).join(' · ');
+    const fill = element('i');
+    fill.style.width = `${Math.min(100, 100 * service.waiting / service.waiting_max)}%`;
+    if (isFull(service)) fill.style.setProperty('--tone', 'var(--warn)');
+    const { p50, p99, p99_9 } = service.latency_us;
+    const failures = ['refused', 'failed', 'late'].filter(what => service[what]).map(what => `${large(service[what])} ${what}`);
+    const failed = cell('Failures', failures.join(', ') || 'none');
+    if (failures.length) failed.className = 'bad';
+    return element('tr', {}, name, element('td', {}, pill),
+      cell('Queue', large(service.waiting), element('small', {}, ` of ${large(service.waiting_max)}`), element('div', { class: 'fill' }, fill)),
+      cell('Messages', rate(perSecond(`service ${service.name}`, service.calls ?? service.answered))),
+      cell('p50', micros(p50)), cell('p99', micros(p99)), cell('p99.9', micros(p99_9)), failed);
+  }));
 }
 
 function keep({ points, max }, more) {
@@ -185,14 +217,18 @@ function render(now) {
   rows('refused', [...entries(refused, 'upgrade'), ...entries(now.tokens_refused, 'token'), ...entries(now.violations, 'protocol'),
     ...errors].sort(largestFirst), 'None so far.', 1);
   showSources(now.issuer ? [...now.sources, { ...now.issuer, name: 'issuer of tokens' }] : now.sources);
+  showServices(now.services);
   showState(now);
   delete root.dataset.stale;
   drawCurves();
   root.dataset.answers = Number(root.dataset.answers) + 1;
 }
 function showState(now) {
-  const away = now.sources.filter(source => source.state !== 'connected');
+  const away = now.sources.filter(isAway);
   const told = away.map(absence);
+  const troubled = now.services.filter(service => isAway(service) || isFull(service));
+  told.push(...troubled.slice(0, 3).map(trouble));
+  if (troubled.length > 3) told.push(`${counted(troubled.length - 3, 'more service')} away or full.`);
   if (now.draining) told.unshift('Draining: this node takes no clients any more and closes those it has.');
   const keyless = now.issuer && !now.issuer.keys;
   if (keyless) told.push(`There are no keys of the issuer: none of its tokens is accepted, and /readyz answers 503. ${now.issuer.error || ''}`);
@@ -200,11 +236,20 @@ function showState(now) {
   tell(told.join('\n'), (away.length || keyless) && !now.draining ? 'bad' : 'warn');
   if (now.draining) mark('draining', 'warn');
   else if (keyless) mark('no keys', 'bad');
-  else away.length ? mark(`${away.map(source => source.name).join(', ')} away`, 'bad') : mark('ready', 'good');
+  else if (away.length) mark(`${away.map(source => source.name).join(', ')} away`, 'bad');
+  else if (troubled.length > 1) mark(`${troubled.length} services in trouble`, 'warn');
+  else if (troubled.length) mark(`${troubled[0].name} ${isAway(troubled[0]) ? 'away' : 'full'}`, 'warn');
+  else mark('ready', 'good');
 }
-function absence({ name, state, since, error }) {
-  const when = state === 'connecting' ? 'is not connected yet' : `is away since ${time(since)}`;
-  return `${name} ${when}: what is published there does not arrive, and /readyz answers 503.${error ? ` ${error}` : ''}`;
+const isAway = ({ state }) => state !== 'connected';
+const when = ({ state, since }) => state === 'connecting' ? 'is not connected yet' : `is away since ${time(since)}`;
+function absence(source) {
+  return `${source.name} ${when(source)}: what is published there does not arrive, and /readyz answers 503.${source.error ? ` ${source.error}` : ''}`;
+}
+function trouble(service) {
+  const why = service.error ? ` (${service.error})` : '';
+  if (isAway(service)) return `${service.name} ${when(service)}${why}: messages for it are refused, everything else works.`;
+  return `${service.name} is slower than what clients send it: its queue is full, and what finds no room is refused.`;
 }
 function tell(text, kind) {
   const banner = byId('banner');
