@@ -56,9 +56,11 @@ type Count = (&'static str, &'static str, fn(&ServiceCounters) -> u64);
 
 const COUNTS: [Count; 4] = [
     ("service_calls", "Messages of clients that were for the service.", |counters| counters.calls.get()),
-    ("service_refused", "Of them, those that it refused at once: full, or its backend away.", |counters| {
-        counters.refused.get()
-    }),
+    (
+        "service_refused",
+        "Of them, those that were refused at once: it was full, its backend away, or too much of the client's waited.",
+        |counters| counters.refused.get(),
+    ),
     (
         "service_failed",
         "Of them, those that it answered with a failure, or with more than there was room for.",

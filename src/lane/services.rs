@@ -47,7 +47,7 @@ pub struct ServiceCounters {
     pub calls: Counter,
     /// Of them, those that wait for an answer.
     pub outstanding: Gauge,
-    /// Of them, those that it refused at once: full, or its backend away.
+    /// Of them, those that were refused at once: it was full, its backend away, or too much of the client's waited.
     pub refused: Counter,
     /// Of them, those that it answered with a failure, or answered with more than there was room for.
     pub failed: Counter,

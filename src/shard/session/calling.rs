@@ -46,7 +46,8 @@ impl Session<'_> {
         };
         let reply = reply.map(|bytes| Frame { bytes, arrived_us: now.us });
         let waiting = Waiting { from, kind: kind.clone(), id, service, reply };
-        let ticket = self.state.calls.begin(waiting, now.tick())?;
+        let begun = self.state.calls.begin(waiting, now.tick());
+        let ticket = begun.inspect_err(|_| self.state.calls.counters(service).refused.add(1))?;
         let content = Content {
             kind,
             user_id: self.user_id(connection).into(),

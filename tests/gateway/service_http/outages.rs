@@ -136,3 +136,19 @@ fn a_backend_that_stands_still_slows_no_shard_and_what_waits_is_bounded() {
     assert_eq!(codes.values().sum::<usize>(), 128);
     assert!(codes["busy"] > 0 && codes["service_unavailable"] > 0 && codes.len() == 2, "{codes:?}");
 }
+
+#[test]
+fn every_message_that_is_not_taken_is_counted_once() {
+    // More than one client may have waiting.
+    const MESSAGES: usize = 40;
+    let backend = HttpBackend::start();
+    let gateway = started(&backend, "/", "timeout = '1s'\nbreaker_failures = 1000");
+    backend.always(Reply::Hang);
+    let mut client = Client::connect(&gateway, &token("ana"));
+    (0..MESSAGES).for_each(|n| client.send(&say("a room", n)));
+    (0..MESSAGES).for_each(|_| drop(client.expect_type("error")));
+    let metrics = gateway.admin().metrics();
+    let counted = |what| metrics.labelled(&format!("ringway_service_{what}_total"), "service", "desk") as usize;
+    assert_eq!((counted("calls"), counted("failed") + counted("late")), (MESSAGES, 32));
+    assert_eq!(counted("refused"), MESSAGES - 32);
+}
