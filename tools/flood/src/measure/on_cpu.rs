@@ -23,7 +23,7 @@ impl OnCpu {
         let ids: Vec<i32> = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok()).collect();
         let counters = ids.into_iter().filter_map(|id| match counter(id, true) {
             // It has ended since: such as one that answered whether the server was ready.
-            Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => None,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
             counter => Some(counter),
         });
         counters.collect::<io::Result<_>>().map(Self)

@@ -1,0 +1,286 @@
+//! From clients through a route to each kind of service, and back: each says as much as may wait, and more when it has its
+//! answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use toml::Value;
+
+use crate::clients::Clients;
+use crate::figures::{Figures, Measuring};
+use crate::quiet;
+use crate::support::config::Config;
+use crate::support::gateway::Gateway;
+use crate::support::grpc::Backend as GrpcBackend;
+use crate::support::http_backend::HttpBackend;
+use crate::support::nats::{Nats, Peer};
+use crate::support::rabbitmq::RabbitMq;
+use crate::support::raw::{TEXT, frame};
+use crate::support::redis::Redis;
+use crate::support::wait::eventually;
+
+const CLIENTS: usize = 64;
+
+/// What each client says before it waits for the answers: some less than may wait.
+const AT_ONCE: usize = 25;
+
+/// Messages of one stream.
+const PARTS: usize = 1_000;
+
+/// For how long they go on.
+const TIME: Duration = Duration::from_secs(3);
+
+const SAY: &str = r#"{"type":"say","text":"sixty-four bytes, as what comes from sources has them"}"#;
+const SAID: &str = r#"{"type":"said""#;
+
+/// Away from a backend, and back into the channel of who says it.
+const ROUTES: [&str; 2] = [
+    "type = 'say'\naction = 'forward'\nservice = 'desk'\nfields = { text = 'text' }\nreply = '{\"type\":\"said\"}'",
+    "type = 'say'\naction = 'forward'\nchannel = 'user:{user_id}'\nfields = { text = 'text' }\nmessage = '{\"type\":\"said\",\"text\":\"{text}\"}'",
+];
+
+pub struct Kind {
+    pub name: &'static str,
+    start: fn() -> Box<dyn Backend>,
+}
+
+pub const KINDS: [Kind; 10] = [
+    Kind { name: "local: a fan-out to one", start: || Box::new(Local) },
+    Kind { name: "redis publish", start: || Box::new(redis("publish", "bench:{user_id}")) },
+    Kind { name: "redis stream", start: || Box::new(redis("stream", "bench")) },
+    Kind { name: "nats publish", start: || Box::new(nats(&[])) },
+    Kind { name: "nats request", start: || Box::new(Asked::start()) },
+    Kind { name: "nats jetstream", start: || Box::new(kept()) },
+    Kind { name: "rabbitmq, confirmed by a durable queue", start: || Box::new(RabbitMq::start()) },
+    Kind { name: "grpc unary", start: || Box::new(Grpc { backend: GrpcBackend::start(), streaming: false }) },
+    Kind {
+        name: "grpc stream, its messages",
+        start: || Box::new(Grpc { backend: GrpcBackend::start(), streaming: true }),
+    },
+    Kind { name: "http", start: || Box::new(HttpBackend::start()) },
+];
+
+/// Who takes what clients say.
+trait Backend {
+    /// Keys of the service beside its name; none when the gateway itself takes it.
+    fn service(&self) -> Vec<(&'static str, Value)>;
+
+    fn config(&self, config: Config) -> Config {
+        config
+    }
+
+    /// The gateway has reached it.
+    fn reached(&mut self) {}
+
+    /// The run is over.
+    fn clean_up(&mut self) {}
+
+    /// What a client says at once, how many answers it gets, and what each begins with.
+    fn talk(&self) -> (Vec<u8>, usize, &'static str) {
+        (frame(TEXT, SAY.as_bytes()).repeat(AT_ONCE), AT_ONCE, SAID)
+    }
+}
+
+pub struct Running<'a> {
+    kind: &'a Kind,
+    backend: Box<dyn Backend>,
+}
+
+impl<'a> Running<'a> {
+    pub fn start(kind: &'a Kind) -> Running<'a> {
+        Running { kind, backend: (kind.start)() }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.kind.name
+    }
+
+    pub fn measure(&mut self) -> Figures {
+        let mut gateway = self.gateway();
+        let mut clients = Clients::connect(&gateway, CLIENTS);
+        let (say, answers, answer) = self.backend.talk();
+        let (mut left, mut heard) = ([answers; CLIENTS], 0);
+        let measuring = Measuring::start(&mut gateway);
+        let over = Instant::now() + TIME;
+        clients.list.iter_mut().for_each(|client| client.write(&say));
+        while left.iter().any(|left| *left > 0) {
+            clients.hear(|n, payload| {
+                assert!(payload.starts_with(answer.as_bytes()), "{}", String::from_utf8_lossy(payload));
+                left[n] -= 1;
+                heard += 1;
+            });
+            if Instant::now() > over {
+                continue;
+            }
+            for (client, left) in clients.list.iter_mut().zip(&mut left).filter(|(_, left)| **left == 0) {
+                client.write(&say);
+                *left = answers;
+            }
+        }
+        let figures = measuring.end(heard);
+        drop(gateway);
+        self.backend.clean_up();
+        figures
+    }
+
+    fn gateway(&mut self) -> Gateway {
+        let keys = self.backend.service();
+        let [outside, local] = ROUTES;
+        let route = format!("[[routes]]\n{}\n", if keys.is_empty() { local } else { outside });
+        let config = self.backend.config(quiet().with(&route));
+        if keys.is_empty() {
+            return Gateway::start(config);
+        }
+        let keys = [&[("name", "desk".into())], &keys[..]].concat();
+        let gateway = Gateway::start(config.service(&keys));
+        eventually("the service is connected", || {
+            gateway.admin().get("/metrics").body.contains("ringway_service_connected{service=\"desk\"} 1")
+        });
+        self.backend.reached();
+        gateway
+    }
+}
+
+struct Local;
+
+impl Backend for Local {
+    fn service(&self) -> Vec<(&'static str, Value)> {
+        vec![]
+    }
+}
+
+/// A server, the settings that reach it, and the keys of its service.
+struct Plain<S> {
+    server: S,
+    settings: Vec<(&'static str, Value)>,
+    service: Vec<(&'static str, Value)>,
+}
+
+impl<S> Backend for Plain<S> {
+    fn service(&self) -> Vec<(&'static str, Value)> {
+        self.service.clone()
+    }
+
+    fn config(&self, config: Config) -> Config {
+        self.settings.iter().fold(config, |config, (key, value)| config.set(key, value.clone()))
+    }
+}
+
+fn redis(key: &'static str, name: &str) -> Plain<Redis> {
+    let server = Redis::start();
+    let settings = vec![("redis.url", server.url().into()), ("redis.source", false.into())];
+    Plain { server, settings, service: vec![("kind", "redis".into()), (key, name.into())] }
+}
+
+fn nats(keys: &[(&'static str, Value)]) -> Plain<Nats> {
+    let server = Nats::start();
+    let settings = vec![("nats.url", server.url().into()), ("nats.source", false.into())];
+    let service = [&[("kind", "nats".into()), ("subject", "bench.{user_id}".into())], keys].concat();
+    Plain { server, settings, service }
+}
+
+fn kept() -> Plain<Nats> {
+    let plain = nats(&[("jetstream", true.into())]);
+    let stream = r#"{"name":"BENCH","subjects":["bench.>"],"storage":"file"}"#;
+    plain.server.peer().request("$JS.API.STREAM.CREATE.BENCH", stream);
+    plain
+}
+
+/// A NATS with somebody who replies to each message with nothing.
+struct Asked {
+    nats: Plain<Nats>,
+    is_over: Arc<AtomicBool>,
+    replying: Option<JoinHandle<()>>,
+}
+
+impl Asked {
+    fn start() -> Asked {
+        let (nats, is_over) = (nats(&[("request", true.into())]), Arc::<AtomicBool>::default());
+        let mut peer = nats.server.peer();
+        peer.subscribe("bench.>");
+        let until = is_over.clone();
+        let replying = thread::spawn(move || {
+            while !until.load(Relaxed) {
+                reply(&mut peer);
+            }
+        });
+        Asked { nats, is_over, replying: Some(replying) }
+    }
+}
+
+fn reply(peer: &mut Peer) {
+    if let Some(message) = peer.next_if_any() {
+        peer.publish_bytes(&message.reply.expect("it is a request"), b"");
+    }
+}
+
+impl Backend for Asked {
+    fn service(&self) -> Vec<(&'static str, Value)> {
+        self.nats.service()
+    }
+
+    fn config(&self, config: Config) -> Config {
+        self.nats.config(config)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.is_over.store(true, Relaxed);
+        self.replying.take().into_iter().for_each(|thread| thread.join().expect("no panic"));
+    }
+}
+
+impl Backend for RabbitMq {
+    fn service(&self) -> Vec<(&'static str, Value)> {
+        vec![("kind", "rabbitmq".into()), ("exchange", "bench".into()), ("routing_key", "of.{user_id}".into())]
+    }
+
+    fn config(&self, config: Config) -> Config {
+        config.set("rabbitmq.url", self.url()).set("rabbitmq.source", false)
+    }
+
+    /// The exchange is there now.
+    fn reached(&mut self) {
+        self.client().keep("kept", "bench", "#");
+    }
+
+    fn clean_up(&mut self) {
+        self.client().remove_queue("kept");
+    }
+}
+
+struct Grpc {
+    backend: GrpcBackend,
+    streaming: bool,
+}
+
+impl Backend for Grpc {
+    fn service(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("kind", "grpc".into()),
+            ("address", self.backend.address.to_string().into()),
+            ("streaming", self.streaming.into()),
+        ]
+    }
+
+    fn talk(&self) -> (Vec<u8>, usize, &'static str) {
+        let say = if self.streaming {
+            format!(r#"{{"type":"say","text":"","do":"stream:{PARTS}","size":20}}"#)
+        } else {
+            SAY.to_owned()
+        };
+        match self.streaming {
+            true => (frame(TEXT, say.as_bytes()), PARTS, r#"{"type":"part""#),
+            false => (frame(TEXT, say.as_bytes()).repeat(AT_ONCE), AT_ONCE, SAID),
+        }
+    }
+}
+
+impl Backend for HttpBackend {
+    fn service(&self) -> Vec<(&'static str, Value)> {
+        vec![("kind", "http".into()), ("url", self.url("/").into())]
+    }
+}
