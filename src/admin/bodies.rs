@@ -55,6 +55,7 @@ impl Bodies {
     }
 
     /// For what has begun to come.
+    #[cfg(feature = "grpc")]
     pub fn deadline(&self) -> Duration {
         self.deadline
     }

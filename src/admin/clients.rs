@@ -55,6 +55,7 @@ struct Standing {
     turn: Option<Turn>,
     since: Instant,
     /// Of messages: their connection may be silent for as long as it likes, while nobody needs the place.
+    #[cfg_attr(not(feature = "grpc"), allow(dead_code, reason = "over HTTP/1.1 there are none"))]
     streams: usize,
 }
 

@@ -59,7 +59,6 @@ use crate::channel::Presence;
 use crate::clock::Now;
 use crate::config::{self, Secret};
 use crate::control::{Control, Tasks};
-use crate::host::listeners;
 use crate::ingress::{Inlet, SourceStatus};
 use crate::issuer::IssuerStatus;
 use crate::lane::Services;
@@ -160,7 +159,7 @@ pub fn start(
     // Before the other one, which says that all is ready.
     #[cfg(feature = "grpc")]
     if let Some(listen) = settings.grpc_listen {
-        let (listener, address) = registered(listeners::bind_admin(listen)?, control)?;
+        let (listener, address) = registered(crate::host::listeners::bind_admin(listen)?, control)?;
         let port = Port::new(Protocol::Http2, grpc::router(state.clone()), settings);
         control.run("admin.grpc", |stop| port.serve(listener, stop));
         tracing::info!(%address, "the admin port speaks gRPC as well");

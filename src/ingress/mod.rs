@@ -31,6 +31,7 @@ pub use status::SourceStatus;
 /// # Errors
 ///
 /// When a thread cannot be had, or the settings name no broker that could exist.
+#[allow(unused_mut, unused_variables, reason = "a build may have none of them")]
 pub fn start(config: &Config, inlet: &Inlet, control: &Control) -> io::Result<Vec<Arc<SourceStatus>>> {
     let mut sources = Vec::new();
     #[cfg(feature = "redis")]

@@ -8,6 +8,7 @@
 
 #[cfg(feature = "nats")]
 mod answer;
+#[cfg(any(feature = "http", feature = "redis"))]
 mod envelope;
 pub mod events;
 pub mod export;
@@ -58,6 +59,7 @@ impl Started {
 /// # Errors
 ///
 /// When a thread cannot be had, or the settings name no backend that could exist.
+#[allow(unused_variables, reason = "a build may have none of them")]
 pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io::Result<Started> {
     let (mut list, mut statuses, mut queues) = (Vec::new(), Vec::new(), Vec::new());
     for rule in &config.all_services() {
