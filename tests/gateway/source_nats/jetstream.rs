@@ -68,6 +68,8 @@ fn what_the_stream_has_reaches_clients_although_nats_is_killed_meanwhile() {
     let mut peer = nats.peer();
     for n in 0..MESSAGES {
         if n % (MESSAGES / 3) == MESSAGES / 6 {
+            // Each time the gateway has found it again.
+            eventually("the stream is followed", || is_ready(&gateway));
             // What the client library has for the gateway, and the gateway for the stream, is lost with it.
             (0..100).for_each(|_| peer.publish_bytes("ws.conv.b1", b"{}"));
             nats.kill();
