@@ -23,7 +23,7 @@ use crate::support::wait::eventually;
 
 const CLIENTS: usize = 64;
 
-/// What each client says before it waits for the answers: some less than may wait.
+/// What each client says before it waits for the answers: less than may wait.
 const AT_ONCE: usize = 25;
 
 /// Messages of one stream.
@@ -35,11 +35,27 @@ const TIME: Duration = Duration::from_secs(3);
 const SAY: &str = r#"{"type":"say","text":"sixty-four bytes, as what comes from sources has them"}"#;
 const SAID: &str = r#"{"type":"said""#;
 
-/// Away from a backend, and back into the channel of who says it.
-const ROUTES: [&str; 2] = [
-    "type = 'say'\naction = 'forward'\nservice = 'desk'\nfields = { text = 'text' }\nreply = '{\"type\":\"said\"}'",
-    "type = 'say'\naction = 'forward'\nchannel = 'user:{user_id}'\nfields = { text = 'text' }\nmessage = '{\"type\":\"said\",\"text\":\"{text}\"}'",
-];
+/// What clients say in one kind of run, and what they hear.
+struct Talk {
+    /// Keys of the route.
+    route: &'static str,
+    /// Said at once by a client.
+    say: Vec<u8>,
+    /// What it hears then, and how each begins.
+    answers: usize,
+    answer: &'static str,
+}
+
+/// To a service, and back when it is taken.
+const FORWARDED: &str = r#"service = "desk"
+reply = '{"type":"said"}'"#;
+
+/// Into the channel of who says it.
+const FANNED_OUT: &str = r#"channel = "user:{user_id}"
+message = '{"type":"said","text":"{text}"}'"#;
+
+/// To a service, which says what comes back.
+const ASKED: &str = r#"service = "desk""#;
 
 pub struct Kind {
     pub name: &'static str,
@@ -54,11 +70,8 @@ pub const KINDS: [Kind; 10] = [
     Kind { name: "nats request", start: || Box::new(Asked::start()) },
     Kind { name: "nats jetstream", start: || Box::new(kept()) },
     Kind { name: "rabbitmq, confirmed by a durable queue", start: || Box::new(RabbitMq::start()) },
-    Kind { name: "grpc unary", start: || Box::new(Grpc { backend: GrpcBackend::start(), streaming: false }) },
-    Kind {
-        name: "grpc stream, its messages",
-        start: || Box::new(Grpc { backend: GrpcBackend::start(), streaming: true }),
-    },
+    Kind { name: "grpc unary", start: || Box::new(GrpcBackend::start()) },
+    Kind { name: "grpc stream, its messages", start: || Box::new(Streaming(GrpcBackend::start())) },
     Kind { name: "http POST", start: || Box::new(HttpBackend::start()) },
 ];
 
@@ -77,9 +90,8 @@ trait Backend {
     /// The run is over.
     fn clean_up(&mut self) {}
 
-    /// What a client says at once, how many answers it gets, and what each begins with.
-    fn talk(&self) -> (Vec<u8>, usize, &'static str) {
-        (frame(TEXT, SAY.as_bytes()).repeat(AT_ONCE), AT_ONCE, SAID)
+    fn talk(&self) -> Talk {
+        Talk { route: FORWARDED, say: frame(TEXT, SAY.as_bytes()).repeat(AT_ONCE), answers: AT_ONCE, answer: SAID }
     }
 }
 
@@ -100,7 +112,7 @@ impl<'a> Running<'a> {
     pub fn measure(&mut self) -> Figures {
         let mut gateway = self.gateway();
         let mut clients = Clients::connect(&gateway, CLIENTS);
-        let (say, answers, answer) = self.backend.talk();
+        let Talk { say, answers, answer, .. } = self.backend.talk();
         let (mut left, mut heard) = ([answers; CLIENTS], 0);
         let measuring = Measuring::start(&mut gateway);
         let over = Instant::now() + TIME;
@@ -127,8 +139,8 @@ impl<'a> Running<'a> {
 
     fn gateway(&mut self) -> Gateway {
         let keys = self.backend.service();
-        let [outside, local] = ROUTES;
-        let route = format!("[[routes]]\n{}\n", if keys.is_empty() { local } else { outside });
+        let route = self.backend.talk().route;
+        let route = format!("[[routes]]\ntype = 'say'\naction = 'forward'\nfields = {{ text = 'text' }}\n{route}\n");
         let config = self.backend.config(quiet().with(&route));
         if keys.is_empty() {
             return Gateway::start(config);
@@ -149,6 +161,10 @@ struct Local;
 impl Backend for Local {
     fn service(&self) -> Vec<(&'static str, Value)> {
         vec![]
+    }
+
+    fn talk(&self) -> Talk {
+        Talk { route: FANNED_OUT, say: frame(TEXT, SAY.as_bytes()).repeat(AT_ONCE), answers: AT_ONCE, answer: SAID }
     }
 }
 
@@ -253,30 +269,28 @@ impl Backend for RabbitMq {
     }
 }
 
-struct Grpc {
-    backend: GrpcBackend,
-    streaming: bool,
+fn grpc(backend: &GrpcBackend, streaming: bool) -> Vec<(&'static str, Value)> {
+    let address = backend.address.to_string();
+    vec![("kind", "grpc".into()), ("address", address.into()), ("streaming", streaming.into())]
 }
 
-impl Backend for Grpc {
+impl Backend for GrpcBackend {
     fn service(&self) -> Vec<(&'static str, Value)> {
-        vec![
-            ("kind", "grpc".into()),
-            ("address", self.backend.address.to_string().into()),
-            ("streaming", self.streaming.into()),
-        ]
+        grpc(self, false)
+    }
+}
+
+/// One that answers with many messages.
+struct Streaming(GrpcBackend);
+
+impl Backend for Streaming {
+    fn service(&self) -> Vec<(&'static str, Value)> {
+        grpc(&self.0, true)
     }
 
-    fn talk(&self) -> (Vec<u8>, usize, &'static str) {
-        let say = if self.streaming {
-            format!(r#"{{"type":"say","text":"","do":"stream:{PARTS}","size":20}}"#)
-        } else {
-            SAY.to_owned()
-        };
-        match self.streaming {
-            true => (frame(TEXT, say.as_bytes()), PARTS, r#"{"type":"part""#),
-            false => (frame(TEXT, say.as_bytes()).repeat(AT_ONCE), AT_ONCE, SAID),
-        }
+    fn talk(&self) -> Talk {
+        let say = format!(r#"{{"type":"say","text":"","do":"stream:{PARTS}","size":20}}"#);
+        Talk { route: ASKED, say: frame(TEXT, say.as_bytes()), answers: PARTS, answer: r#"{"type":"part""# }
     }
 }
 
