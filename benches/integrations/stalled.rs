@@ -25,7 +25,7 @@ const SUBSCRIBERS: usize = 200;
 const EVERY: Duration = Duration::from_millis(2);
 
 const SPEAKERS: usize = 16;
-const SPEAK_EVERY: Duration = Duration::from_millis(10);
+const SPEAK_EVERY: Duration = Duration::from_millis(20);
 
 const ROUTE: &str = "[[routes]]\ntype = 'say'\naction = 'forward'\nservice = 'desk'\nreply = '{\"type\":\"said\"}'\n";
 
