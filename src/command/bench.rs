@@ -16,7 +16,7 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     let Some(tool) = find(own.as_deref(), std::env::var_os("PATH").as_deref()) else {
         eprintln!(
             "ringway bench: {TOOL} is neither beside this program nor on the PATH. It is built from the same sources: \
-             cargo install --path tools/flood"
+             cargo install --locked --path tools/flood"
         );
         return ExitCode::from(NOT_FOUND);
     };

@@ -42,5 +42,5 @@ fn everything_behind_bench_is_the_flood_tools() {
 fn without_the_tool_it_says_how_to_get_it() {
     let finished = run(&mut bench(alone().path(), &["hold"]));
     assert_eq!(finished.code, Some(127), "{finished:?}");
-    assert!(finished.stderr.contains("cargo install --path tools/flood"), "{finished:?}");
+    assert!(finished.stderr.contains("cargo install --locked --path tools/flood"), "{finished:?}");
 }
