@@ -1,5 +1,5 @@
 //! Promise: the report of the flood tool can be read on a phone: no column of its table is cut, and the phase that the
-//! run is about is among those that are seen first.
+//! run is about is among those that are seen first. Where there are more beside these, the page says so.
 
 use ringway::admin::charts;
 use sonic_rs::json;
@@ -37,13 +37,17 @@ fn no_column_is_cut_on_a_phone() {
         std::fs::write(&path, report(phases)).expect("the temp dir is writable");
         let mut page = Browser::open(&format!("file://{}", path.display()));
         page.eventually("it is drawn", "document.querySelectorAll('#phases tbody tr').length > 5");
-        for width in [360, 390, 430] {
+        for width in [320, 360, 390, 430] {
             let metrics = json!({ "width": width, "height": 800, "deviceScaleFactor": 2, "mobile": true });
             page.command("Emulation.setDeviceMetricsOverride", metrics);
             page.eventually("it is that narrow", &format!("innerWidth === {width}"));
             page.eventually("nothing is cut", &format!("{SEEN}.endsWith(' 0')"));
             let seen = page.evaluate(SEEN);
             assert!(seen.contains(first), "{phases:?} at {width} px: {seen}");
+            let (shown, all) = (seen.split(',').count(), phases.len());
+            let more = page.evaluate("document.getElementById('beside').textContent");
+            let said = more.starts_with(&format!("{shown} of {all},"));
+            assert!(said || shown == all && more.is_empty(), "{phases:?} at {width} px: {seen}, and {more:?}");
         }
         assert_eq!(page.faults(), [""; 0], "what the browser complained about");
     }

@@ -274,16 +274,19 @@ function fillPhases() {
 }
 
 // Where the table is wider than the screen, a whole number of columns fills what the names leave, so that no value is cut
-// wherever it is scrolled to; it begins with the phase that the run is about.
+// wherever it is scrolled to; it begins with the phase that the run is about, and the heading says that there are more.
 function fitColumns(head) {
   const [names, ...columns] = head.children;
   const box = $("phases").parentElement;
   const widen = (px) => columns.forEach((column) => (column.style.minWidth = px && `${px}px`));
   widen("");
+  $("beside").textContent = "";
   if (box.scrollWidth <= box.clientWidth) return;
   const room = box.clientWidth - names.offsetWidth;
   const widest = highest(columns.map((column) => column.offsetWidth));
-  widen(room / Math.max(1, Math.floor(room / widest)));
+  const shown = Math.max(1, Math.floor(room / widest));
+  widen(room / shown);
+  $("beside").textContent = `${shown} of ${columns.length}, swipe for others`;
   box.style.scrollPaddingLeft = `${names.offsetWidth}px`;
   box.scrollLeft = columns[records.indexOf(main)].offsetLeft - names.offsetWidth;
 }
