@@ -154,7 +154,7 @@ fn services_are_shown_with_their_queue_and_what_failed() {
     page.eventually("one more was refused", &format!("{} === '1 refused'", cell(2, 8)));
     page.eventually("and one here", &format!("{} === '1 refused'", cell(3, 8)));
     assert_eq!(page.evaluate(&cell(1, 8)), "none");
-    assert_no_faults(&mut page);
+    page.assert_no_faults();
     eventually("the log says so as well", || {
         let told = |service: &str| {
             let line =
