@@ -1,5 +1,5 @@
-//! Messages through every system outside: from each source to one subscriber and to a thousand, and from clients through
-//! a route to each kind of service; and what clients notice of a RabbitMQ that stands still.
+//! Messages through every system outside: from each source to one subscriber and to a thousand, and from clients
+//! through a route to each kind of service; and what clients notice of a RabbitMQ that stands still.
 //!
 //! ```text
 //! cargo bench --profile quick --bench integrations              everything, three times
@@ -7,9 +7,9 @@
 //! cargo bench --profile quick --bench integrations -- stalled   RabbitMQ stopped and going on, phase by phase
 //! ```
 //!
-//! It needs `ulimit -n 20000` and the servers of `tools/install-test-deps`, which it starts for itself, and prints tables
-//! in Markdown. Broker, gateway and clients share the machine, so a rate is that of all three; what the gateway itself
-//! costs is its CPU time, its client of the broker included.
+//! It needs `ulimit -n 20000` and the servers of `tools/install-test-deps`, which it starts for itself, and prints
+//! tables in Markdown. Broker, gateway and clients share the machine, so a rate is that of all three; what the gateway
+//! itself costs is its CPU time, its client of the broker included.
 
 #[path = "../../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests need more of it")]

@@ -1,5 +1,5 @@
-//! From clients through a route to each kind of service, and back: each says as much as may wait, and more when it has its
-//! answers.
+//! From clients through a route to each kind of service, and back: each says as much as may wait, and more when it has
+//! its answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -1,5 +1,5 @@
-//! From each source to subscribers of one channel: somebody publishes as fast as his system takes it, and it is over when
-//! every subscriber has had every message.
+//! From each source to subscribers of one channel: somebody publishes as fast as his system takes it, and it is over
+//! when every subscriber has had every message.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;

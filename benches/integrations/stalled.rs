@@ -1,5 +1,6 @@
-//! What clients notice of a RabbitMQ that stands still: messages are delivered at a steady rate while others go on saying
-//! what is forwarded to it, at a steady rate too, whether they are answered or not. It is stopped and goes on by turns.
+//! What clients notice of a RabbitMQ that stands still: messages are delivered at a steady rate while others go on
+//! saying what is forwarded to it, at a steady rate too, whether they are answered or not. It is stopped and goes on by
+//! turns.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;

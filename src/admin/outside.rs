@@ -1,8 +1,9 @@
 //! How those outside do: of each source and service its state, what came or waits, what failed and how long it took.
 //!
-//! Read by the [dashboard](super::dashboard). Every ten seconds a task of the control side remembers what was counted so
-//! far, so that percentiles are those of the last ten to twenty seconds and not of all days, and writes a line into the
-//! log for each that had failures since then. What is kept are two histograms for each service, some 30 KiB at most each.
+//! Read by the [dashboard](super::dashboard). Every ten seconds a task of the control side remembers what was counted
+//! so far, so that percentiles are those of the last ten to twenty seconds and not of all days, and writes a line into
+//! the log for each that had failures since then. What is kept are two histograms for each service, some 30 KiB at most
+//! each.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -41,8 +41,8 @@ impl IssuerStatus {
         self.keys.load(Relaxed)
     }
 
-    /// What is wrong with a token whose key is not known, when the issuer is not asked now: nothing that is known of, while
-    /// it does not answer.
+    /// What is wrong with a token whose key is not known, when the issuer is not asked now: nothing that is known of,
+    /// while it does not answer.
     pub fn why_unknown(&self) -> TokenError {
         if self.link.is_connected() { TokenError::UnknownKey } else { TokenError::KeysUnavailable }
     }

@@ -23,8 +23,8 @@ pub struct Frame {
 /// A channel's name with its hash, computed once per message.
 ///
 /// The name goes along, as two names may have one hash: each shard looks which of them it has. It is an allocation per
-/// message, and none per shard or recipient. In one allocation with the frame it would save that and have a count of its
-/// own all the same, and who remembers a channel would keep a frame alive.
+/// message, and none per shard or recipient. In one allocation with the frame it would save that and have a count of
+/// its own all the same, and who remembers a channel would keep a frame alive.
 #[derive(Clone)]
 pub struct Channel {
     pub name: Arc<str>,

@@ -292,12 +292,9 @@ impl Model {
     }
 
     fn keep(&mut self, user: u8, id: u8, per_user: usize) {
-        if let Some((kept_at, _, None)) = self.known.get_mut(&(user, id)) {
-            *kept_at = self.tick;
-            return;
-        }
         let pending = self.pending_of(user);
-        if pending.len() >= per_user {
+        let stands_for_another = pending.iter().any(|(_, other)| *other == id);
+        if pending.len() >= per_user && !stands_for_another {
             self.known.get_mut(&(user, pending[0].1)).unwrap().2 = Some((Fate::Dropped, self.tick));
         }
         self.orders += 1;

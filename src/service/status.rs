@@ -90,7 +90,8 @@ impl ServiceStatus {
         self.latency.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A call of so many bytes begins to wait, if there is room for it among so many bytes. Several shards may ask at once.
+    /// A call of so many bytes begins to wait, if there is room for it among so many bytes. Several shards may ask at
+    /// once.
     pub fn enter(self: &Arc<Self>, bytes: usize, bytes_max: usize) -> Option<Waiting> {
         let calls = self.waiting.fetch_add(1, Relaxed) + 1;
         let fits = self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes <= bytes_max && calls <= self.waiting_max;

@@ -1,5 +1,5 @@
-//! Promise: what a client was told to be sent is in Redis, and what it was told not to be sent does not come about behind
-//! that, whether Redis is killed or stands still; and nobody waits for it who does not ask it.
+//! Promise: what a client was told to be sent is in Redis, and what it was told not to be sent does not come about
+//! behind that, whether Redis is killed or stands still; and nobody waits for it who does not ask it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -99,7 +99,8 @@ fn what_was_refused_while_redis_stood_still_does_not_come_about_behind_that() {
     let mut clients: Vec<Client> = (0..CLIENTS).map(|n| member(&gateway, &format!("user{n}"))).collect();
     let mut bystander = Client::connect(&gateway, &token("bystander"));
     redis.freeze(true);
-    // The first is with Redis when it is given up; those behind it wait for that, and are given up before they are sent.
+    // The first is with Redis when it is given up; those behind it wait for that, and are given up before they are
+    // sent.
     assert_eq!(say(&mut clients[0], 0..1)[&0], "service_unavailable");
     let answers: Vec<HashMap<u64, String>> = std::thread::scope(|scope| {
         let saying: Vec<_> = clients[1..]

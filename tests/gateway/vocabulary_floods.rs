@@ -21,13 +21,14 @@ const PART: usize = 10;
 /// Of all attackers in all rounds.
 const MESSAGES: usize = ATTACKERS * ROUNDS * BURST;
 
-/// What the first rounds leave is what there is room for; what comes on top of it in the later ones would grow for ever.
+/// What the first rounds leave is what there is room for; what comes on top of it in the later ones would grow for
+/// ever.
 const ROUNDS: usize = 12;
 const ROUNDS_TO_FILL: usize = 4;
 const GROWTH_MAX_BYTES: f64 = (2 << 20) as f64;
 
-/// A gateway, and somebody else on each of its shards. The limit of messages is another promise: here it lets everything
-/// through.
+/// A gateway, and somebody else on each of its shards. The limit of messages is another promise: here it lets
+/// everything through.
 fn start() -> (Gateway, [Client; 2]) {
     let config =
         Config::new().set("server.shards", 2).set("limits.messages", 10_000_000).list("presence.channels", &["conv:*"]);

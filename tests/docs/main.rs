@@ -1,6 +1,8 @@
 //! Keeps the documents true where that is cheap: what the code can answer stands in docs/PROTOCOL.md, its examples are
 //! what the code writes, and every relative link leads somewhere.
 
+mod tested;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -139,26 +141,6 @@ fn every_variable_that_is_named_exists() {
     assert!(found > 100, "only {found} variables were found");
 }
 
-/// In tables whose last column is `test`. `area::name` is a test of the gateway, `area` or `area::` all of a file or a
-/// folder, what is neither a test of the library.
-#[test]
-fn every_test_that_a_table_names_exists() {
-    let (tests, mut documents, mut found) = (Tests::read(), Vec::new(), 0);
-    find_documents(&Path::new(ROOT).join("docs"), &mut documents);
-    for path in documents {
-        let (text, mut is_of_tests) = (fs::read_to_string(&path).expect("text"), false);
-        for line in text.lines() {
-            let cell = line.strip_suffix('|').and_then(|row| row.rsplit('|').next()).map(str::trim);
-            is_of_tests = cell.is_some_and(|cell| is_of_tests || cell == "test");
-            for name in cell.filter(|_| is_of_tests).map(code_spans).unwrap_or_default() {
-                assert!(tests.have(&name), "{} names {name}, which is no test", path.display());
-                found += 1;
-            }
-        }
-    }
-    assert!(found > 150, "only {found} tests were found");
-}
-
 #[test]
 fn the_client_library_is_under_the_licence_of_the_project() {
     let licence = |file: &str, key: &str| {
@@ -226,33 +208,6 @@ fn every_file_that_the_architecture_names_exists() {
     for file in named {
         assert!(files.iter().any(|path| path.ends_with(&file)), "there is no {file}");
     }
-}
-
-#[test]
-fn every_test_that_stands_for_an_answer_to_an_attack_exists() {
-    let texts: Vec<(PathBuf, String)> =
-        sources().into_iter().map(|file| (file.clone(), fs::read_to_string(file).expect("a source file"))).collect();
-    let mut found = 0;
-    // What is named so long is a test, with the modules that it stands in where there are several.
-    for span in code_spans(&read("docs/SECURITY.md")) {
-        let (modules, name) = span.rsplit_once("::").unwrap_or(("", &span));
-        if !is_word(name) || name.matches('_').count() < 3 {
-            continue;
-        }
-        let place = modules.replace("::", "/");
-        let is_there = |file: &Path| {
-            let module = file.with_extension("");
-            let module = if module.ends_with("mod") { module.parent().unwrap_or(&module) } else { &module };
-            place.is_empty() || module.ends_with(&place)
-        };
-        let function = format!("fn {name}(");
-        assert!(
-            texts.iter().any(|(file, text)| is_there(file) && text.contains(&function)),
-            "docs/SECURITY.md names {span}, which is not there"
-        );
-        found += 1;
-    }
-    assert!(found > 30, "only {found} tests were found");
 }
 
 fn sources() -> Vec<PathBuf> {
@@ -344,39 +299,6 @@ fn first_string(line: &str) -> Option<&str> {
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-}
-
-/// The sources in which tests stand.
-struct Tests {
-    library: Vec<String>,
-    /// By the name of its module: `area`, or `area::part`.
-    gateway: Vec<(String, String)>,
-}
-
-impl Tests {
-    fn read() -> Self {
-        let sources = |folder: &str| {
-            let (folder, mut files) = (Path::new(ROOT).join(folder), Vec::new());
-            find_files(&folder, &|path| path.extension().is_some_and(|e| e == "rs"), &mut files);
-            let of = |file: &PathBuf| {
-                let module = file.strip_prefix(&folder).expect("in its folder").with_extension("");
-                let module = module.to_string_lossy().replace('/', "::");
-                (module.trim_end_matches("::mod").to_owned(), fs::read_to_string(file).expect("text"))
-            };
-            files.iter().map(of).collect::<Vec<_>>()
-        };
-        let library = sources("src").into_iter().map(|(_, source)| source).collect();
-        Self { library, gateway: sources("tests/gateway") }
-    }
-
-    fn have(&self, name: &str) -> bool {
-        let (area, test) = name.rsplit_once("::").unwrap_or(("", name));
-        let has = |source: &String| !test.is_empty() && source.contains(&format!("fn {test}("));
-        self.gateway.iter().any(|(module, source)| {
-            let is_part = module.strip_prefix(area).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-            *module == name || is_part && (test.is_empty() || has(source))
-        }) || area.is_empty() && self.library.iter().any(has)
-    }
 }
 
 /// What stands between single backticks.
