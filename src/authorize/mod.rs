@@ -79,7 +79,9 @@ fn oracle(config: &Config, started: &mut Started) -> io::Result<Oracle> {
     if let (Some(sql), Some(dsn)) = (&config.authorize.sql, &config.postgres.dsn) {
         let status = Arc::new(crate::service::ServiceStatus::new("authorize", "postgres", AT_ONCE_MAX));
         started.statuses.push(status.clone());
-        return postgres::Database::open(&config.postgres, dsn, sql, status).map(Oracle::Postgres);
+        let patience = config.authorize.timeout;
+        let database = postgres::Database::open(&config.postgres, dsn, sql, patience, status)?;
+        return Ok(Oracle::Postgres(Box::new(database)));
     }
     Err(io::Error::other("authorize.sql needs PostgreSQL"))
 }
@@ -106,7 +108,7 @@ impl Authorizer for Asker {
 /// Whoever decides.
 enum Oracle {
     #[cfg(feature = "postgres")]
-    Postgres(postgres::Database),
+    Postgres(Box<postgres::Database>),
     Service(service::Asked),
 }
 

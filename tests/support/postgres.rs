@@ -64,7 +64,21 @@ impl Postgres {
 
     /// For the key `postgres.dsn`.
     pub fn dsn(&self) -> String {
-        format!("postgres://postgres@{}/postgres?sslmode=disable", self.address)
+        self.dsn_as("postgres")
+    }
+
+    /// The same for a role.
+    pub fn dsn_as(&self, role: &str) -> String {
+        format!("postgres://{role}@{}/postgres?sslmode=disable", self.address)
+    }
+
+    /// The same for who reaches it at another address.
+    pub fn dsn_at(&self, address: SocketAddr) -> String {
+        format!("postgres://postgres@{address}/postgres?sslmode=disable")
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Executes these statements.

@@ -1,6 +1,8 @@
 //! Promise: where PostgreSQL decides who may join a conversation, nobody else is in it; a database that is away opens
 //! nothing and holds up nobody.
 
+mod failures;
+
 use crate::support::blocks::blocks;
 use crate::support::client::Client;
 use crate::support::config::Config;
@@ -28,6 +30,7 @@ fn started() -> (Postgres, Gateway) {
 fn configured(postgres: &Postgres) -> Config {
     let pasted = Config::parse(&block("toml"));
     let pasted = pasted.set("auth.secret", crate::support::tokens::SECRET).set("server.shards", 2);
+    let pasted = pasted.set("limits.connects_per_address", 1_000_000);
     pasted.set("postgres.dsn", postgres.dsn()).set("limits.messages", 1_000_000)
 }
 
