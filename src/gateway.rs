@@ -72,7 +72,7 @@ impl Gateway {
         let counters: Arc<[Arc<Counters>]> = (0..size.shards).map(|_| Arc::default()).collect();
         let (bus, lane_ends) = Bus::open(size.shards, Arc::default(), policies, config.server.lane_patience)?;
         let mut services = service::start(config, size.shards, &bus, control)?;
-        let authorizer = authorize::start(config, &mut services, &bus, control)?;
+        let (authorizer, decisions) = authorize::start(config, &mut services, &bus, control)?.unzip();
         let told = config.events.service.as_ref().and_then(|name| services.queue(name));
         let issuer = issuer::start(&config.auth, waiting_for_keys_max(size), control)?;
         let issued_keys = issuer.as_ref().map(|issuer| issuer.keys.clone());
@@ -118,6 +118,7 @@ impl Gateway {
             verification,
             services: rules.services.clone(),
             backends: services.statuses,
+            decisions,
             events,
             session_key: rules.session_key.clone(),
             public: rules::for_the_test_client(config, routes, public),

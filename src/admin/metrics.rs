@@ -11,6 +11,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::authorize::decisions::DecisionsPage;
 use crate::control::Failures;
 use crate::ingress::export::Sources;
 use crate::issuer::export::KeysPage;
@@ -49,6 +50,7 @@ pub fn registry(context: &Context) -> Registry {
     ours.register_collector(Box::new(Lanes(context.inlet.bus.clone())));
     ours.register_collector(Box::new(ServicesPage(context.services.clone())));
     ours.register_collector(Box::new(Backends(context.backends.clone())));
+    ours.register_collector(Box::new(DecisionsPage(context.decisions.clone())));
     ours.register_collector(Box::new(EventsPage(context.events.clone())));
     ours.register_collector(Box::new(notification::Export(context.inlet.notifications.clone())));
     ours.register_collector(Box::new(Sources(context.sources.clone())));

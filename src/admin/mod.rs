@@ -55,6 +55,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::auth::Revocations;
+use crate::authorize::decisions::Decisions;
 use crate::channel::Presence;
 use crate::clock::Now;
 use crate::config::{self, Secret};
@@ -107,6 +108,8 @@ pub struct Context {
     pub verification: Verification,
     /// How the backends of the services are.
     pub backends: Vec<Arc<ServiceStatus>>,
+    /// What was decided of who may join what; `None`: nobody decides.
+    pub decisions: Option<Arc<Decisions>>,
     /// Who is told of connections, and how far; `None`: nobody.
     pub events: Option<Arc<EventsStatus>>,
     /// Finds the connection that a session id names.

@@ -12,6 +12,7 @@
 //! Invariant: only an answer that says so opens a channel. Nobody reached, nothing understood, no time left: not now.
 
 mod cache;
+pub mod decisions;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod service;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::timeout;
 
 use crate::channel::Pattern;
@@ -32,12 +33,16 @@ use crate::lane::{Authorizer, Bus, Failure, Permission, Question, Verdict};
 use crate::service::Started;
 
 use cache::{Budget, Cache};
+use decisions::Decisions;
 
 /// Questions that may wait. A shard has at most one of each connection under way.
 const QUEUE_MAX: usize = 100_000;
 
 /// Questions that are decided at the same time: many more than a database has connections would only wait there.
 const AT_ONCE_MAX: usize = 256;
+
+/// Whom the shards ask, and what is counted of that.
+pub type Authorization = (Arc<dyn Authorizer>, Arc<Decisions>);
 
 /// Starts whoever decides, if the configuration names somebody, and adds its state to the others'.
 ///
@@ -49,15 +54,17 @@ pub fn start(
     started: &mut Started,
     bus: &Bus,
     control: &Control,
-) -> io::Result<Option<Arc<dyn Authorizer>>> {
+) -> io::Result<Option<Authorization>> {
     let wish = &config.authorize;
     if !wish.is_on() {
         return Ok(None);
     }
     let oracle = oracle(config, started)?;
     let (sender, questions) = mpsc::channel(QUEUE_MAX);
+    let decisions = Arc::<Decisions>::default();
     let decider = Decider {
         oracle,
+        decisions: decisions.clone(),
         cache: Cache::new(wish.cache, wish.cache_entries),
         budget: Budget::default(),
         timeout: wish.timeout,
@@ -67,7 +74,8 @@ pub fn start(
         let serving = async { tokio::join!(decider.serve(questions, bus), decider.oracle.keep_looking()) };
         stop.run_until_cancelled(serving).await;
     })?;
-    Ok(Some(Arc::new(Asker { sender, patterns: wish.channels.clone().into() })))
+    let patterns = wish.channels.clone().into();
+    Ok(Some((Arc::new(Asker { sender, patterns, decisions: decisions.clone() }), decisions)))
 }
 
 fn oracle(config: &Config, started: &mut Started) -> io::Result<Oracle> {
@@ -90,6 +98,7 @@ fn oracle(config: &Config, started: &mut Started) -> io::Result<Oracle> {
 struct Asker {
     sender: mpsc::Sender<Question>,
     patterns: Box<[Pattern]>,
+    decisions: Arc<Decisions>,
 }
 
 impl Authorizer for Asker {
@@ -98,9 +107,13 @@ impl Authorizer for Asker {
     }
 
     fn ask(&self, question: Question) -> Result<(), Failure> {
-        self.sender.try_send(question).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Failure::Full,
-            mpsc::error::TrySendError::Closed(_) => Failure::Away,
+        let channels = question.channels.len();
+        self.sender.try_send(question).map_err(|error| {
+            self.decisions.count(Permission::Unavailable, channels);
+            match error {
+                TrySendError::Full(_) => Failure::Full,
+                TrySendError::Closed(_) => Failure::Away,
+            }
         })
     }
 }
@@ -135,6 +148,7 @@ impl Oracle {
 /// What the task works with.
 struct Decider {
     oracle: Oracle,
+    decisions: Arc<Decisions>,
     cache: Cache,
     budget: Budget,
     timeout: Duration,
@@ -165,6 +179,8 @@ impl Decider {
         };
         // What is not decided in time is not in the verdict, and unknown is not granted.
         let _ = timeout(self.timeout, deciding).await;
+        permissions.iter().for_each(|(_, permission)| self.decisions.count(*permission, 1));
+        self.decisions.count(Permission::Unavailable, channels.len() - permissions.len());
         Verdict { to: from, ticket, permissions }
     }
 

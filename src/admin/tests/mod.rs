@@ -103,6 +103,7 @@ impl Node {
             tasks: control.tasks().clone(),
             revocations: Revocations::default(),
             backends: vec![],
+            decisions: None,
             events: None,
             services: Services::new(1, [("chat".into(), None)]),
             session_key: SessionKey::default(),

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
 
 /// Class 22 of SQLSTATE: what was given is no value of the type that the query compares it with.
 const DATA_EXCEPTION: &str = "22";
@@ -20,7 +21,20 @@ pub enum Failed {
 impl Failed {
     /// Of this user or channel there can be no row.
     pub fn is_data_exception(&self) -> bool {
-        matches!(self, Self::Query(error) if error.code().is_some_and(|state| state.code().starts_with(DATA_EXCEPTION)))
+        self.state().is_some_and(|state| state.code().starts_with(DATA_EXCEPTION))
+    }
+
+    /// The statement was prepared for tables that have changed since, or is not there any more: it is to be prepared anew.
+    pub fn is_outdated(&self) -> bool {
+        let of_statements = [SqlState::FEATURE_NOT_SUPPORTED, SqlState::INVALID_SQL_STATEMENT_NAME];
+        self.state().is_some_and(|state| of_statements.contains(state))
+    }
+
+    fn state(&self) -> Option<&SqlState> {
+        match self {
+            Self::Query(error) => error.code(),
+            _ => None,
+        }
     }
 }
 

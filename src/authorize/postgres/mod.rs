@@ -1,11 +1,17 @@
 //! PostgreSQL decides: one prepared query, on a pool of connections.
 //!
+//! How it is shows in two ways. A look, again and again, tells whether the database is there and understands the query;
+//! while it does not, nobody is asked. And what questions come to tells whether the query can be executed: it may lack
+//! rights, or wait for a lock. Questions go on then, as the next one may be answered.
+//!
 //! Invariant: a database that is away, or does not understand the query, opens nothing.
 
 mod connections;
 mod failed;
+mod outcomes;
 mod query;
 
+use std::cell::Cell;
 use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,6 +28,7 @@ use crate::service::ServiceStatus;
 
 use connections::{Access, Connections};
 use failed::Failed;
+use outcomes::{Health, Outcomes};
 
 /// Between two looks at whether the database is there.
 const PULSE: Duration = Duration::from_secs(1);
@@ -37,6 +44,9 @@ pub struct Database {
     /// For the log: without the password.
     address: Arc<str>,
     status: Arc<ServiceStatus>,
+    /// Whether the last look found it.
+    is_there: Cell<bool>,
+    outcomes: Arc<Outcomes>,
 }
 
 impl Database {
@@ -55,33 +65,60 @@ impl Database {
         let config = Config::from_str(dsn.expose()).map_err(|_| io::Error::other("postgres.dsn is no DSN"))?;
         let address: Arc<str> = address(&config).into();
         let connections = Access::new(settings, config)?.open(settings.pool)?;
-        Ok(Self { connections, sql: sql.into(), patience, address, status })
+        let (is_there, outcomes) = (Cell::new(false), Arc::default());
+        Ok(Self { connections, sql: sql.into(), patience, address, status, is_there, outcomes })
     }
 
-    /// Looks again and again whether the database is there and understands the query.
+    /// Looks again and again whether the database is there and understands the query, and what questions come to.
     pub async fn keep_looking(&self) {
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut health) = (Backoff::default(), Health::default());
         loop {
-            match self.look().await {
+            let looked = self.look().await;
+            self.is_there.set(looked.is_ok());
+            let delay = if looked.is_ok() { PULSE } else { backoff.delay() };
+            match looked {
                 Ok(()) => {
-                    if !self.status.link.is_connected() {
-                        info!(postgres = %self.address, "connected");
-                    }
-                    self.status.link.connected();
                     backoff.reset();
-                    sleep(PULSE).await;
-                }
-                Err(failed) => {
-                    let delay = backoff.delay();
-                    if self.status.link.disconnected(failed.to_string()) {
-                        warn!(postgres = %self.address, error = %failed, "joins are refused until PostgreSQL answers");
-                    } else {
-                        debug!(postgres = %self.address, error = %failed, retry_in = ?delay, "still no PostgreSQL");
+                    self.look_at_answers(&mut health).await;
+                    match health.failing() {
+                        None => self.tell_connected(),
+                        Some(error) => self.tell_failed(error.to_owned()),
                     }
-                    sleep(delay).await;
                 }
+                Err(failed) => self.tell_failed(failed.to_string()),
             }
+            sleep(delay).await;
         }
+    }
+
+    fn tell_connected(&self) {
+        if !self.status.link.is_connected() {
+            info!(postgres = %self.address, "connected");
+        }
+        self.status.link.connected();
+    }
+
+    fn tell_failed(&self, error: String) {
+        if self.status.link.disconnected(error.clone()) {
+            warn!(postgres = %self.address, error, "joins are refused until PostgreSQL answers");
+        } else {
+            debug!(postgres = %self.address, error, "PostgreSQL still does not answer");
+        }
+    }
+
+    async fn look_at_answers(&self, health: &mut Health) {
+        if let Some(error) = health.see(self.outcomes.take()) {
+            warn!(postgres = %self.address, error, "some joins are refused, as PostgreSQL does not answer all questions");
+        }
+        // Nobody has to ask for the operator to see that he has mended it.
+        if health.failing().is_some() && self.try_query().await.is_ok() {
+            health.works();
+        }
+    }
+
+    async fn try_query(&self) -> Result<(), Failed> {
+        let connection = self.connections.get().await?;
+        connection.within(LOOK_TIMEOUT, async |client| query::execute(client, &self.sql).await).await
     }
 
     async fn look(&self) -> Result<(), Failed> {
@@ -95,13 +132,13 @@ impl Database {
 
     /// Whether the query has a row that allows it.
     pub async fn decide(&self, user_id: &str, channel: &str) -> Permission {
-        if !self.status.link.is_connected() {
+        if !self.is_there.get() {
             return Permission::Unavailable;
         }
+        let _under_way = self.status.enter(0, usize::MAX);
         match self.query(user_id, channel).await {
             Ok(true) => Permission::Granted,
             Ok(false) => Permission::Denied,
-            Err(failed) if failed.is_data_exception() => Permission::Denied,
             Err(failed) => {
                 debug!(postgres = %self.address, error = %failed, "not decided");
                 Permission::Unavailable
@@ -110,16 +147,27 @@ impl Database {
     }
 
     async fn query(&self, user_id: &str, channel: &str) -> Result<bool, Failed> {
-        let connection = self.connections.get().await?;
-        let (sql, patience) = (self.sql.clone(), self.patience);
+        let connection = self.connections.get().await.inspect_err(|failed| self.outcomes.failed(failed.to_string()))?;
+        let (sql, patience, outcomes) = (self.sql.clone(), self.patience, self.outcomes.clone());
         let (user_id, channel) = (Box::<str>::from(user_id), Box::<str>::from(channel));
+        let asking = connection.within(patience, async move |client| {
+            let id = channel.split_once(':').map_or(&*channel, |(_, id)| id);
+            match query::is_allowed(client, &sql, [&user_id, id, &channel]).await {
+                Err(failed) if failed.is_data_exception() => Ok(false),
+                answer => answer,
+            }
+        });
         // Goes on when nobody waits for it any more, so that whether the connection is good comes out. These are no more
         // than there are connections.
-        let asking = tokio::spawn(connection.within(patience, async move |client| {
-            let id = channel.split_once(':').map_or(&*channel, |(_, id)| id);
-            query::is_allowed(client, &sql, [&user_id, id, &channel]).await
-        }));
-        asking.await.expect("a query neither panics nor is ended from outside")
+        let asked = tokio::spawn(async move {
+            let answer = asking.await;
+            match &answer {
+                Ok(_) => outcomes.answered(),
+                Err(failed) => outcomes.failed(failed.to_string()),
+            }
+            answer
+        });
+        asked.await.expect("a query neither panics nor is ended from outside")
     }
 }
 

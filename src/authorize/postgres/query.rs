@@ -19,15 +19,28 @@ pub async fn understand(client: &Client, sql: &str) -> Result<(), Failed> {
     if (2..=3).contains(&wanted) { Ok(()) } else { Err(Failed::Parameters(wanted)) }
 }
 
+/// Whether the database executes it: for nobody, of whom there should be no row.
+pub async fn execute(client: &Client, sql: &str) -> Result<(), Failed> {
+    let statement = client.prepare(sql).await?;
+    row(client, &statement, [None; 3]).await.map(drop)
+}
+
 /// Whether the query has a row that allows it to a user, of a channel's id and its name.
-pub async fn is_allowed(client: &Client, sql: &str, [user_id, id, channel]: [&str; 3]) -> Result<bool, Failed> {
-    let statement = client.prepare_cached(sql).await?;
-    let row = row(client, &statement, &[AsText(user_id), AsText(id), AsText(channel)]).await?;
+pub async fn is_allowed(client: &Client, sql: &str, values: [&str; 3]) -> Result<bool, Failed> {
+    let values = values.map(Some);
+    let row = match row(client, &client.prepare_cached(sql).await?, values).await {
+        Err(failed) if failed.is_outdated() => {
+            client.statement_cache.clear();
+            row(client, &client.prepare_cached(sql).await?, values).await?
+        }
+        row => row?,
+    };
     Ok(row.is_some_and(|row| allows(&row)))
 }
 
-async fn row(client: &Client, statement: &Statement, values: &[AsText<'_>]) -> Result<Option<Row>, Failed> {
+async fn row(client: &Client, statement: &Statement, values: [Option<&str>; 3]) -> Result<Option<Row>, Failed> {
     let wanted = statement.params().len();
+    let values = values.map(AsText);
     let values: Vec<_> = values.iter().map(|value| value as &(dyn ToSql + Sync)).take(wanted).collect();
     if values.len() < wanted {
         return Err(Failed::Parameters(wanted));
@@ -45,11 +58,12 @@ fn allows(row: &Row) -> bool {
 
 /// A parameter in the text format of the protocol, whatever its type is.
 #[derive(Debug)]
-struct AsText<'a>(&'a str);
+struct AsText<'a>(Option<&'a str>);
 
 impl ToSql for AsText<'_> {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.extend_from_slice(self.0.as_bytes());
+        let Some(text) = self.0 else { return Ok(IsNull::Yes) };
+        out.extend_from_slice(text.as_bytes());
         Ok(IsNull::No)
     }
 
