@@ -6,8 +6,8 @@
 //!    └── Command::Permit(Verdict) ◄── the shard's lane ◄───────────┘
 //! ```
 //!
-//! [`start`] is called once, by [`crate::gateway`]. Every question gets exactly one verdict, within
-//! `authorize.timeout`.
+//! [`start`] is called once, by [`crate::gateway`]. Every question gets exactly one verdict, within `authorize.timeout` of
+//! when it was asked: what waits in the queue for longer is not asked any more, and is answered all the same.
 //!
 //! Invariant: only an answer that says so opens a channel. Nobody reached, nothing understood, no time left: not now.
 
@@ -24,7 +24,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::channel::Pattern;
 use crate::config::Config;
@@ -94,9 +94,15 @@ fn oracle(config: &Config, started: &mut Started) -> io::Result<Oracle> {
     Err(io::Error::other("authorize.sql needs PostgreSQL"))
 }
 
+/// A question that waits.
+struct Waiting {
+    question: Question,
+    since: Instant,
+}
+
 /// The shards' end.
 struct Asker {
-    sender: mpsc::Sender<Question>,
+    sender: mpsc::Sender<Waiting>,
     patterns: Box<[Pattern]>,
     decisions: Arc<Decisions>,
 }
@@ -108,7 +114,7 @@ impl Authorizer for Asker {
 
     fn ask(&self, question: Question) -> Result<(), Failure> {
         let channels = question.channels.len();
-        self.sender.try_send(question).map_err(|error| {
+        self.sender.try_send(Waiting { question, since: Instant::now() }).map_err(|error| {
             self.decisions.count(Permission::Unavailable, channels);
             match error {
                 TrySendError::Full(_) => Failure::Full,
@@ -155,7 +161,7 @@ struct Decider {
 }
 
 impl Decider {
-    async fn serve(&self, mut questions: mpsc::Receiver<Question>, bus: Bus) {
+    async fn serve(&self, mut questions: mpsc::Receiver<Waiting>, bus: Bus) {
         let mut under_way = FuturesUnordered::new();
         loop {
             tokio::select! {
@@ -169,26 +175,27 @@ impl Decider {
     }
 
     /// One channel after the other: a client that asks for many waits for itself.
-    async fn decide(&self, question: Question) -> Verdict {
+    async fn decide(&self, Waiting { question, since }: Waiting) -> Verdict {
         let Question { from, ticket, user_id, channels, .. } = question;
+        let deadline = since + self.timeout;
         let mut permissions: Vec<(Box<str>, Permission)> = Vec::with_capacity(channels.len());
         let deciding = async {
             for channel in &channels {
-                permissions.push((channel.clone(), self.permission(&user_id, channel).await));
+                permissions.push((channel.clone(), self.permission(&user_id, channel, deadline).await));
             }
         };
         // What is not decided in time is not in the verdict, and unknown is not granted.
-        let _ = timeout(self.timeout, deciding).await;
+        let _ = timeout_at(deadline, deciding).await;
         permissions.iter().for_each(|(_, permission)| self.decisions.count(*permission, 1));
         self.decisions.count(Permission::Unavailable, channels.len() - permissions.len());
         Verdict { to: from, ticket, permissions }
     }
 
-    async fn permission(&self, user_id: &str, channel: &str) -> Permission {
+    async fn permission(&self, user_id: &str, channel: &str, deadline: Instant) -> Permission {
         if let Some(permission) = self.cache.get(user_id, channel) {
             return permission;
         }
-        if !self.budget.spend(user_id) {
+        if Instant::now() >= deadline || !self.budget.spend(user_id) {
             return Permission::Unavailable;
         }
         let permission = self.oracle.decide(user_id, channel).await;
@@ -196,3 +203,6 @@ impl Decider {
         permission
     }
 }
+
+#[cfg(test)]
+mod tests;

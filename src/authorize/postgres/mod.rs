@@ -38,6 +38,8 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(4);
 
 pub struct Database {
     connections: Connections,
+    /// One more, for looks: they are about the database and do not wait behind questions.
+    own: Connections,
     sql: Arc<str>,
     /// How long one query may take.
     patience: Duration,
@@ -64,9 +66,10 @@ impl Database {
     ) -> io::Result<Self> {
         let config = Config::from_str(dsn.expose()).map_err(|_| io::Error::other("postgres.dsn is no DSN"))?;
         let address: Arc<str> = address(&config).into();
-        let connections = Access::new(settings, config)?.open(settings.pool)?;
+        let access = Access::new(settings, config)?;
+        let (connections, own) = (access.open(settings.pool)?, access.open(1)?);
         let (is_there, outcomes) = (Cell::new(false), Arc::default());
-        Ok(Self { connections, sql: sql.into(), patience, address, status, is_there, outcomes })
+        Ok(Self { connections, own, sql: sql.into(), patience, address, status, is_there, outcomes })
     }
 
     /// Looks again and again whether the database is there and understands the query, and what questions come to.
@@ -117,12 +120,12 @@ impl Database {
     }
 
     async fn try_query(&self) -> Result<(), Failed> {
-        let connection = self.connections.get().await?;
+        let connection = self.own.get().await?;
         connection.within(LOOK_TIMEOUT, async |client| query::execute(client, &self.sql).await).await
     }
 
     async fn look(&self) -> Result<(), Failed> {
-        let connection = self.connections.get().await?;
+        let connection = self.own.get().await?;
         let looked = connection.within(LOOK_TIMEOUT, async |client| query::understand(client, &self.sql).await).await;
         if matches!(looked, Err(Failed::Late)) {
             self.connections.close_idle();

@@ -2,6 +2,7 @@
 //! nothing and holds up nobody.
 
 mod failures;
+mod load;
 
 use crate::support::blocks::blocks;
 use crate::support::client::Client;
