@@ -49,7 +49,7 @@ impl Asked {
             key: Some(user_id.into()),
             deadline_us: now_us() + self.timeout.as_micros() as u64,
         };
-        match self.queue.ask(content).await {
+        match self.queue.ask_for_text(content).await {
             Ok(Some(text)) => permission(&text),
             // That it has the question is no answer.
             Ok(None) | Err(Failure::Refused) => Permission::Denied,
@@ -59,6 +59,10 @@ impl Asked {
 }
 
 fn permission(answer: &str) -> Permission {
+    // A list would do as well for serde.
+    if !answer.trim_start().starts_with('{') {
+        return Permission::Denied;
+    }
     match serde_json::from_str(answer) {
         Ok(Answer { allowed: true }) => Permission::Granted,
         Ok(Answer { allowed: false }) | Err(_) => Permission::Denied,
@@ -72,10 +76,14 @@ mod tests {
     #[test]
     fn only_true_opens() {
         for (answer, is_granted) in [
+            (r#"{"allowed":true}"#, true),
             (r#"{"type":"authorized","allowed":true}"#, true),
             (r#"{"type":"authorized","allowed":false}"#, false),
             (r#"{"allowed":"true"}"#, false),
             (r#"{"allowed":1}"#, false),
+            (r#"{"allowed":true,"allowed":true}"#, false),
+            (r#"[true]"#, false),
+            (r#"{"allowed":true} {"allowed":true}"#, false),
             ("{}", false),
             ("true", false),
             ("", false),

@@ -223,19 +223,23 @@ impl<'a> Session<'a> {
             }
         }
         match self.outstanding.take(number) {
-            Some(Waiting::One(Sent { job, .. })) => match message::settle(&self.work.service, answer) {
-                Settled::Taken => job.taken(),
-                Settled::Answer(text) => job.answer(text),
-                Settled::Failed(failure, why) => {
-                    self.tell_refused(&why);
-                    job.fail(failure);
-                }
-            },
+            Some(Waiting::One(Sent { job, .. })) => self.settle_one(job, answer),
             Some(batch) => batch.into_jobs().for_each(Job::taken),
             // Late, or the second one.
             None => {}
         }
         heard
+    }
+
+    fn settle_one(&self, job: Job, answer: &Message) {
+        match message::settle(&self.work.service, answer, job.reads_all()) {
+            Settled::Taken => job.taken(),
+            Settled::Answer(text) => job.answer(text),
+            Settled::Failed(failure, why) => {
+                self.tell_refused(&why);
+                job.fail(failure);
+            }
+        }
     }
 
     fn hear(&mut self, news: News) -> Result<(), Lost> {

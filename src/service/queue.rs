@@ -59,7 +59,11 @@ enum Back {
         ticket: Ticket,
     },
     /// Somebody in this process.
-    Asker(oneshot::Sender<Result<Option<Box<str>>, Failure>>),
+    Asker {
+        sender: oneshot::Sender<Result<Option<Box<str>>, Failure>>,
+        /// Whether any text is an answer to him, and not only what a client could be sent.
+        reads_all: bool,
+    },
 }
 
 impl Queue {
@@ -78,8 +82,21 @@ impl Queue {
     ///
     /// Why the service has not done what it was asked.
     pub async fn ask(&self, content: Content) -> Result<Option<Box<str>>, Failure> {
+        self.ask_as(content, false).await
+    }
+
+    /// The same for who reads whatever text comes back: it need not be a message.
+    ///
+    /// # Errors
+    ///
+    /// Why the service has not done what it was asked.
+    pub async fn ask_for_text(&self, content: Content) -> Result<Option<Box<str>>, Failure> {
+        self.ask_as(content, true).await
+    }
+
+    async fn ask_as(&self, content: Content, reads_all: bool) -> Result<Option<Box<str>>, Failure> {
         let (sender, receiver) = oneshot::channel();
-        self.put(content, Back::Asker(sender))?;
+        self.put(content, Back::Asker { sender, reads_all })?;
         receiver.await.unwrap_or(Err(Failure::Away))
     }
 
@@ -151,6 +168,11 @@ impl Job {
         }
     }
 
+    /// Whether any text is an answer, as none of it goes to a client.
+    pub fn reads_all(&self) -> bool {
+        matches!(self.back, Some(Back::Asker { reads_all: true, .. }))
+    }
+
     /// What is left of the time in which somebody waits for the answer.
     pub fn time_left(&self) -> Duration {
         Duration::from_micros(self.content.deadline_us.saturating_sub(now_us()))
@@ -195,7 +217,7 @@ impl Job {
                 bus.respond(Response { to, ticket, part, fate: None }).put();
             }
             // Whoever asked does not wait any more.
-            Some(Back::Asker(sender)) => drop(sender.send(result)),
+            Some(Back::Asker { sender, .. }) => drop(sender.send(result)),
             None => {}
         }
     }

@@ -91,6 +91,11 @@ impl Stream {
         self.job
     }
 
+    /// Whether any text is an answer, as none of it goes to a client.
+    pub fn reads_all(&self) -> bool {
+        self.job.reads_all()
+    }
+
     /// Sends a part, once the client has taken enough of those before it.
     ///
     /// # Errors

@@ -121,13 +121,10 @@ fn places(config: &Config, checks: &mut Checks<'_>) {
     }
 }
 
-/// Who is asked must be there.
+/// Who is asked must be there, and outside.
 fn authorize(config: &Config, checks: &mut Checks<'_>) {
     let (wish, dsn) = (&config.authorize, &config.postgres.dsn);
-    let is_known = |name: &String| config.services.iter().any(|service| service.common.name == *name);
-    if let Some(name) = wish.service.as_ref().filter(|name| !is_known(name)) {
-        checks.of("authorize").problem("service", format_args!("there is no service {name} in [[services]]"));
-    }
+    must_be_outside(config, checks, "authorize", wish.service.as_deref());
     match (&wish.sql, dsn) {
         (Some(_), None) if !checks.of("postgres").is_refused("dsn") => {
             checks.of("authorize").problem("sql", "needs postgres.dsn (POSTGRES_DSN)");
@@ -139,11 +136,16 @@ fn authorize(config: &Config, checks: &mut Checks<'_>) {
 
 /// Events go to a service outside.
 fn events(config: &Config, checks: &mut Checks<'_>) {
-    let Some(name) = &config.events.service else { return };
-    let found = config.services.iter().find(|service| service.common.name == *name);
+    must_be_outside(config, checks, "events", config.events.service.as_deref());
+}
+
+/// The service that a section names.
+fn must_be_outside(config: &Config, checks: &mut Checks<'_>, section: &'static str, name: Option<&str>) {
+    let Some(name) = name else { return };
+    let found = config.services.iter().find(|service| service.common.name == name);
     if found.is_none_or(|service| service.backend == Backend::Local) {
         let message = format_args!("there is no service {name} outside: [[services]] must have it, and not be local");
-        checks.of("events").problem("service", message);
+        checks.of(section).problem("service", message);
     }
 }
 

@@ -260,6 +260,20 @@ fn services_need_to_know_where_their_broker_is() {
 }
 
 #[test]
+fn who_decides_is_a_service_outside() {
+    let service = |kind: &str| format!("[authorize]\nservice = 'may'\n[[services]]\nname = 'may'\nkind = {kind}\n");
+    for text in ["[authorize]\nservice = 'may'\n".to_owned(), service("'local'")] {
+        let problems = from_file(&text).expect_err(&text);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].starts_with("authorize.service (") && problems[0].contains("no service may outside"),
+            "{problems:?}"
+        );
+    }
+    from_file(&service("'http'\nurl = 'http://h/'")).expect("valid");
+}
+
+#[test]
 fn events_go_to_a_service_outside() {
     let service = |kind: &str| format!("[events]\nservice = 'watch'\n[[services]]\nname = 'watch'\nkind = {kind}\n");
     for text in ["[events]\nservice = 'watch'\n".to_owned(), service("'local'")] {

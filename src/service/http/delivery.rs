@@ -69,7 +69,8 @@ impl Delivery {
             if !self.breaker().lets_out() {
                 return Err(Failure::Away);
             }
-            let trouble = match self.attempt(&letter, time_left.min(self.attempt_timeout)).await {
+            let at_most = time_left.min(self.attempt_timeout);
+            let trouble = match self.attempt(&letter, at_most, job.reads_all()).await {
                 Ok(done) => return Ok(done),
                 Err(trouble) => trouble,
             };
@@ -87,10 +88,10 @@ impl Delivery {
         }
     }
 
-    async fn attempt(&self, letter: &Letter, at_most: Duration) -> Result<Done, Trouble> {
+    async fn attempt(&self, letter: &Letter, at_most: Duration, reads_all: bool) -> Result<Done, Trouble> {
         let request = letter.request(Now::read().unix_s());
         let result = match timeout(at_most, exchange(&self.client, request, ANSWER_BYTES_MAX)).await {
-            Ok(answer) => answer.map_err(Trouble::from).and_then(judge),
+            Ok(answer) => answer.map_err(Trouble::from).and_then(|answer| judge(answer, reads_all)),
             Err(_) => Err(late(at_most)),
         };
         match &result {

@@ -43,11 +43,11 @@ pub enum Again {
     After(Duration),
 }
 
-/// Of an answer to a message.
-pub fn judge(response: Response<Bytes>) -> Result<Done, Trouble> {
+/// Of an answer to a message. Where it does not go to a client any text is one (`reads_all`).
+pub fn judge(response: Response<Bytes>, reads_all: bool) -> Result<Done, Trouble> {
     let status = response.status();
     if status.is_success() {
-        let text = String::from_utf8(response.into_body().into()).ok().filter(|text| is_message(text));
+        let text = String::from_utf8(response.into_body().into()).ok().filter(|text| reads_all || is_message(text));
         return Ok(text.map_or(Done::Taken, Done::Answer));
     }
     let after = retry_after(&response).map(Again::After);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn done(body: &'static str) -> Done {
-        judge(response(200, None, body)).expect("it is done")
+        judge(response(200, None, body), false).expect("it is done")
     }
 
     #[test]
@@ -138,8 +138,16 @@ mod tests {
             assert_eq!(done(body), Done::Taken, "{body}");
         }
         let invalid = Response::new(Bytes::from_static(b"{\"type\":\"a\",\"x\":\"\xff\"}"));
-        assert_eq!(judge(invalid), Ok(Done::Taken));
-        assert_eq!(judge(response(204, None, "")), Ok(Done::Taken));
+        assert_eq!(judge(invalid, false), Ok(Done::Taken));
+        assert_eq!(judge(response(204, None, ""), false), Ok(Done::Taken));
+    }
+
+    #[test]
+    fn who_reads_all_is_answered_with_any_text() {
+        for body in [r#"{"allowed":true}"#, "OK"] {
+            assert_eq!(judge(response(200, None, body), true), Ok(Done::Answer(body.into())));
+        }
+        assert_eq!(judge(Response::new(Bytes::from_static(b"\xff")), true), Ok(Done::Taken));
     }
 
     #[test]
@@ -161,7 +169,7 @@ mod tests {
             (504, None, Failure::Away, Again::Soon, broken),
             (599, None, Failure::Away, Again::No, broken),
         ] {
-            let trouble = judge(response(status, retry_after, "")).expect_err("it is not done");
+            let trouble = judge(response(status, retry_after, ""), true).expect_err("it is not done");
             assert_eq!((trouble.failure, trouble.again, trouble.says), (failure, again, says), "{status}");
         }
     }

@@ -77,22 +77,26 @@ struct AckError {
     description: String,
 }
 
-/// Reads the answer to one message.
-pub fn settle<'a>(service: &NatsService, answer: &'a Message) -> Settled<'a> {
+/// Reads the answer to one message. Where a reply does not go to a client any text is one (`reads_all`).
+pub fn settle<'a>(service: &NatsService, answer: &'a Message, reads_all: bool) -> Settled<'a> {
     if answer.status == Some(StatusCode::NO_RESPONDERS) {
         return Settled::Failed(Failure::Away, "nobody listens to the subject".into());
     }
-    if service.jetstream { confirmed(&answer.payload) } else { replied(answer) }
+    if service.jetstream { confirmed(&answer.payload) } else { replied(answer, reads_all) }
 }
 
-fn replied(reply: &Message) -> Settled<'_> {
+fn replied(reply: &Message, reads_all: bool) -> Settled<'_> {
     if let Some(code) = reply.headers.as_ref().and_then(|headers| headers.get(ERROR)) {
         return Settled::Failed(Failure::Refused, code.as_str().into());
     }
     if reply.payload.is_empty() {
         return Settled::Taken;
     }
-    match answer::message(&reply.payload) {
+    let text = match reads_all {
+        true => str::from_utf8(&reply.payload).ok(),
+        false => answer::message(&reply.payload),
+    };
+    match text {
         Some(text) => Settled::Answer(text),
         None => Settled::Failed(Failure::Refused, "the reply is no JSON object with a `type`".into()),
     }
@@ -190,24 +194,28 @@ mod tests {
     #[test]
     fn a_reply_is_an_answer_a_receipt_or_a_refusal() {
         let service = NatsService { request: true, ..service("x") };
-        assert_eq!(settle(&service, &answer(b"")), Settled::Taken);
-        assert_eq!(settle(&service, &answer(br#"{"type":"ok"}"#)), Settled::Answer(r#"{"type":"ok"}"#));
+        assert_eq!(settle(&service, &answer(b""), false), Settled::Taken);
+        assert_eq!(settle(&service, &answer(br#"{"type":"ok"}"#), false), Settled::Answer(r#"{"type":"ok"}"#));
         let nobody = Message { status: Some(StatusCode::NO_RESPONDERS), ..answer(b"") };
-        assert!(matches!(settle(&service, &nobody), Settled::Failed(Failure::Away, _)));
+        assert!(matches!(settle(&service, &nobody, false), Settled::Failed(Failure::Away, _)));
         let mut headers = HeaderMap::new();
         headers.insert(ERROR, "too_late");
         let refused = Message { headers: Some(headers), ..answer(br#"{"type":"ok"}"#) };
-        assert_eq!(settle(&service, &refused), Settled::Failed(Failure::Refused, "too_late".into()));
+        assert_eq!(settle(&service, &refused, false), Settled::Failed(Failure::Refused, "too_late".into()));
+        for text in ["ok", "{}"] {
+            assert_eq!(settle(&service, &answer(text.as_bytes()), true), Settled::Answer(text));
+        }
+        assert!(matches!(settle(&service, &answer(b"\xff"), true), Settled::Failed(Failure::Refused, _)));
         for garbage in [&b"ok"[..], b"\xff", b"[]", b"{}"] {
-            assert!(matches!(settle(&service, &answer(garbage)), Settled::Failed(Failure::Refused, _)));
+            assert!(matches!(settle(&service, &answer(garbage), false), Settled::Failed(Failure::Refused, _)));
         }
     }
 
     #[test]
     fn a_stream_confirms_or_says_why_not() {
         let service = NatsService { jetstream: true, ..service("x") };
-        assert_eq!(settle(&service, &answer(br#"{"stream":"WS","seq":7}"#)), Settled::Taken);
-        let failed = |payload| match settle(&service, &answer(payload)) {
+        assert_eq!(settle(&service, &answer(br#"{"stream":"WS","seq":7}"#), false), Settled::Taken);
+        let failed = |payload| match settle(&service, &answer(payload), false) {
             Settled::Failed(failure, _) => failure,
             other => panic!("{other:?}"),
         };

@@ -3,6 +3,7 @@
 
 mod failures;
 mod load;
+mod services;
 
 use crate::support::blocks::blocks;
 use crate::support::client::Client;
