@@ -6,8 +6,8 @@
 //!    └── Command::Permit(Verdict) ◄── the shard's lane ◄───────────┘
 //! ```
 //!
-//! [`start`] is called once, by [`crate::gateway`]. Every question gets exactly one verdict, within `authorize.timeout` of
-//! when it was asked: what waits in the queue for longer is not asked any more, and is answered all the same.
+//! [`start`] is called once, by [`crate::gateway`]. Every question gets exactly one verdict, within `authorize.timeout`
+//! of when it was asked: what waits in the queue for longer is not asked any more, and is answered all the same.
 //!
 //! Invariant: only an answer that says so opens a channel. Nobody reached, nothing understood, no time left: not now.
 

@@ -12,9 +12,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Whoever decides within `timeout` by asking a service, of which the other end is returned.
 fn decider(timeout: Duration) -> (Decider, Jobs, Bus, LaneEnd) {
     let (bus, mut ends) = Bus::open(1, Arc::default(), Policies::default(), Duration::ZERO).expect("a lane");
-    let status = Arc::new(ServiceStatus::new("desk", "http"));
+    let status = Arc::new(ServiceStatus::new("desk", "http", 10_000));
     status.link.connected();
-    let (queue, jobs) = Queue::new(10_000, bus.clone(), status);
+    let (queue, jobs) = Queue::new(bus.clone(), status);
     let decider = Decider {
         oracle: Oracle::Service(service::Asked::new(Arc::new(queue), timeout)),
         decisions: Arc::default(),

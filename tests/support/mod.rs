@@ -5,12 +5,11 @@
 //! without a condition and a deadline.
 //!
 //! `gateway` starts the binary, `redis` a Redis, `nats` a NATS, `rabbitmq` a RabbitMQ, `http_backend` is a web service,
-//! `grpc` a backend that speaks gRPC, `garbage` what is none, `issuer` publishes keys; `relay` is a path to a server that
-//! can lead nowhere; `client` is tungstenite, `crowd` many of those at once, `raw` writes bytes that no library would,
-//! `non_readers` are clients that read nothing, `clan` is who chats where a service is told; `frozen` is a thread that
-//! stands still, `unread` a log that nobody reads; `browser` is Chromium; `blocks` reads the code out of documents,
-//! `programs` runs it; `admin` asks the admin port,
-//! `wire` and `prometheus` read what is answered.
+//! `grpc` a backend that speaks gRPC, `garbage` what is none, `issuer` publishes keys; `relay` is a path to a server
+//! that can lead nowhere; `client` is tungstenite, `crowd` many of those at once, `raw` writes bytes that no library
+//! would, `non_readers` are clients that read nothing, `clan` is who chats where a service is told; `frozen` is a
+//! thread that stands still, `unread` a log that nobody reads; `browser` is Chromium; `blocks` reads the code out of
+//! documents, `programs` runs it; `admin` asks the admin port, `wire` and `prometheus` read what is answered.
 
 pub mod admin;
 pub mod blocks;

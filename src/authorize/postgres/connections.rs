@@ -1,8 +1,8 @@
 //! Connections to the database: how they are made, and what becomes of one on which an answer does not come.
 //!
 //! A path that drops everything without a word, or a proxy that acknowledges what it passes on to nobody, leaves a
-//! connection that looks open for a quarter of an hour. So what is late ends its connection: it is closed and never used
-//! again, and the server is asked to end the query that may still run there.
+//! connection that looks open for a quarter of an hour. So what is late ends its connection: it is closed and never
+//! used again, and the server is asked to end the query that may still run there.
 //!
 //! Invariant: of `open`'s number of connections no more are in use.
 

@@ -24,7 +24,8 @@ impl Failed {
         self.state().is_some_and(|state| state.code().starts_with(DATA_EXCEPTION))
     }
 
-    /// The statement was prepared for tables that have changed since, or is not there any more: it is to be prepared anew.
+    /// The statement was prepared for tables that have changed since, or is not there any more: it is to be prepared
+    /// anew.
     pub fn is_outdated(&self) -> bool {
         let of_statements = [SqlState::FEATURE_NOT_SUPPORTED, SqlState::INVALID_SQL_STATEMENT_NAME];
         self.state().is_some_and(|state| of_statements.contains(state))

@@ -160,8 +160,8 @@ impl Database {
                 answer => answer,
             }
         });
-        // Goes on when nobody waits for it any more, so that whether the connection is good comes out. These are no more
-        // than there are connections.
+        // Goes on when nobody waits for it any more, so that whether the connection is good comes out. These are no
+        // more than there are connections.
         let asked = tokio::spawn(async move {
             let answer = asking.await;
             match &answer {

@@ -1,4 +1,5 @@
-//! What questions have come to since somebody looked: written by each question, taken by whoever looks after the database.
+//! What questions have come to since somebody looked: written by each question, taken by whoever looks after the
+//! database.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,7 +1,8 @@
 //! The query of the configuration, put to the database over one connection.
 //!
-//! Parameters are sent as text, so that the server reads them as whatever the query compares them with: an id column may
-//! be text, a number or a UUID. What a client says that is none of these is refused by the server, and is no member.
+//! Parameters are sent as text, so that the server reads them as whatever the query compares them with: an id column
+//! may be text, a number or a UUID. What a client says that is none of these is refused by the server, and is no
+//! member.
 
 use std::error::Error;
 
