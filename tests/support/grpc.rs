@@ -18,6 +18,7 @@ use ringway::proto::relay::v1 as relay;
 use ringway::proto::v1::Identity;
 use sonic_rs::{JsonValueTrait, Value};
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
@@ -296,9 +297,17 @@ impl relay::relay_service_server::RelayService for Does {
         let count = number(&what);
         let part = move |n| said(format!(r#"{{"type":"part","n":{n},"text":"{}"}}"#, "x".repeat(size)));
         let book = self.0.clone();
-        let parts = stream::iter(0..count).map(move |n| {
+        let is_crumbs = what.starts_with("crumbs");
+        let parts = stream::iter(0..count).then(move |n| {
             book.streamed.fetch_add(1, SeqCst);
-            Ok(part(n))
+            let part = part(n);
+            async move {
+                // What is not there yet does not share a frame with what is.
+                if is_crumbs {
+                    yield_now().await;
+                }
+                Ok(part)
+            }
         });
         let rest: Parts<relay::ForwardReply> = match what.split(':').next().unwrap_or("") {
             "hang" => stream::pending().boxed(),

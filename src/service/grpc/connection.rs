@@ -3,8 +3,8 @@
 //! Called by [`super`]. A connection counts as one when the backend has answered a first call on it, the health check
 //! of gRPC, with whatever status: who accepts and says nothing, or speaks something else, is not reached.
 //!
-//! Invariant: a call that is not read holds up itself alone. Each has a window of its own, and that of the connection
-//! is as large as those of all calls together, which bounds what is read ahead.
+//! Invariant: a call that is not read holds up itself alone. Each has a window of its own, which bounds what is read
+//! ahead, and that of the connection is large enough for all of them ([`crate::broker::http2`]).
 
 use std::error::Error;
 use std::fmt;
@@ -33,14 +33,15 @@ use tonic::metadata::MetadataMap;
 use tonic::{Status, body::Body};
 use tonic_prost::ProstCodec;
 
+use crate::broker::http2::connection_window;
 use crate::broker::tls;
 use crate::config::{Endpoint, GrpcService};
 
 /// From the first packet to the answer to the first call.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a call may have read ahead.
-const CALL_WINDOW_BYTES: u32 = 64 << 10;
+/// What a call may have read ahead. Small messages take several times as much memory.
+const CALL_WINDOW_BYTES: u32 = 32 << 10;
 
 /// For the answer to a ping.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,7 +94,7 @@ impl Target {
         settings
             .timer(TokioTimer::new())
             .initial_stream_window_size(CALL_WINDOW_BYTES)
-            .initial_connection_window_size(CALL_WINDOW_BYTES.saturating_mul(calls).min(i32::MAX as u32))
+            .initial_connection_window_size(connection_window(CALL_WINDOW_BYTES, calls))
             .keep_alive_interval(Some(service.keep_alive).filter(|interval| !interval.is_zero()))
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
         let origin = address.to_string().parse().map_err(io::Error::other)?;

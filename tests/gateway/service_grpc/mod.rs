@@ -164,11 +164,12 @@ fn a_call_that_hangs_holds_up_its_own_key_alone_until_its_deadline() {
     let backend = Backend::start();
     let gateway = started(asked(&backend.url(), "timeout = '2s'"));
     let (mut ana, mut bob) = (Client::connect(&gateway, &token("ana")), Client::connect(&gateway, &token("bob")));
+    let asked = || backend.asked().iter().filter(|asked| asked.text.contains(r#""key":"a""#)).count();
     ana.send(r#"{"type":"ask.in_line","key":"a","do":"hang"}"#);
+    eventually("it is asked", || asked() == 1);
     ana.send(r#"{"type":"ask.in_line","key":"b","do":"say","n":1}"#);
     bob.send(r#"{"type":"ask.in_line","key":"b","do":"say","n":2}"#);
     assert_eq!(bob.next_text(), r#"{"type":"said","n":2}"#, "another key does not wait");
-    let asked = || backend.asked().iter().filter(|asked| asked.text.contains(r#""key":"a""#)).count();
     bob.send(r#"{"type":"ask.in_line","key":"a","do":"say","n":3}"#);
     ana.ping();
     assert_eq!(asked(), 1, "what has the same key waits");

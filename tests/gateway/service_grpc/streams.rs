@@ -46,6 +46,38 @@ fn a_client_that_does_not_read_holds_up_its_backend_and_nobody_else() {
 }
 
 #[test]
+fn small_answers_that_nobody_reads_end_no_stream_of_others() {
+    const LARGE: u64 = 10_000;
+    const SMALL: u64 = 2000;
+    const STREAMS: usize = 10;
+    let backend = Backend::start();
+    let gateway = started(asked(&backend.url(), "streaming = true\nconcurrency = 32\ntimeout = '2m'"));
+    let (mut ana, mut bob) = (Client::connect(&gateway, &token("ana")), Client::connect(&gateway, &token("bob")));
+    bob.send(r#"{"type":"ask","do":"hang:1"}"#);
+    bob.expect_type("part");
+    // The first is more than her kernel takes, and those behind it wait for it: what they say piles up.
+    ana.send(&format!(r#"{{"type":"ask","do":"stream:{LARGE}","size":4000}}"#));
+    (0..STREAMS).for_each(|_| ana.send(&format!(r#"{{"type":"ask","do":"crumbs:{SMALL}"}}"#)));
+    eventually("all are asked", || backend.asked().len() == 2 + STREAMS);
+    let mut cleo = Client::connect(&gateway, &token("cleo"));
+    let (mut before, mut calm) = (0, 0);
+    eventually("the backend is held up", || {
+        cleo.send(r#"{"type":"ask.in_line","key":"k","do":"stream:1"}"#);
+        cleo.expect_type("part");
+        cleo.expect_type("done");
+        let now = backend.book().streamed.load(SeqCst);
+        calm = if now == before + 1 { calm + 1 } else { 0 };
+        before = now;
+        calm == 20
+    });
+    for count in std::iter::once(LARGE).chain([SMALL; STREAMS]) {
+        (0..count).for_each(|n| assert_eq!(wire::number(&ana.expect_type("part"), &["n"]), Some(n)));
+    }
+    assert_eq!((backend.book().cancelled.load(SeqCst), backend.book().accepted.load(SeqCst)), (0, 1));
+    assert!(matches!(bob.poll(), None | Some(Event::Ping)), "his stream goes on");
+}
+
+#[test]
 fn a_stream_ends_with_its_client_its_backend_or_its_deadline() {
     let mut backend = Backend::start();
     let gateway = started(asked(&backend.url(), "streaming = true\ntimeout = '1s'"));
