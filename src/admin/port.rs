@@ -29,6 +29,8 @@ use tokio::time::sleep_until;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
+#[cfg(feature = "grpc")]
+use crate::broker::http2::connection_window;
 use crate::config;
 use crate::control::Stop;
 
@@ -51,7 +53,7 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 #[cfg(feature = "grpc")]
 const REQUESTS_MAX: u32 = 32;
 
-/// What is read ahead of one of them; of all of a connection four times as much.
+/// What is read ahead of one of them, which holds up none of the others.
 #[cfg(feature = "grpc")]
 const REQUEST_WINDOW_BYTES: u32 = 64 << 10;
 
@@ -184,7 +186,7 @@ impl Port {
             .max_header_list_size(HEAD_BYTES_MAX as u32)
             .max_concurrent_streams(REQUESTS_MAX)
             .initial_stream_window_size(REQUEST_WINDOW_BYTES)
-            .initial_connection_window_size(4 * REQUEST_WINDOW_BYTES)
+            .initial_connection_window_size(connection_window(REQUEST_WINDOW_BYTES, REQUESTS_MAX))
             .keep_alive_interval(self.transfer_deadline)
             .keep_alive_timeout(self.transfer_deadline)
             .serve_connection(stream, self.service(client));
