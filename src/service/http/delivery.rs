@@ -1,6 +1,7 @@
 //! Brings a message to the backend: one request, and further ones while that makes sense and there is time; and looks
 //! after a backend that is away, until it is back.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tower_service::Service;
 use tracing::{debug, info, warn};
 
 use crate::broker::http::{Client, Connector, client, exchange};
-use crate::clock::Now;
+use crate::clock::{Now, now_us};
 use crate::config::{HttpService, UrlTemplate};
 use crate::control::Backoff;
 use crate::lane::Failure;
@@ -37,6 +38,8 @@ pub struct Delivery {
     retries: u32,
     pause: Duration,
     breaker: Mutex<Breaker>,
+    /// When it last answered anything.
+    heard_us: AtomicU64,
     opened: Notify,
     status: Arc<ServiceStatus>,
 }
@@ -52,6 +55,7 @@ impl Delivery {
             retries: service.retries,
             pause: service.breaker_pause,
             breaker: Mutex::new(Breaker::new(service.breaker_failures)),
+            heard_us: AtomicU64::new(0),
             opened: Notify::new(),
             status,
         }
@@ -91,15 +95,30 @@ impl Delivery {
     async fn attempt(&self, letter: &Letter, at_most: Duration, reads_all: bool) -> Result<Done, Trouble> {
         let request = letter.request(Now::read().unix_s());
         let result = match timeout(at_most, exchange(&self.client, request, ANSWER_BYTES_MAX)).await {
-            Ok(answer) => answer.map_err(Trouble::from).and_then(|answer| judge(answer, reads_all)),
+            Ok(answer) => {
+                if answer.is_ok() {
+                    self.heard_us.store(now_us(), Relaxed);
+                }
+                answer.map_err(Trouble::from).and_then(|answer| judge(answer, reads_all))
+            }
             Err(_) => Err(late(at_most)),
         };
         match &result {
+            // The message had little time left: that says something when no other one was answered meanwhile either.
+            Err(Trouble { failure: Failure::Late, .. }) if at_most < self.attempt_timeout => self.note_silence(),
             Err(Trouble { says: Some(how), why, .. }) => self.note_failure(*how, why),
             // It may refuse a message, and works.
             Ok(_) | Err(_) => self.note_work(),
         }
         result
+    }
+
+    /// A failure when it has answered nothing for as long as one request may take.
+    fn note_silence(&self) {
+        let silent = Duration::from_micros(now_us().saturating_sub(self.heard_us.load(Relaxed)));
+        if silent >= self.attempt_timeout {
+            self.note_failure(Failed::Broken, &format!("it has answered nothing for {:?}", self.attempt_timeout));
+        }
     }
 
     fn note_work(&self) {

@@ -1,5 +1,7 @@
 //! A backend that hangs, fails, is killed or stands still: everybody gets an answer, and nobody else waits.
 
+use std::sync::{Mutex, mpsc};
+
 use super::*;
 
 #[test]
@@ -151,4 +153,35 @@ fn every_message_that_is_not_taken_is_counted_once() {
     let counted = |what| metrics.labelled(&format!("ringway_service_{what}_total"), "service", "desk") as usize;
     assert_eq!((counted("calls"), counted("failed") + counted("late")), (MESSAGES, 32));
     assert_eq!(counted("refused"), MESSAGES - 32);
+}
+
+#[test]
+fn a_message_that_had_little_time_left_says_nothing_about_a_backend_that_answers_others() {
+    let backend = HttpBackend::start();
+    let keys = "concurrency = 1\nretries = 0\nbreaker_failures = 1\ntimeout = '5s'\nattempt_timeout = '5s'";
+    let gateway = started(&backend, "/", keys);
+    let (go_on, held) = mpsc::channel();
+    let held = Mutex::new(held);
+    backend.answers(move |received| match id_of(received) {
+        1 => {
+            // Until the test says so, or is over.
+            _ = held.lock().expect("no panic").recv();
+            Reply::status(204)
+        }
+        2 | 4 => Reply::Hang,
+        _ => Reply::status(204),
+    });
+    let mut ana = Client::connect(&gateway, &token("ana"));
+    let begun = Instant::now();
+    (1..=2).for_each(|id| ana.send(&say("b1", id)));
+    eventually("most of their time is over", || begun.elapsed() > Duration::from_secs(3));
+    go_on.send(()).expect("the first one is held");
+    ana.expect_type("said");
+    assert_eq!(wire::string(&ana.expect_type("error"), &["payload", "code"]), "service_unavailable");
+    assert!(backend.count() == 2 && is_connected(&gateway), "the second one was asked, and its time was over");
+    ana.send(&say("b1", 3));
+    ana.expect_type("said");
+    // One that had all the time there is says that nobody answers.
+    assert_eq!(refused(&mut ana, &say("b1", 4)), "service_unavailable");
+    eventually("it is left alone", || !is_connected(&gateway));
 }
