@@ -295,8 +295,9 @@ impl Calls {
         if !is_part && call.held.is_empty() && self.is_first_of_its_type(place as Place) {
             return true;
         }
-        // What is alone may be larger.
-        let has_room_in_line = line.bytes == 0 || line.bytes + bytes <= BYTES_OF_CONNECTION_MAX;
+        // What is alone may be larger, whatever replies may still have to be sent.
+        let is_alone = || line.places.iter().all(|other| self.calls[*other as usize].held.is_empty());
+        let has_room_in_line = line.bytes + bytes <= BYTES_OF_CONNECTION_MAX || is_alone();
         call.held.len() < STREAM_WINDOW && has_room_in_line && self.bytes + bytes <= BYTES_MAX
     }
 
