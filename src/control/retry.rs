@@ -2,11 +2,17 @@
 //!
 //! Exponential, so that what is away for long costs little, and never long, so that what is back is found within two
 //! seconds; jittered, so that the nodes of a cluster do not all come back in the same instant.
+//!
+//! Who lets in and hangs up at once is no better than who does not let in: a connection counts as a success when it has
+//! [lived](Backoff::lived) for a while.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(1500);
+
+/// A connection that has lived for so long was a good one.
+const SETTLED: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
@@ -23,6 +29,15 @@ impl Backoff {
     /// What was tried has worked.
     pub fn reset(&mut self) {
         *self = Self::default();
+    }
+
+    /// A connection has ended that lived for so long. Whether it was a good one: then it is tried again soon.
+    pub fn lived(&mut self, lived: Duration) -> bool {
+        let was_good = lived > SETTLED;
+        if was_good {
+            self.reset();
+        }
+        was_good
     }
 
     /// The next delay: between half and all of a bound that doubles each time.
@@ -54,6 +69,18 @@ mod tests {
         let mut backoff = Backoff::default();
         while backoff.delay() < LONGEST / 2 {}
         backoff.reset();
+        assert!(backoff.delay() <= FIRST);
+    }
+
+    #[test]
+    fn who_hangs_up_at_once_is_tried_less_and_less_often() {
+        let mut backoff = Backoff::default();
+        for _ in 0..8 {
+            assert!(!backoff.lived(SETTLED / 10));
+            backoff.delay();
+        }
+        assert!(backoff.delay() >= LONGEST / 2);
+        assert!(backoff.lived(SETTLED * 2));
         assert!(backoff.delay() <= FIRST);
     }
 

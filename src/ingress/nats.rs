@@ -14,6 +14,7 @@ mod jetstream;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_nats::{HeaderName, Message, Subscriber};
 use tokio::time::sleep;
@@ -67,11 +68,13 @@ async fn follow(way: Way, mut intake: Intake) -> Infallible {
             Ok((connection, subscription)) => {
                 intake.status.link.connected();
                 info!(nats = %way.url, subjects = %way.subjects(), "subscribed");
-                backoff.reset();
-                match subscription {
+                let since = Instant::now();
+                let lost = match subscription {
                     Subscription::Subject(messages) => listen(connection, messages, &mut intake).await,
                     Subscription::Stream(place) => place.follow(connection, &mut intake).await,
-                }
+                };
+                backoff.lived(since.elapsed());
+                lost
             }
             Err(lost) => lost,
         };

@@ -10,6 +10,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
@@ -58,8 +59,10 @@ async fn follow(broker: Broker, topology: Topology, intake: Intake) -> Infallibl
             Ok((_session, consumer)) => {
                 status.link.connected();
                 info!(rabbitmq = %address, queue = %consumer.queue(), "consuming");
-                backoff.reset();
-                listen(consumer, &intake, topology.at_once).await
+                let since = Instant::now();
+                let lost = listen(consumer, &intake, topology.at_once).await;
+                backoff.lived(since.elapsed());
+                lost
             }
             Err(lost) => lost,
         };

@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
@@ -86,8 +86,10 @@ async fn follow(mut server: Server, deadline: Duration, intake: Intake) -> Infal
             Ok(pubsub) => {
                 intake.status.link.connected();
                 info!(redis = %address, %pattern, "subscribed");
-                backoff.reset();
-                listen(pubsub, &intake).await
+                let since = Instant::now();
+                let lost = listen(pubsub, &intake).await;
+                backoff.lived(since.elapsed());
+                lost
             }
             Err(lost) => lost,
         };

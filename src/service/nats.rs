@@ -78,11 +78,10 @@ impl Work {
                 Ok(session) => {
                     self.status.link.connected();
                     info!(service = self.status.name(), nats = %self.url, "connected");
-                    backoff.reset();
-                    match session.serve(&mut jobs).await {
-                        Ok(()) => return,
-                        Err(lost) => lost,
-                    }
+                    let since = Instant::now();
+                    let Err(lost) = session.serve(&mut jobs).await else { return };
+                    backoff.lived(since.elapsed());
+                    lost
                 }
                 Err(lost) => lost,
             };

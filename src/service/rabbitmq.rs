@@ -11,6 +11,7 @@ mod outstanding;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -78,8 +79,10 @@ impl Work {
         let channel = timeout(CONNECT_DEADLINE, self.channel(&session)).await.map_err(|_| Lost::Silent)??;
         self.status.link.connected();
         info!(service = self.status.name(), rabbitmq = %self.broker.address, "connected");
-        backoff.reset();
-        self.serve(&session, &channel, events, jobs).await
+        let since = Instant::now();
+        let served = self.serve(&session, &channel, events, jobs).await;
+        backoff.lived(since.elapsed());
+        served
     }
 
     /// One that confirms, to an exchange that is there.

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, RedisError, RedisResult, cmd};
 use tokio::time::{sleep, timeout};
@@ -56,11 +56,10 @@ impl Work {
                 Ok(connection) => {
                     self.status.link.connected();
                     info!(service = self.status.name(), redis = %self.address, "connected");
-                    backoff.reset();
-                    match self.serve(connection, &mut jobs).await {
-                        Ok(()) => return,
-                        Err(error) => error,
-                    }
+                    let since = Instant::now();
+                    let Err(error) = self.serve(connection, &mut jobs).await else { return };
+                    backoff.lived(since.elapsed());
+                    error
                 }
                 Err(error) => error,
             };

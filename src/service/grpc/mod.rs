@@ -54,9 +54,6 @@ const STUCK_MAX: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts to connect, which cost a backend next to nothing.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// A connection that has lived for so long was a good one: when it is lost another is made at once.
-const SETTLED: Duration = Duration::from_secs(1);
-
 /// For so long after a good connection was lost messages wait for another one, and are not refused.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -112,10 +109,9 @@ impl Work {
                     self.tell_connected();
                     let since = Instant::now();
                     let Some(error) = self.serve(connection, &mut jobs).await else { return };
-                    if since.elapsed() > SETTLED {
+                    if backoff.lived(since.elapsed()) {
                         // A backend that restarts, or moves on, is there again in a moment: nobody need hear of it.
                         info!(service = self.status.name(), backend = ?self.target, %error, "connecting again");
-                        backoff.reset();
                         patient_until = Instant::now() + PATIENCE;
                         continue;
                     }
