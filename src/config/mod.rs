@@ -31,10 +31,10 @@ pub use flags::Flags;
 pub use key::Key;
 pub use print::print;
 pub use section::{
-    Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, Contract, DEVELOPMENT_SECRET, Debug, Events, Grpc,
-    GrpcService, Heartbeat, HttpService, Level, Limits, Log, LogFormat, Nats, NatsService, Notifications, Postgres,
-    Presence, RabbitMq, RabbitMqService, Redis, RedisMode, RedisService, Server, ServiceRule, Typing, UserTypeFrom,
-    Vocabularies,
+    AUTHORIZE, Admin, Auth, Authorize, Backend, Body, ChannelRule, Config, Contract, DEVELOPMENT_SECRET, Debug, Events,
+    Grpc, GrpcService, Heartbeat, HttpService, Level, Limits, Log, LogFormat, Nats, NatsService, Notifications,
+    Postgres, Presence, RabbitMq, RabbitMqService, Redis, RedisMode, RedisService, Server, ServiceRule, Typing,
+    UserTypeFrom, Vocabularies,
 };
 pub use settle::{Provenance, SetBy};
 pub use value::{

@@ -20,7 +20,7 @@ impl Collector for Failures {
         let mut metric = encoder.encode_descriptor("control_failures", help, None, MetricType::Counter)?;
         for task in self.0.list() {
             let failures = u64::from(task.state == State::Failed);
-            ConstCounter::new(failures).encode(metric.encode_family(&[("task", task.name)])?)?;
+            ConstCounter::new(failures).encode(metric.encode_family(&[("task", &*task.name)])?)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! thread answers `/readyz` and `/livez`.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,11 +59,11 @@ impl Control {
     }
 
     /// Runs a task on the shared thread, which it must not block. It ends when it is told to stop.
-    pub fn run<F>(&self, name: &'static str, work: impl FnOnce(Stop) -> F)
+    pub fn run<F>(&self, name: impl Into<Cow<'static, str>>, work: impl FnOnce(Stop) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (running, stop) = (self.tasks.enter(name), self.stop.clone());
+        let (running, stop) = (self.tasks.enter(name.into()), self.stop.clone());
         let working = self.shared.spawn(work(stop.clone()));
         self.shared.spawn(async move {
             match working.await {
@@ -77,12 +78,17 @@ impl Control {
     /// # Errors
     ///
     /// When the thread or its runtime cannot be had.
-    pub fn run_apart<F>(&self, name: &'static str, work: impl FnOnce(Stop) -> F + Send + 'static) -> io::Result<()>
+    pub fn run_apart<F>(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        work: impl FnOnce(Stop) -> F + Send + 'static,
+    ) -> io::Result<()>
     where
         F: Future<Output = ()>,
     {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (running, stop) = (self.tasks.enter(name), self.stop.clone());
+        let name = name.into();
+        let (running, stop) = (self.tasks.enter(name.clone()), self.stop.clone());
         let live = move || {
             // Without tokio's budget of steps per poll, so that all that was read from a socket is passed on before
             // more is read: a full lane holds back the broker and not a queue in between.
@@ -95,7 +101,7 @@ impl Control {
                 Ok(()) => ended(running, &stop),
             }
         };
-        thread::Builder::new().name(name.into()).spawn(live).map(drop)
+        thread::Builder::new().name(name.into_owned()).spawn(live).map(drop)
     }
 
     /// What runs on the shared thread although it is no task: nobody waits for its end.
@@ -125,7 +131,7 @@ fn ended(running: Running, stop: &Stop) {
 }
 
 fn failed(running: Running, why: &str) {
-    error!(task = running.name, why, "a control task has failed: this node is not ready until it is restarted");
+    error!(task = &*running.name, why, "a control task has failed: this node is not ready until it is restarted");
     running.fail();
 }
 

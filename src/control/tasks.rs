@@ -4,8 +4,12 @@
 //!
 //! Invariant: a task is entered before it runs and leaves [`State::Running`] exactly once, whatever ends it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// A task's, which no other one has.
+pub(super) type Name = Cow<'static, str>;
 
 /// Clones are the same list.
 #[derive(Clone, Debug, Default)]
@@ -17,9 +21,9 @@ struct Inner {
     one_has_ended: Condvar,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Task {
-    pub name: &'static str,
+    pub name: Name,
     pub state: State,
 }
 
@@ -36,24 +40,24 @@ pub(super) enum State {
 pub(super) struct Running {
     tasks: Tasks,
     place: usize,
-    pub name: &'static str,
+    pub name: Name,
     ends_as: State,
 }
 
 impl Tasks {
     /// The names of those that have failed.
-    pub fn failed(&self) -> Vec<&'static str> {
+    pub fn failed(&self) -> Vec<Cow<'static, str>> {
         self.names(State::Failed)
     }
 
-    pub(super) fn enter(&self, name: &'static str) -> Running {
+    pub(super) fn enter(&self, name: Name) -> Running {
         let mut list = self.lock();
-        list.push(Task { name, state: State::Running });
+        list.push(Task { name: name.clone(), state: State::Running });
         Running { tasks: self.clone(), place: list.len() - 1, name, ends_as: State::Stopped }
     }
 
     /// Waits until none runs, at most for this long. Returns the names of those that still do.
-    pub(super) fn wait(&self, at_most: Duration) -> Vec<&'static str> {
+    pub(super) fn wait(&self, at_most: Duration) -> Vec<Name> {
         let some_run = |list: &mut Vec<Task>| list.iter().any(|task| task.state == State::Running);
         drop(self.0.one_has_ended.wait_timeout_while(self.lock(), at_most, some_run));
         self.names(State::Running)
@@ -63,8 +67,8 @@ impl Tasks {
         self.lock().clone()
     }
 
-    fn names(&self, state: State) -> Vec<&'static str> {
-        self.lock().iter().filter(|task| task.state == state).map(|task| task.name).collect()
+    fn names(&self, state: State) -> Vec<Name> {
+        self.lock().iter().filter(|task| task.state == state).map(|task| task.name.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Task>> {

@@ -26,7 +26,7 @@ use crate::lane::Failure;
 
 use self::message::Addressing;
 use self::outstanding::{Outstanding, Sent};
-use super::{Job, Jobs, ServiceStatus};
+use super::{Job, Jobs, ServiceStatus, task_name};
 
 /// Starts the service's task and returns at once.
 ///
@@ -41,7 +41,7 @@ pub fn start(settings: &RabbitMq, service: RabbitMqService, jobs: Jobs, control:
         addressing: Addressing::new(settings, service)?,
         status: jobs.status.clone(),
     };
-    control.run_apart("service.rabbitmq", async move |stop: Stop| {
+    control.run_apart(task_name(&jobs), async move |stop: Stop| {
         stop.run_until_cancelled(work.run(jobs)).await;
     })
 }

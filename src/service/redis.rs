@@ -18,7 +18,7 @@ use crate::control::{Backoff, Control, Stop};
 use crate::lane::{Content, Failure};
 
 use super::envelope::envelope;
-use super::{Job, Jobs, ServiceStatus};
+use super::{Job, Jobs, ServiceStatus, task_name};
 
 /// Commands of one pipeline.
 const PIPELINE_MAX: usize = 256;
@@ -34,7 +34,7 @@ const PULSE: Duration = Duration::from_secs(1);
 pub fn start(redis: &Redis, service: RedisService, jobs: Jobs, control: &Control) -> io::Result<()> {
     let commands = Commands::of(redis)?;
     let work = Work { address: commands.address().to_owned(), service, status: jobs.status.clone() };
-    control.run_apart("service.redis", async move |stop: Stop| {
+    control.run_apart(task_name(&jobs), async move |stop: Stop| {
         stop.run_until_cancelled(work.run(commands, jobs)).await;
     })
 }

@@ -1,7 +1,7 @@
 //! Promise: with Redis behind a service, what clients say reaches Redis before they are told so; a Redis that is away
 //! is an error and no silence.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::support::clan::{CHAT, assert_heard_on_every_node, member};
 use crate::support::client::Client;
@@ -84,4 +84,20 @@ fn a_redis_that_is_away_is_an_error_until_it_is_back() {
     assert_eq!(wire::string(&ana.next_json(), &["type"]), "message_sent");
     let page = gateway.admin().get("/metrics").body;
     assert!(page.contains("ringway_service_reconnects_total{service=\"chat\"} 1"), "{page}");
+}
+
+#[test]
+fn every_series_of_several_services_stands_in_the_metrics_once() {
+    let redis = Redis::start();
+    let config = Config::new().set("redis.url", redis.url());
+    let config = config.service(&[("name", "chat"), ("kind", "redis"), ("stream", "chat")]);
+    let gateway = Gateway::start(config.service(&[("name", "other"), ("kind", "redis"), ("stream", "other")]));
+    let page = gateway.admin().get("/metrics").body;
+    let mut seen = HashSet::new();
+    for series in page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' ')) {
+        assert!(seen.insert(series.0), "{} stands there twice", series.0);
+    }
+    for name in ["chat", "other"] {
+        assert!(seen.contains(&*format!("ringway_control_failures_total{{task=\"service.{name}\"}}")), "{page}");
+    }
 }

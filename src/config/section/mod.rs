@@ -48,7 +48,8 @@ pub use rabbitmq::RabbitMq;
 pub use redis::{Redis, RedisMode};
 pub use server::Server;
 pub use services::{
-    Backend, Body, Contract, GrpcService, HttpService, NatsService, RabbitMqService, RedisService, ServiceRule,
+    AUTHORIZE, Backend, Body, Contract, GrpcService, HttpService, NatsService, RabbitMqService, RedisService,
+    ServiceRule,
 };
 pub use typing::Typing;
 pub use vocabularies::Vocabularies;

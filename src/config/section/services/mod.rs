@@ -31,6 +31,9 @@ pub use redis::{Body, RedisService};
 /// Its name in the file.
 pub const LIST: &str = "services";
 
+/// The name under which operators see the database behind `authorize.sql`, beside the services. None of them has it.
+pub const AUTHORIZE: &str = "authorize";
+
 /// Each has a queue, and a row in every table.
 const SERVICES_MAX: usize = 64;
 
@@ -185,6 +188,8 @@ fn check(entry: &mut Entry<'_>, common: Common) -> Option<Common> {
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
     if !is_name || name == "local" {
         entry.problem("name", format_args!("`{name}` is no name such as `chat`"));
+    } else if name == AUTHORIZE {
+        entry.problem("name", format_args!("`{name}` is how the database behind authorize.sql is called"));
     } else if !TIMEOUTS.contains(timeout) {
         entry.problem("timeout", format_args!("{timeout:?} is not between 100ms and 2m"));
     } else if !QUEUES.contains(queue) {
@@ -280,6 +285,10 @@ mod tests {
             (
                 format!("{chat}kind = 'grpc'\naddress = 'h:1'\ntls_ca_file = '/nonexistent/ca.pem'"),
                 "services[0].tls_ca_file (file r.toml): cannot be read",
+            ),
+            (
+                "[[services]]\nname = 'authorize'\nkind = 'local'".to_owned(),
+                "services[0].name (file r.toml): `authorize` is how the database behind authorize.sql is called",
             ),
             (
                 "[[services]]\nname = 'a b'\nkind = 'local'".to_owned(),
