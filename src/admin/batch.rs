@@ -102,7 +102,7 @@ async fn carry_out_once(state: Arc<State>, entries: Vec<Entry>, place: Place) ->
             Err(AdminError::NoAnswer) => Published { results: Vec::new(), note: Some(UNKNOWN.into()) },
             done => done?,
         };
-        place.keep(published.clone());
+        place.keep(&published);
         Ok(published)
     });
     carrying_out.await.unwrap_or(Err(AdminError::NoAnswer))

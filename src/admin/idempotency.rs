@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::AdminError;
-use super::published::Published;
+use super::published::{Compact, Published};
 
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
@@ -17,9 +17,9 @@ pub const KEY_BYTES_MAX: usize = 255;
 /// How long an answer is kept: longer than anybody tries again.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// Answers that are kept, and the results in all of them; the oldest go first.
+/// Answers that are kept; the oldest go first. Each has 1,000 results at most, of two or three bytes ([`Compact`]): some
+/// 30 MB when all of them are as large as can be.
 const KEPT_MAX: usize = 10_000;
-const RESULTS_MAX: usize = 200_000;
 
 #[derive(Clone, Default)]
 pub struct Idempotency(Arc<Inner>);
@@ -35,13 +35,12 @@ struct Requests {
     by_key: HashMap<Box<str>, Request>,
     /// Keys of answers that are kept, in the order of their time.
     kept: VecDeque<(Instant, Box<str>)>,
-    results: usize,
 }
 
 struct Request {
     body_hash: u64,
     /// None while it is under way.
-    answer: Option<Published>,
+    answer: Option<Compact>,
 }
 
 pub enum Seen {
@@ -64,7 +63,7 @@ impl Idempotency {
         requests.forget(now);
         match requests.by_key.get(key) {
             Some(request) if request.body_hash != body_hash => Err(AdminError::KeyReused),
-            Some(Request { answer: Some(answer), .. }) => Ok(Seen::Before(answer.clone())),
+            Some(Request { answer: Some(answer), .. }) => Ok(Seen::Before(answer.unpack())),
             Some(_) => Err(AdminError::UnderWay),
             None => {
                 requests.by_key.insert(key.into(), Request { body_hash, answer: None });
@@ -81,19 +80,18 @@ impl Idempotency {
 impl Requests {
     fn forget(&mut self, now: Instant) {
         while let Some((at, _)) = self.kept.front()
-            && (now - *at > KEPT_FOR || self.kept.len() > KEPT_MAX || self.results > RESULTS_MAX)
+            && (now - *at > KEPT_FOR || self.kept.len() > KEPT_MAX)
             && let Some((_, key)) = self.kept.pop_front()
         {
-            let gone = self.by_key.remove(&key).and_then(|request| request.answer);
-            self.results -= gone.map_or(0, |answer| answer.results.len());
+            self.by_key.remove(&key);
         }
     }
 }
 
 impl Place {
-    pub fn keep(mut self, answer: Published) {
+    pub fn keep(mut self, answer: &Published) {
+        let answer = Compact::pack(answer);
         let mut requests = self.requests.lock();
-        requests.results += answer.results.len();
         if let Some(request) = requests.by_key.get_mut(&self.key) {
             request.answer = Some(answer);
         }
@@ -114,6 +112,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::published::Delivered;
 
     fn first(requests: &Idempotency, key: &str, body: &[u8]) -> Place {
         match requests.begin(key, body, Instant::now()) {
@@ -129,7 +128,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(requests.begin("k", b"a", now).err(), Some(AdminError::UnderWay));
         drop(place);
-        first(&requests, "k", b"a").keep(Published::default());
+        first(&requests, "k", b"a").keep(&Published::default());
         assert!(matches!(requests.begin("k", b"a", now), Ok(Seen::Before(_))));
         assert_eq!(requests.begin("k", b"b", now).err(), Some(AdminError::KeyReused));
         let later = now + KEPT_FOR + Duration::from_secs(1);
@@ -140,10 +139,24 @@ mod tests {
     fn answers_are_bounded() {
         let requests = Idempotency::default();
         for n in 0..KEPT_MAX + 100 {
-            first(&requests, &n.to_string(), b"").keep(Published::default());
+            first(&requests, &n.to_string(), b"").keep(&Published::default());
         }
         drop(first(&requests, "0", b""));
         let held = requests.lock();
         assert!(held.kept.len() <= KEPT_MAX && held.by_key.len() <= KEPT_MAX, "{}", held.by_key.len());
+    }
+    #[test]
+    fn large_answers_push_no_key_out() {
+        let requests = Idempotency::default();
+        let results = |n: usize| (0..1000).map(|at| Delivered { delivered: n * at, kept: None }).collect();
+        for n in 0..500 {
+            first(&requests, &n.to_string(), b"").keep(&Published { results: results(n), note: None });
+        }
+        for n in 0..500 {
+            let Ok(Seen::Before(answer)) = requests.begin(&n.to_string(), b"", Instant::now()) else {
+                panic!("{n} is not known any more")
+            };
+            assert!(answer.results == results(n), "{n}");
+        }
     }
 }
