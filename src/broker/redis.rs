@@ -121,12 +121,20 @@ impl Commands {
 }
 
 impl Connection {
+    /// Whether anybody answers who may do something. One that is full need not say PONG.
     pub async fn ping(&mut self) -> RedisResult<()> {
         let ping = redis::cmd("PING");
-        match self {
+        let answer = match self {
             Self::One(connection) => ping.exec_async(connection).await,
             Self::Cluster(connection) => ping.exec_async(connection).await,
-        }
+        };
+        answer.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })
+    }
+
+    /// Whether it is of no use any more after such an answer. In a cluster it is that of one server among others, which the
+    /// library looks for anew.
+    pub fn is_ended_by(&self, error: &RedisError) -> bool {
+        matches!(self, Self::One(_)) && is_lost(error)
     }
 
     /// Sends commands, in their order as far as they are for one server; an answer for each. An error of the whole
@@ -161,9 +169,27 @@ impl Connection {
     }
 }
 
+/// What a server says that does nothing of what it is asked, and may not come to that by itself: it is a replica now, or
+/// has not read its data yet, or wants to know anew who we are. Another connection may find a better one.
+const AWAY: [&str; 5] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH"];
+
+/// What a server says that is the right one and takes nothing for now: its memory is full, its disk does not write, its
+/// replicas are missing, a script holds it up.
+const FULL: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "BUSY"];
+
 /// Whether an error says that nobody has executed the command, or that nobody knows.
 pub fn is_lost(error: &RedisError) -> bool {
-    error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || error.is_cluster_error()
+    let is_broken = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();
+    is_broken || error.is_cluster_error() || is_one_of(error, &AWAY)
+}
+
+/// Whether an error says that Redis takes nothing for now.
+pub fn is_full(error: &RedisError) -> bool {
+    is_one_of(error, &FULL)
+}
+
+fn is_one_of(error: &RedisError, codes: &[&str]) -> bool {
+    error.code().is_some_and(|code| codes.contains(&code))
 }
 
 fn no_answer() -> RedisError {
@@ -259,5 +285,24 @@ mod tests {
         let settings = Redis { url, nodes: vec!["b:7".into(), "[::1]:8".into()], ..Redis::default() };
         assert_eq!(settings.addresses(), [("a".into(), 6379), ("b".into(), 7), ("::1".into(), 8)]);
         assert!(matches!(place(&settings, "b", 7), ConnectionAddr::TcpTls { insecure: false, .. }));
+    }
+    #[test]
+    fn a_server_that_does_nothing_is_lost_or_full_and_a_bad_command_is_neither() {
+        let answer = |line: &str| {
+            let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).expect("an answer");
+            value.extract_error().expect_err("it is an error")
+        };
+        for (lines, expected) in [
+            (
+                &["READONLY You can't write", "LOADING x", "MASTERDOWN x", "CLUSTERDOWN x", "NOAUTH x"][..],
+                (true, false),
+            ),
+            (&["OOM command not allowed", "MISCONF x", "NOREPLICAS x", "BUSY x"], (false, true)),
+            (&["WRONGTYPE x", "ERR x", "NOPERM x"], (false, false)),
+        ] {
+            for line in lines {
+                assert_eq!((is_lost(&answer(line)), is_full(&answer(line))), expected, "{line}");
+            }
+        }
     }
 }

@@ -79,6 +79,11 @@ impl Link {
         is_news
     }
 
+    /// It is connected, and something is wrong.
+    pub fn troubled(&self, error: String) {
+        self.lock().error = Some(error);
+    }
+
     fn lock(&self) -> MutexGuard<'_, LinkStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }

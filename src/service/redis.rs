@@ -3,7 +3,11 @@
 //!
 //! A message is *taken* when Redis has answered its command: `PUBLISH` is at most once (subscribers that are away miss
 //! it), `XADD` is in the stream. A pipeline whose answer is lost is told as failed, although Redis may have done it.
+//!
+//! A server that says of itself that it is of no use (a replica now, or still reading its data) is left like one that does
+//! not answer. One that is full is kept: it may have room for the next message.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +16,7 @@ use redis::{Cmd, RedisError, RedisResult, cmd};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::broker::redis::{Commands, Connection, is_lost};
+use crate::broker::redis::{Commands, Connection, is_full, is_lost};
 use crate::config::{Body, Redis, RedisService};
 use crate::control::{Backoff, Control, Stop};
 use crate::lane::{Content, Failure};
@@ -26,6 +30,9 @@ const PIPELINE_MAX: usize = 256;
 /// Between two looks at a connection on which nothing is said.
 const PULSE: Duration = Duration::from_secs(1);
 
+/// A Redis that is full is told of again when it was not for so long.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
+
 /// Starts the service's task and returns at once.
 ///
 /// # Errors
@@ -33,10 +40,18 @@ const PULSE: Duration = Duration::from_secs(1);
 /// When its thread cannot be had, or the settings name no Redis.
 pub fn start(redis: &Redis, service: RedisService, jobs: Jobs, control: &Control) -> io::Result<()> {
     let commands = Commands::of(redis)?;
-    let work = Work { address: commands.address().to_owned(), service, status: jobs.status.clone() };
+    let work =
+        Work { address: commands.address().to_owned(), service, status: jobs.status.clone(), full_at: Cell::default() };
     control.run_apart(task_name(&jobs), async move |stop: Stop| {
         stop.run_until_cancelled(work.run(commands, jobs)).await;
     })
+}
+
+/// A connection to a server that answers. One that is still reading its data, say, lets in and does nothing.
+async fn connect(commands: &mut Commands) -> RedisResult<Connection> {
+    let mut connection = commands.connect().await?;
+    connection.ping().await?;
+    Ok(connection)
 }
 
 /// What the task works with.
@@ -45,6 +60,8 @@ struct Work {
     address: String,
     service: RedisService,
     status: Arc<ServiceStatus>,
+    /// When it last said that it takes nothing.
+    full_at: Cell<Option<Instant>>,
 }
 
 impl Work {
@@ -52,7 +69,7 @@ impl Work {
     async fn run(self, mut commands: Commands, mut jobs: Jobs) {
         let mut backoff = Backoff::default();
         loop {
-            let error = match commands.connect().await {
+            let error = match connect(&mut commands).await {
                 Ok(connection) => {
                     self.status.link.connected();
                     info!(service = self.status.name(), redis = %self.address, "connected");
@@ -90,7 +107,7 @@ impl Work {
         }
     }
 
-    /// One pipeline. A command that Redis refuses fails alone; a connection that is lost fails all of them.
+    /// One pipeline. A command that Redis refuses fails alone; a connection that is lost fails all that it had not done.
     async fn send(&self, connection: &mut Connection, batch: Vec<Job>) -> RedisResult<()> {
         let (mut commands, mut sent) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for job in batch {
@@ -110,17 +127,37 @@ impl Work {
         if sent.is_empty() {
             return Ok(());
         }
+        let mut lost = Ok(());
         for (job, answer) in sent.into_iter().zip(connection.send(commands).await?) {
             match answer {
                 Ok(_) => job.taken(),
-                Err(error) if is_lost(&error) => job.fail(Failure::Away),
+                Err(error) if is_lost(&error) => {
+                    job.fail(Failure::Away);
+                    if connection.is_ended_by(&error) {
+                        lost = Err(error);
+                    }
+                }
+                Err(error) if is_full(&error) => {
+                    self.tell_full(&error);
+                    job.fail(Failure::Away);
+                }
                 Err(error) => {
                     self.tell_refused(&error);
                     job.fail(Failure::Refused);
                 }
             }
         }
-        Ok(())
+        lost
+    }
+
+    /// Once for as long as it lasts.
+    fn tell_full(&self, error: &RedisError) {
+        let before = self.full_at.replace(Some(Instant::now()));
+        if before.is_none_or(|at| at.elapsed() > TOLD_AGAIN) {
+            let service = self.status.name();
+            warn!(service, redis = %self.address, %error, "Redis takes nothing for now, messages are refused");
+        }
+        self.status.link.troubled(error.to_string());
     }
 
     fn tell_refused(&self, error: &RedisError) {

@@ -101,3 +101,37 @@ fn every_series_of_several_services_stands_in_the_metrics_once() {
         assert!(seen.contains(&*format!("ringway_control_failures_total{{task=\"service.{name}\"}}")), "{page}");
     }
 }
+
+#[test]
+fn a_redis_that_became_a_replica_is_left_and_found_again_when_it_is_a_master() {
+    let (master, mut redis) = (Redis::start(), Redis::start());
+    let gateway = started(&redis, &[("name", "chat"), ("kind", "redis"), ("stream", "chat")]);
+    let mut ana = member(&gateway, "ana");
+    redis.follow(Some(&master));
+    assert_eq!(error_code(&mut ana), "service_unavailable");
+    eventually("it is told", || {
+        assert_eq!(error_code(&mut ana), "service_unavailable");
+        gateway.admin().get("/readyz").body.contains("read only replica")
+    });
+    let log = gateway.log();
+    assert!(log.contains("not connected to Redis"), "{log}");
+    redis.follow(None);
+    eventually("it takes messages again", || error_code(&mut ana).is_empty());
+}
+
+#[test]
+fn a_redis_that_is_full_stays_connected_and_is_told_once() {
+    let mut redis = Redis::start();
+    let gateway = started(&redis, &[("name", "chat"), ("kind", "redis"), ("stream", "chat")]);
+    let mut ana = member(&gateway, "ana");
+    let () = redis.query(&["CONFIG", "SET", "maxmemory", "1"]);
+    for _ in 0..3 {
+        assert_eq!(error_code(&mut ana), "service_unavailable");
+    }
+    assert!(gateway.admin().get("/readyz").body.contains("OOM"));
+    assert_eq!(gateway.log().matches("takes nothing for now").count(), 1, "{}", gateway.log());
+    let () = redis.query(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(error_code(&mut ana), "");
+    let page = gateway.admin().get("/metrics").body;
+    assert!(page.contains("ringway_service_reconnects_total{service=\"chat\"} 0"), "{page}");
+}
