@@ -5,12 +5,15 @@
 //! `rabbitmq.prefetch` ahead of that. So while publishing waits for room in a lane, what comes on top stays in the
 //! queue, which is bounded in bytes.
 //!
+//! RabbitMQ does not tell when the exchange or the binding is removed: both are made anew every [`BIND_EVERY`], which
+//! changes nothing where they are there.
+//!
 //! Invariant: the source is `connected` exactly while RabbitMQ has confirmed that it sends us the queue's messages.
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
@@ -34,6 +37,9 @@ const CHANNELS: &str = "channels";
 /// That one message may name.
 const CHANNELS_MAX: usize = 1000;
 
+/// What goes through an exchange before it is bound again is not heard.
+const BIND_EVERY: Duration = Duration::from_secs(10);
+
 /// Starts the source and returns at once; whether RabbitMQ is there shows in the status.
 ///
 /// # Errors
@@ -56,11 +62,11 @@ async fn follow(broker: Broker, topology: Topology, intake: Intake) -> Infallibl
     let (address, status) = (&broker.address, &intake.status);
     loop {
         let lost = match topology.open(&broker).await {
-            Ok((_session, consumer)) => {
+            Ok((_session, channel, consumer)) => {
                 status.link.connected();
                 info!(rabbitmq = %address, queue = %consumer.queue(), "consuming");
                 let since = Instant::now();
-                let lost = listen(consumer, &intake, topology.at_once).await;
+                let lost = listen(&topology, &channel, consumer, &intake).await;
                 backoff.lived(since.elapsed());
                 lost
             }
@@ -117,31 +123,56 @@ impl Topology {
         })
     }
 
-    async fn open(&self, broker: &Broker) -> Result<(Session, Consumer), Lost> {
+    async fn open(&self, broker: &Broker) -> Result<(Session, Channel, Consumer), Lost> {
         let session = broker.connect("ringway source").await?;
         let consumer = timeout(CONNECT_DEADLINE, async {
             let channel = session.connection.create_channel().await?;
-            self.consume(&channel).await
+            let consumer = self.consume(&channel).await?;
+            Ok::<_, lapin::Error>((channel, consumer))
         });
-        let consumer = consumer.await.map_err(|_| Lost::Silent)??;
-        Ok((session, consumer))
+        let (channel, consumer) = consumer.await.map_err(|_| Lost::Silent)??;
+        Ok((session, channel, consumer))
     }
 
     async fn consume(&self, channel: &Channel) -> lapin::Result<Consumer> {
         channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-        declare_exchange(channel, &self.exchange).await?;
         let queue = channel.queue_declare(self.queue.clone(), self.options, self.arguments.clone()).await?;
         let (name, none) = (queue.name().clone(), FieldTable::default());
-        let binding = QueueBindOptions::default();
-        channel.queue_bind(name.clone(), self.exchange.clone(), self.key.clone(), binding, none.clone()).await?;
+        self.bind(channel, &name).await?;
         // Of two nodes with one queue each would get half of the messages: the second is refused.
         let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
         channel.basic_consume(name, ShortString::default(), options, none).await
     }
+
+    /// Makes the exchange where there is none, and lets its messages into the queue.
+    async fn bind(&self, channel: &Channel, queue: &ShortString) -> lapin::Result<()> {
+        declare_exchange(channel, &self.exchange).await?;
+        let (exchange, key) = (self.exchange.clone(), self.key.clone());
+        channel.queue_bind(queue.clone(), exchange, key, QueueBindOptions::default(), FieldTable::default()).await
+    }
+
+    /// The same again and again, until it cannot be done.
+    async fn keep_bound(&self, channel: &Channel, queue: &ShortString) -> Lost {
+        loop {
+            sleep(BIND_EVERY).await;
+            if let Err(error) = self.bind(channel, queue).await {
+                return error.into();
+            }
+        }
+    }
 }
 
 /// Passes messages on while the connection lives.
-async fn listen(mut consumer: Consumer, intake: &Intake, at_once: u16) -> Lost {
+async fn listen(topology: &Topology, channel: &Channel, consumer: Consumer, intake: &Intake) -> Lost {
+    let queue = consumer.queue();
+    tokio::select! {
+        biased;
+        lost = pass_on(consumer, intake, topology.at_once) => lost,
+        lost = topology.keep_bound(channel, &queue) => lost,
+    }
+}
+
+async fn pass_on(mut consumer: Consumer, intake: &Intake, at_once: u16) -> Lost {
     while let Some(delivery) = consumer.next().await {
         match take_what_is_there(delivery, &mut consumer, intake, at_once).await {
             Ok(()) => {}

@@ -212,6 +212,26 @@ fn a_gateway_that_starts_before_rabbitmq_finds_it_later_and_its_queue_when_that_
 }
 
 #[test]
+fn an_exchange_or_a_binding_that_was_removed_is_there_again_and_nothing_else_is_lost() {
+    let broker = shared();
+    let gateway = Gateway::start(config(&broker, "rebound").set("rabbitmq.queue", "rebound-1"));
+    let backend = broker.client();
+    let is_heard = || {
+        let before = counted(&gateway, SOURCE_MESSAGES);
+        backend.publish("rebound", "ws.user.u1", &[], "there again");
+        eventually("what the queue had is taken", || backend.waiting("rebound-1") == 0);
+        counted(&gateway, SOURCE_MESSAGES) > before
+    };
+    eventually("it is heard", is_heard);
+    backend.unbind("rebound-1", "rebound", "ws.#");
+    eventually("it is bound again", is_heard);
+    backend.remove_exchange("rebound");
+    backend.make_exchange("rebound");
+    eventually("it is bound to the new one", is_heard);
+    assert_eq!(counted(&gateway, "ringway_source_reconnects_total"), 0.0);
+}
+
+#[test]
 fn whoever_signs_the_brokers_certificate_must_be_known() {
     let broker = shared();
     let config = config(&broker, "tls").set("rabbitmq.url", broker.tls_url());

@@ -10,9 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicGetOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -211,6 +214,20 @@ impl Peer {
             self.channel.queue_bind(queue.into(), exchange.into(), pattern.into(), binding, FieldTable::default()).await
         });
         done.unwrap_or_else(|error| panic!("{queue}: {error}"));
+    }
+
+    #[track_caller]
+    pub fn unbind(&self, queue: &str, exchange: &str, pattern: &str) {
+        let (of, from) = (queue.into(), exchange.into());
+        let unbound = self.runtime.block_on(self.channel.queue_unbind(of, from, pattern.into(), FieldTable::default()));
+        unbound.unwrap_or_else(|error| panic!("{queue}: {error}"));
+    }
+
+    #[track_caller]
+    pub fn make_exchange(&self, exchange: &str) {
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let made = self.channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default());
+        self.runtime.block_on(made).unwrap_or_else(|error| panic!("{exchange}: {error}"));
     }
 
     #[track_caller]
