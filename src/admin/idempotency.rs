@@ -17,8 +17,8 @@ pub const KEY_BYTES_MAX: usize = 255;
 /// How long an answer is kept: longer than anybody tries again.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// Answers that are kept; the oldest go first. Each has 1,000 results at most, of two or three bytes ([`Compact`]): some
-/// 30 MB when all of them are as large as can be.
+/// Answers that are kept; the oldest go first. Each has 1,000 results at most, of two or three bytes ([`Compact`]):
+/// some 30 MB when all of them are as large as can be.
 const KEPT_MAX: usize = 10_000;
 
 #[derive(Clone, Default)]

@@ -10,8 +10,8 @@ const FRAME_BYTES: u64 = 256;
 /// An empty message of gRPC is as long, and may come in a frame of its own.
 const MESSAGE_BYTES_MIN: u64 = 5;
 
-/// What frames are taken for beyond what is in them may be one part in so many of the connection's window. It ends, with
-/// all of its calls, when it is more.
+/// What frames are taken for beyond what is in them may be one part in so many of the connection's window. It ends,
+/// with all of its calls, when it is more.
 const PARTS: u64 = 2;
 
 /// The largest window there is.

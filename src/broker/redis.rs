@@ -131,8 +131,8 @@ impl Connection {
         answer.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })
     }
 
-    /// Whether it is of no use any more after such an answer. In a cluster it is that of one server among others, which the
-    /// library looks for anew.
+    /// Whether it is of no use any more after such an answer. In a cluster it is that of one server among others, which
+    /// the library looks for anew.
     pub fn is_ended_by(&self, error: &RedisError) -> bool {
         matches!(self, Self::One(_)) && is_lost(error)
     }
@@ -169,8 +169,8 @@ impl Connection {
     }
 }
 
-/// What a server says that does nothing of what it is asked, and may not come to that by itself: it is a replica now, or
-/// has not read its data yet, or wants to know anew who we are. Another connection may find a better one.
+/// What a server says that does nothing of what it is asked, and may not come to that by itself: it is a replica now,
+/// or has not read its data yet, or wants to know anew who we are. Another connection may find a better one.
 const AWAY: [&str; 5] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH"];
 
 /// What a server says that is the right one and takes nothing for now: its memory is full, its disk does not write, its

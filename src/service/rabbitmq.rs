@@ -4,9 +4,14 @@
 //!
 //! What was not confirmed when the connection was lost is told as failed, although RabbitMQ may have it. While RabbitMQ
 //! takes nothing, as when it is low on memory, the service counts as away: nothing piles up before it.
+//!
+//! For a message that we may not write RabbitMQ closes the channel and drops what came behind it. That message is
+//! refused, and all others that were not confirmed are sent again through another channel, as the messages that they
+//! were: with their ids, by which whoever got one of them before knows it.
 
 mod message;
 mod outstanding;
+mod refused;
 
 use std::io;
 use std::pin::pin;
@@ -15,6 +20,7 @@ use std::time::Instant;
 
 use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
 use lapin::{Channel, Event};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
@@ -25,7 +31,8 @@ use crate::control::{Backoff, Control, Stop};
 use crate::lane::Failure;
 
 use self::message::Addressing;
-use self::outstanding::{Outstanding, Sent};
+use self::outstanding::{Outstanding, Sent, Unconfirmed};
+use self::refused::{RefusedKeys, is_about, refusal};
 use super::{Job, Jobs, ServiceStatus, task_name};
 
 /// Starts the service's task and returns at once.
@@ -57,9 +64,13 @@ struct Work {
 impl Work {
     /// Connects, serves, and connects again.
     async fn run(self, mut jobs: Jobs) {
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut kept) = (Backoff::default(), Kept::default());
         let (service, address) = (self.status.name(), &self.broker.address);
-        while let Err(lost) = self.connect_and_serve(&mut jobs, &mut backoff).await {
+        while let Err(lost) = self.connect_and_serve(&mut jobs, &mut backoff, &mut kept).await {
+            if kept.again.is_some() {
+                info!(service, rabbitmq = %address, error = %lost, "connecting again");
+                continue;
+            }
             let delay = backoff.delay();
             if self.status.link.disconnected(lost.to_string()) {
                 warn!(service, rabbitmq = %address, error = %lost, "not connected to RabbitMQ, trying until it is back");
@@ -73,14 +84,23 @@ impl Work {
     }
 
     /// Until the connection is lost, or the shards have gone.
-    async fn connect_and_serve(&self, jobs: &mut Jobs, backoff: &mut Backoff) -> Result<(), Lost> {
+    async fn connect_and_serve(&self, jobs: &mut Jobs, backoff: &mut Backoff, kept: &mut Kept) -> Result<(), Lost> {
+        // They are told if this fails.
+        let again = kept.again.take();
         let session = self.broker.connect(&format!("ringway service {}", self.status.name())).await?;
         let events = session.connection.events_listener();
         let channel = timeout(CONNECT_DEADLINE, self.channel(&session)).await.map_err(|_| Lost::Silent)??;
+        if again.is_some() {
+            // It had been lost, and nobody was told.
+            self.status.link.reconnects.add(1);
+        }
         self.status.link.connected();
         info!(service = self.status.name(), rabbitmq = %self.broker.address, "connected");
         let since = Instant::now();
-        let served = self.serve(&session, &channel, events, jobs).await;
+        let outstanding = Outstanding::new(self.options.mandatory);
+        let mut publishing = Publishing { work: self, session, channel, outstanding, kept };
+        publishing.send_again(again.unwrap_or_default());
+        let served = publishing.serve(events, jobs).await;
         backoff.lived(since.elapsed());
         served
     }
@@ -92,24 +112,40 @@ impl Work {
         declare_exchange(&channel, &self.addressing.exchange).await?;
         Ok(channel)
     }
+}
 
-    async fn serve(
-        &self,
-        session: &Session,
-        channel: &Channel,
-        events: impl Stream<Item = Event>,
-        jobs: &mut Jobs,
-    ) -> Result<(), Lost> {
+/// What one connection leaves to the next.
+#[derive(Default)]
+struct Kept {
+    refused: RefusedKeys,
+    /// When the connection was lost over a message that was refused: what was not confirmed, to be sent again at once.
+    again: Option<Vec<Unconfirmed>>,
+}
+
+/// One connection, and what was sent through it and is not confirmed.
+struct Publishing<'a> {
+    work: &'a Work,
+    session: Session,
+    channel: Channel,
+    outstanding: Outstanding,
+    kept: &'a mut Kept,
+}
+
+impl Publishing<'_> {
+    /// Until the connection is lost, or the shards have gone.
+    async fn serve(mut self, events: impl Stream<Item = Event>, jobs: &mut Jobs) -> Result<(), Lost> {
         let mut events = pin!(events);
-        let mut outstanding = Outstanding::new(self.options.mandatory);
         loop {
             tokio::select! {
                 biased;
+                // First: RabbitMQ says why it closes a channel before the connection is lost over that.
+                settled = self.outstanding.settle(), if !self.outstanding.is_empty() => if let Err(error) = settled {
+                    self.open_again(error).await?;
+                },
                 event = events.next() => self.hear(event.ok_or(Lost::Ended)?, jobs)?,
-                result = outstanding.settle(), if !outstanding.is_empty() => result?,
-                job = jobs.next(), if outstanding.has_room() => match job {
-                    Some(job) if session.connection.status().blocked() => job.fail(Failure::Away),
-                    Some(job) => self.send(job, session, channel, &mut outstanding),
+                job = jobs.next(), if self.outstanding.has_room() => match job {
+                    Some(job) if self.session.connection.status().blocked() => job.fail(Failure::Away),
+                    Some(job) => self.send(job, None),
                     None => return Ok(()),
                 },
             }
@@ -117,36 +153,103 @@ impl Work {
     }
 
     fn hear(&self, event: Event, jobs: &mut Jobs) -> Result<(), Lost> {
-        let (service, address) = (self.status.name(), &self.broker.address);
+        let Work { broker, status, .. } = self.work;
+        let (service, address) = (status.name(), &broker.address);
         match event {
+            // Its channel is closed, which those who wait for confirms know.
+            Event::Error(error) if refusal(&error).is_some() => {}
             Event::Error(error) => return Err(error.into()),
             Event::ConnectionBlocked(reason) => {
                 warn!(service, rabbitmq = %address, reason, "RabbitMQ takes nothing for now");
-                self.status.link.disconnected(format!("RabbitMQ takes nothing for now: {reason}"));
+                status.link.disconnected(format!("RabbitMQ takes nothing for now: {reason}"));
                 jobs.refuse(Failure::Away);
             }
             Event::ConnectionUnblocked => {
                 info!(service, rabbitmq = %address, "RabbitMQ takes messages again");
-                self.status.link.connected();
+                status.link.connected();
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn send(&self, job: Job, session: &Session, channel: &Channel, outstanding: &mut Outstanding) {
+    /// The channel is closed. If that is for a message that we may not write, it is refused, and the others go through
+    /// another channel.
+    async fn open_again(&mut self, error: lapin::Error) -> Result<(), Lost> {
+        let unconfirmed = self.outstanding.take_unconfirmed();
+        let unconfirmed = timeout(CONNECT_DEADLINE, unconfirmed).await.map_err(|_| Lost::Silent)?;
+        // Those behind may have found the channel closed, and not know why.
+        let words = unconfirmed.iter().find_map(|message| refusal(&message.error)).map(str::to_owned);
+        let Some(words) = words else { return Err(error.into()) };
+        let (refused, others) = self.sort(unconfirmed, &words);
+        if refused.is_empty() {
+            // It is not about a single key, and would not be better with the next message.
+            return Err(error.into());
+        }
+        debug!(service = self.work.status.name(), why = words, "refused by RabbitMQ");
+        refused.into_iter().for_each(|job| job.fail(Failure::Refused));
+        let opening = timeout(CONNECT_DEADLINE, self.work.channel(&self.session)).await;
+        match opening.map_err(|_| Lost::Silent).and_then(|opened| Ok(opened?)) {
+            Ok(channel) => {
+                self.channel = channel;
+                self.send_again(others);
+                Ok(())
+            }
+            // The client library still sends through the old channel what it has begun to, and RabbitMQ ends the
+            // connection for that.
+            Err(lost) => {
+                self.kept.again = Some(others);
+                Err(lost)
+            }
+        }
+    }
+
+    /// All that is new waits until it is confirmed.
+    fn send_again(&mut self, unconfirmed: Vec<Unconfirmed>) {
+        for Unconfirmed { job, id, .. } in unconfirmed {
+            self.send(job, Some(id));
+        }
+        self.outstanding.hold();
+    }
+
+    /// Those that a refusal is about, and the others, in their order. A key is remembered when no other is meant.
+    fn sort(&mut self, unconfirmed: Vec<Unconfirmed>, words: &str) -> (Vec<Job>, Vec<Unconfirmed>) {
+        let (mut refused, mut others, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for message in unconfirmed {
+            match self.work.addressing.routing_key(&message.job.content) {
+                Some(key) if is_about(words, &key) => {
+                    refused.push(message.job);
+                    keys.push(key);
+                }
+                _ => others.push(message),
+            }
+        }
+        keys.dedup();
+        if let [key] = &keys[..] {
+            self.kept.refused.remember(key, Instant::now());
+        }
+        (refused, others)
+    }
+
+    /// Puts a message into the channel: a new one, or one that had an id.
+    fn send(&mut self, job: Job, id: Option<ShortString>) {
         if job.time_left().is_zero() {
             // It has been told already that nobody answered: it must not come about behind that.
             job.fail(Failure::Late);
             return;
         }
-        let frame_max = session.connection.configuration().frame_max() as usize;
-        let Some(address) = self.addressing.address(&job.content, frame_max) else {
+        let frame_max = self.session.connection.configuration().frame_max() as usize;
+        let Some(address) = self.work.addressing.address(&job.content, frame_max, id) else {
             job.fail(Failure::Refused);
             return;
         };
-        let (channel, exchange, options) = (channel.clone(), self.addressing.exchange.clone(), self.options);
-        outstanding.begin(async move {
+        if self.kept.refused.has(address.routing_key.as_str(), Instant::now()) {
+            job.fail(Failure::Refused);
+            return;
+        }
+        let (channel, exchange) = (self.channel.clone(), self.work.addressing.exchange.clone());
+        let options = self.work.options;
+        self.outstanding.begin(async move {
             let body = job.content.body.as_bytes();
             let published =
                 channel.basic_publish(exchange, address.routing_key, options, body, address.properties).await;

@@ -4,8 +4,8 @@
 //! A message is *taken* when Redis has answered its command: `PUBLISH` is at most once (subscribers that are away miss
 //! it), `XADD` is in the stream. A pipeline whose answer is lost is told as failed, although Redis may have done it.
 //!
-//! A server that says of itself that it is of no use (a replica now, or still reading its data) is left like one that does
-//! not answer. One that is full is kept: it may have room for the next message.
+//! A server that says of itself that it is of no use (a replica now, or still reading its data) is left like one that
+//! does not answer. One that is full is kept: it may have room for the next message.
 
 use std::cell::Cell;
 use std::io;
@@ -107,7 +107,8 @@ impl Work {
         }
     }
 
-    /// One pipeline. A command that Redis refuses fails alone; a connection that is lost fails all that it had not done.
+    /// One pipeline. A command that Redis refuses fails alone; a connection that is lost fails all that it had not
+    /// done.
     async fn send(&self, connection: &mut Connection, batch: Vec<Job>) -> RedisResult<()> {
         let (mut commands, mut sent) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for job in batch {

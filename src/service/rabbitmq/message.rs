@@ -19,6 +19,11 @@ use crate::lane::Content;
 const PERSISTENT: u8 = 2;
 const TRANSIENT: u8 = 1;
 
+/// Of a key that is not all ASCII. When RabbitMQ refuses a key it says it again, and cuts that off after some 210 bytes
+/// of it, in the middle of a character if it comes so: the client library takes that for no AMQP and gives up the
+/// connection.
+const WIDE_KEY_BYTES_MAX: usize = 200;
+
 /// Of the frame with the headers: everything but their values.
 const HEADER_FRAME_BYTES: usize = 1024;
 
@@ -58,13 +63,17 @@ impl Addressing {
         })
     }
 
-    /// `None` when the message lacks what its routing key is made of, or that is longer than AMQP allows, or the
-    /// headers are more than go into a frame.
-    pub fn address(&self, content: &Content, frame_max: usize) -> Option<Address> {
-        let routing_key = ShortString::try_new(self.routing_key(content)?).ok()?;
+    /// `None` when the message lacks what its routing key is made of, or that is longer than AMQP allows or we do, or
+    /// the headers are more than go into a frame. A message that is sent again has its id already.
+    pub fn address(&self, content: &Content, frame_max: usize, id: Option<ShortString>) -> Option<Address> {
+        let routing_key = self.routing_key(content)?;
+        if routing_key.len() > WIDE_KEY_BYTES_MAX && !routing_key.is_ascii() {
+            return None;
+        }
+        let routing_key = ShortString::try_new(routing_key).ok()?;
         let headers = headers(content, frame_max)?;
         let now = Now::read();
-        let id = message_id(now);
+        let id = id.unwrap_or_else(|| message_id(now));
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(self.delivery_mode)
@@ -74,7 +83,8 @@ impl Addressing {
         Some(Address { routing_key, properties, id })
     }
 
-    fn routing_key(&self, content: &Content) -> Option<String> {
+    /// `None` when the message lacks what it is made of.
+    pub fn routing_key(&self, content: &Content) -> Option<String> {
         match &self.routing_key {
             RoutingKey::Channel { prefix } => {
                 let mut key = prefix.clone();
@@ -145,7 +155,7 @@ mod tests {
     }
 
     fn key(routing_key: Option<&str>, content: &Content) -> Option<String> {
-        addressing(routing_key).address(content, 0).map(|address| address.routing_key.to_string())
+        addressing(routing_key).address(content, 0, None).map(|address| address.routing_key.to_string())
     }
 
     #[test]
@@ -167,17 +177,22 @@ mod tests {
         let long = |bytes| Content { key: Some("x".repeat(bytes).into()), ..content() };
         assert!(key(Some("{key}"), &long(255)).is_some());
         assert_eq!(key(Some("{key}"), &long(256)), None);
+        let wide = |letters| Content { key: Some("é".repeat(letters).into()), ..content() };
+        assert!(key(Some("{key}"), &wide(100)).is_some());
+        assert_eq!(key(Some("{key}"), &wide(101)), None);
         let fixed = addressing(Some("fixed"));
-        assert!(fixed.address(&long(2000), 4096).is_some());
-        assert!(fixed.address(&long(4000), 4096).is_none());
-        assert!(fixed.address(&long(4000), 0).is_some());
+        assert!(fixed.address(&long(2000), 4096, None).is_some());
+        assert!(fixed.address(&long(4000), 4096, None).is_none());
+        assert!(fixed.address(&long(4000), 0, None).is_some());
     }
 
     #[test]
     fn ids_are_in_the_order_of_time_and_differ() {
-        let address = || addressing(None).address(&content(), 0).expect("it has one");
+        let address = || addressing(None).address(&content(), 0, None).expect("it has one");
         let (first, second) = (address(), address());
         assert!(first.id != second.id && first.id.as_str()[..8] <= second.id.as_str()[..8]);
         assert_eq!(first.properties.message_id().as_ref(), Some(&first.id));
+        let again = addressing(None).address(&content(), 0, Some(first.id.clone())).expect("it has one");
+        assert_eq!((again.properties.message_id().as_ref(), &again.id), (Some(&first.id), &first.id));
     }
 }

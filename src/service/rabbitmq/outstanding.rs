@@ -4,6 +4,9 @@
 //! RabbitMQ sends those that reach none back before it confirms them, and the client library hands them out with the
 //! confirm that comes next, which need not be theirs. There the answers wait until nothing is outstanding: by then all
 //! that came back has been handed out, and each is known by its id.
+//!
+//! When the channel is closed all that it has not confirmed is [taken out](Outstanding::take_unconfirmed), to be sent
+//! again or not. What is dropped is told as failed.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -27,20 +30,43 @@ pub struct Sent {
     pub outcome: lapin::Result<lapin::Confirmation>,
 }
 
-type Sending = Pin<Box<dyn Future<Output = Sent>>>;
+/// A message that the channel was closed over.
+pub struct Unconfirmed {
+    pub job: Job,
+    pub id: ShortString,
+    pub error: lapin::Error,
+}
+
+/// With its place in the order.
+type Sending = Pin<Box<dyn Future<Output = (u64, Sent)>>>;
 
 pub struct Outstanding {
     sending: FuturesUnordered<Sending>,
+    /// The place of the next one.
+    next: u64,
     mandatory: bool,
     /// Where they are mandatory: confirmed and not answered, as they may have come back.
     confirmed: Vec<(Job, ShortString)>,
     /// The ids of those that have.
     returned: HashSet<ShortString>,
+    /// By their places.
+    unconfirmed: Vec<(u64, Unconfirmed)>,
+    /// What is sent again after the channel was closed goes alone: each time that one of it closes the next channel, it
+    /// gets less, and nothing that is new comes into that.
+    is_held: bool,
 }
 
 impl Outstanding {
     pub fn new(mandatory: bool) -> Self {
-        Self { sending: FuturesUnordered::new(), mandatory, confirmed: Vec::new(), returned: HashSet::new() }
+        Self {
+            sending: FuturesUnordered::new(),
+            next: 0,
+            mandatory,
+            confirmed: Vec::new(),
+            returned: HashSet::new(),
+            unconfirmed: Vec::new(),
+            is_held: false,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -48,12 +74,14 @@ impl Outstanding {
     }
 
     pub fn has_room(&self) -> bool {
-        self.sending.len() < MAX && self.confirmed.is_empty()
+        self.sending.len() < MAX && self.confirmed.is_empty() && !self.is_held
     }
 
     /// Puts a message into the channel, behind those that were begun before.
     pub fn begin(&mut self, sending: impl Future<Output = Sent> + 'static) {
-        let mut sending: Sending = Box::pin(sending);
+        let place = self.next;
+        self.next += 1;
+        let mut sending: Sending = Box::pin(async move { (place, sending.await) });
         // Its first step is what puts it there, and must not wait for its turn among the others. Whatever comes of it
         // is seen when it is polled with them.
         match sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -67,30 +95,54 @@ impl Outstanding {
     ///
     /// # Errors
     ///
-    /// When the connection is lost. Those that are dropped with it are told.
+    /// When the channel is closed.
     pub async fn settle(&mut self) -> lapin::Result<()> {
-        let Some(Sent { job, id, outcome }) = self.sending.next().await else { return std::future::pending().await };
-        let confirmation = match outcome {
-            Ok(confirmation) => confirmation,
-            Err(error) => {
-                job.fail(Failure::Away);
-                return Err(error);
-            }
-        };
-        if confirmation.is_ack() {
-            self.confirmed.push((job, id));
-        } else {
-            // A queue would not have it, or is broken.
-            job.fail(Failure::Refused);
+        let Some((place, sent)) = self.sending.next().await else { return std::future::pending().await };
+        self.note(place, sent);
+        match self.unconfirmed.first() {
+            Some((_, Unconfirmed { error, .. })) => Err(error.clone()),
+            None => Ok(()),
         }
-        let returned = confirmation.take_message();
-        self.returned.extend(returned.and_then(|message| message.delivery.properties.message_id().clone()));
+    }
+
+    /// Nothing new finds room until all that is outstanding is settled.
+    pub fn hold(&mut self) {
+        self.is_held = !self.sending.is_empty();
+    }
+
+    /// What the channel that is closed has not confirmed, in the order in which it was sent.
+    pub async fn take_unconfirmed(&mut self) -> Vec<Unconfirmed> {
+        while let Some((place, sent)) = self.sending.next().await {
+            self.note(place, sent);
+        }
+        let mut unconfirmed = std::mem::take(&mut self.unconfirmed);
+        unconfirmed.sort_unstable_by_key(|(place, _)| *place);
+        unconfirmed.into_iter().map(|(_, message)| message).collect()
+    }
+
+    fn note(&mut self, place: u64, Sent { job, id, outcome }: Sent) {
+        match outcome {
+            Ok(confirmation) => {
+                let is_ack = confirmation.is_ack();
+                let returned = confirmation.take_message();
+                self.returned.extend(returned.and_then(|message| message.delivery.properties.message_id().clone()));
+                if is_ack {
+                    self.confirmed.push((job, id));
+                } else {
+                    // A queue would not have it, or is broken.
+                    job.fail(Failure::Refused);
+                }
+            }
+            Err(error) => self.unconfirmed.push((place, Unconfirmed { job, id, error })),
+        }
+        if self.sending.is_empty() {
+            self.is_held = false;
+        }
         if !self.mandatory || self.sending.is_empty() {
             for (job, id) in self.confirmed.drain(..) {
                 if self.returned.contains(&id) { job.fail(Failure::Refused) } else { job.taken() }
             }
             self.returned.clear();
         }
-        Ok(())
     }
 }

@@ -182,6 +182,48 @@ fn what_a_client_chooses_is_one_word_of_the_key_and_one_header() {
 }
 
 #[test]
+fn a_key_that_the_broker_forbids_is_refused_and_costs_nobody_else_a_message() {
+    const MESSAGES: usize = 100;
+    let broker = shared();
+    broker.client().make_exchange("posts");
+    broker.control(&["add_user", "poor", "pw"]);
+    broker.control(&["set_permissions", "poor", ".*", ".*", ".*"]);
+    broker.control(&["set_topic_permissions", "poor", "posts", "^poor\\.good", ".*"]);
+    let config = Config::parse(POST).set("auth.secret", SECRET).set("server.shards", 1);
+    let url = broker.url().replace("amqp://", "amqp://poor:pw@");
+    let config = config.set("rabbitmq.url", url).set("rabbitmq.exchange", "posts").set("rabbitmq.source", false);
+    let config = config.set("limits.messages", 0);
+    let gateway = started(config, &[("routing_key", "poor.{key}".into())]);
+    let backend = broker.client();
+    backend.keep("poor", "posts", "poor.*");
+    let (long, wide) = ("x".repeat(220), "é".repeat(120));
+    let good: Vec<_> = (0..4).map(|n| (Client::connect(&gateway, &token(&format!("u{n}"))), n)).collect();
+    let mut eve = Client::connect(&gateway, &token("eve"));
+    std::thread::scope(|scope| {
+        let others = good.into_iter().map(|(mut client, n)| {
+            scope.spawn(move || {
+                for at in 0..MESSAGES {
+                    assert_eq!(post(&mut client, &format!("good-{n}-{at}")), "posted");
+                }
+            })
+        });
+        let others: Vec<_> = others.collect();
+        // The same key again and again, and another one each time: for those RabbitMQ is asked.
+        let mut n = 0;
+        while !others.iter().all(|other| other.is_finished()) {
+            for topic in
+                ["evil", &format!("evil{n}"), &format!("{long}{n}"), &format!("{n}{long}"), &format!("{n}{wide}")]
+            {
+                assert_eq!(post(&mut eve, topic), "service_refused", "{topic}");
+            }
+            n += 1;
+        }
+    });
+    let kept: HashSet<String> = backend.take_all("poor").iter().map(|kept| kept.routing_key.to_string()).collect();
+    assert_eq!(kept.len(), 4 * MESSAGES);
+}
+
+#[test]
 fn a_channel_comes_back_as_it_is_whatever_its_name() {
     let broker = shared();
     let gateway = started(config(&broker, "names"), &[]);
