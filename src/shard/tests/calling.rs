@@ -327,19 +327,19 @@ fn what_waits_for_one_connection_is_bounded_in_bytes() {
 
 #[test]
 fn a_part_that_is_larger_than_all_that_may_wait_has_room_when_nothing_else_waits() {
-    with_desk(|mut shard, desk| {
+    with_service(|mut shard, outside| {
         let mut ann = shard.client("ann");
         let large = "x".repeat(BYTES_OF_CONNECTION_MAX + 1);
         let reply = r#"{"type":"done"}"#;
         shard.call_with(&ann, "ask", 0, Some(reply.into())).unwrap();
         shard.call_with(&ann, "chat", 1, Some(reply.into())).unwrap();
         for _ in 0..3 {
-            let told = shard.respond(ann.id, desk.ticket(0), Part::more(&large));
+            let told = shard.respond(ann.id, outside.ticket(0), Part::more(&large));
             shard.settle();
             shard.floor.state.calls.check();
             assert_eq!(*lock(&told), Some(Fate::Released));
         }
-        shard.respond(ann.id, desk.ticket(0), Part::Taken);
+        shard.respond(ann.id, outside.ticket(0), Part::Taken);
         shard.settle();
         let heard = ann.heard();
         assert_eq!(heard[..3], [(); 3].map(|()| Said::text(&large)));
