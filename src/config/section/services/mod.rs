@@ -246,7 +246,6 @@ mod tests {
         let chat = "[[services]]\nname = 'chat'\n";
         for (text, line) in [
             ("services = 1".to_owned(), "services (file r.toml): expected a list: [[services]]"),
-            ("[[services]]\nkind = 'local'".to_owned(), "services[0].name (file r.toml): must be set"),
             (chat.to_owned(), "services[0].kind (file r.toml): must be set"),
             (format!("{chat}kind = 'rediss'"), "services[0].kind (file r.toml): unknown variant `rediss`"),
             (format!("{chat}kind = 'local'\nstream = 'x'"), "services[0].stream (file r.toml): unknown key"),
@@ -287,14 +286,6 @@ mod tests {
                 "services[0].tls_ca_file (file r.toml): cannot be read",
             ),
             (
-                "[[services]]\nname = 'authorize'\nkind = 'local'".to_owned(),
-                "services[0].name (file r.toml): `authorize` is how the database behind authorize.sql is called",
-            ),
-            (
-                "[[services]]\nname = 'a b'\nkind = 'local'".to_owned(),
-                "services[0].name (file r.toml): `a b` is no name such as `chat`",
-            ),
-            (
                 format!("{chat}kind = 'rabbitmq'\nrouting_key = 'ws.#'"),
                 "services[0].routing_key (file r.toml): `ws.#` is no routing key",
             ),
@@ -304,14 +295,28 @@ mod tests {
             ),
             (format!("{chat}kind = 'local'\ntimeout = '1ms'"), "services[0].timeout (file r.toml): 1ms is not between"),
             (format!("{chat}kind = 'local'\nqueue = 0"), "services[0].queue (file r.toml): 0 is not between"),
-            (
-                format!("{chat}kind = 'local'\n{chat}kind = 'local'"),
-                "services[1].name (file r.toml): there is a service chat already",
-            ),
         ] {
-            let (_, problems) = findings(&text);
-            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
-            assert!(problems[0].starts_with(line), "{text}: {problems:?}");
+            assert_problem(&text, line);
         }
+    }
+
+    #[test]
+    fn a_name_is_a_word_that_nothing_else_is_called_by() {
+        for (names, line) in [
+            (&[""][..], "services[0].name (file r.toml): must be set"),
+            (&["name = 'a b'"], "services[0].name (file r.toml): `a b` is no name such as `chat`"),
+            (&["name = 'authorize'"], "services[0].name (file r.toml): `authorize` is how the database behind"),
+            (&["name = 'x'"; 2], "services[1].name (file r.toml): there is a service x already"),
+        ] {
+            let entries = names.iter().map(|name| format!("[[services]]\n{name}\nkind = 'local'\n"));
+            assert_problem(&entries.collect::<String>(), line);
+        }
+    }
+
+    #[track_caller]
+    fn assert_problem(text: &str, line: &str) {
+        let (_, problems) = findings(text);
+        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+        assert!(problems[0].starts_with(line), "{text}: {problems:?}");
     }
 }
