@@ -8,7 +8,8 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
 use super::claims::Claims;
 use super::key_set::{IssuedKeys, KeySet};
@@ -79,8 +80,13 @@ pub enum TokenError {
 struct Header {
     alg: Option<String>,
     kid: Option<String>,
-    #[serde(default)]
-    crit: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "is_there")]
+    crit: bool,
+}
+
+/// Whatever it is.
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 impl Verifier {
@@ -230,7 +236,7 @@ impl Header {
         let header: Header = decode(part, TokenError::Malformed)?;
         // RFC 7515 section 4.1.11: what must be understood and is not makes the token invalid. We understand no
         // extension.
-        if header.crit.is_some() { Err(TokenError::Malformed) } else { Ok(header) }
+        if header.crit { Err(TokenError::Malformed) } else { Ok(header) }
     }
 
     fn algorithm(&self) -> Result<Algorithm, TokenError> {
@@ -346,11 +352,12 @@ mod tests {
         let good = with_expiry(r#""sub":"u1""#);
         let too_long = format!("{}.{good}", "x".repeat(TOKEN_BYTES_MAX));
         let not_json = signed("not json");
+        let of_nothing = signed_as(Algorithm::HS256, SECRET, r#"{"alg":"HS256","crit":null}"#, "{}");
         let critical = signed_as(Algorithm::HS256, SECRET, r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, "{}");
         for token in ["", ".", "..", "...", "a.b", "a.b.c", "é.é.é", &format!("{good}.x"), &format!("{good}=")] {
             assert_eq!(verify(token), Err(TokenError::Malformed), "{token}");
         }
-        for token in [too_long, not_json, critical] {
+        for token in [too_long, not_json, critical, of_nothing] {
             assert_eq!(verify(&token), Err(TokenError::Malformed), "{token}");
         }
     }

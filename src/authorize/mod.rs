@@ -27,7 +27,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::channel::Pattern;
-use crate::config::{AUTHORIZE, Config};
+use crate::config::Config;
 use crate::control::Control;
 use crate::lane::{Authorizer, Bus, Failure, Permission, Question, Verdict};
 use crate::service::Started;
@@ -85,7 +85,7 @@ fn oracle(config: &Config, started: &mut Started) -> io::Result<Oracle> {
     }
     #[cfg(feature = "postgres")]
     if let (Some(sql), Some(dsn)) = (&config.authorize.sql, &config.postgres.dsn) {
-        let status = Arc::new(crate::service::ServiceStatus::new(AUTHORIZE, "postgres", AT_ONCE_MAX));
+        let status = Arc::new(crate::service::ServiceStatus::new(crate::config::AUTHORIZE, "postgres", AT_ONCE_MAX));
         started.statuses.push(status.clone());
         let patience = config.authorize.timeout;
         let database = postgres::Database::open(&config.postgres, dsn, sql, patience, status)?;

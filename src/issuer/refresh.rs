@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 pub fn start(auth: &Auth, url: &JwksUrl, waiting_max: usize, control: &Control) -> io::Result<Issuer> {
     let fetcher = Fetcher::new(url, auth.jwks_bearer.as_ref())?;
-    let (keys, status) = (IssuedKeys::default(), Arc::new(IssuerStatus::new(url.as_str())));
+    let (keys, status) = (IssuedKeys::default(), Arc::new(IssuerStatus::new(&url.shown())));
     // Half of them on the list, half at the door.
     let max = waiting_max.div_ceil(2);
     let (sender, questions) = mpsc::channel(max);

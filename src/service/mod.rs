@@ -54,11 +54,6 @@ impl Started {
     }
 }
 
-/// Of a service's task: services have names of their own, and nothing else is named so.
-fn task_name(jobs: &Jobs) -> String {
-    format!("service.{}", jobs.status.name())
-}
-
 /// Starts every service that is configured, and returns at once; whether their backends are there shows in the status.
 ///
 /// # Errors

@@ -31,7 +31,7 @@ use crate::config::{Config, Nats, NatsService, NatsUrl};
 use crate::control::{Backoff, Control, Stop};
 use crate::lane::Failure;
 
-use super::{Job, Jobs, ServiceStatus, task_name};
+use super::{Job, Jobs, ServiceStatus};
 
 use message::Settled;
 use outstanding::{Outstanding, Sent, Waiting};
@@ -54,7 +54,7 @@ pub fn start(config: &Config, service: NatsService, jobs: Jobs, control: &Contro
     let url = config.nats.url.clone().ok_or_else(|| io::Error::other("nats.url is not set"))?;
     let (settings, node, status) = (config.nats.clone(), config.server.id.clone(), jobs.status.clone());
     let work = Work { settings, url, node, service, status };
-    control.run_apart(task_name(&jobs), async move |stop: Stop| {
+    control.run_apart(jobs.status.task_name(), async move |stop: Stop| {
         stop.run_until_cancelled(work.run(jobs)).await;
     })
 }

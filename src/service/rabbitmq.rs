@@ -33,7 +33,7 @@ use crate::lane::Failure;
 use self::message::Addressing;
 use self::outstanding::{Outstanding, Sent, Unconfirmed};
 use self::refused::{RefusedKeys, is_about, refusal};
-use super::{Job, Jobs, ServiceStatus, task_name};
+use super::{Job, Jobs, ServiceStatus};
 
 /// Starts the service's task and returns at once.
 ///
@@ -48,7 +48,7 @@ pub fn start(settings: &RabbitMq, service: RabbitMqService, jobs: Jobs, control:
         addressing: Addressing::new(settings, service)?,
         status: jobs.status.clone(),
     };
-    control.run_apart(task_name(&jobs), async move |stop: Stop| {
+    control.run_apart(jobs.status.task_name(), async move |stop: Stop| {
         stop.run_until_cancelled(work.run(jobs)).await;
     })
 }

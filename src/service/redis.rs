@@ -22,7 +22,7 @@ use crate::control::{Backoff, Control, Stop};
 use crate::lane::{Content, Failure};
 
 use super::envelope::envelope;
-use super::{Job, Jobs, ServiceStatus, task_name};
+use super::{Job, Jobs, ServiceStatus};
 
 /// Commands of one pipeline.
 const PIPELINE_MAX: usize = 256;
@@ -42,7 +42,7 @@ pub fn start(redis: &Redis, service: RedisService, jobs: Jobs, control: &Control
     let commands = Commands::of(redis)?;
     let work =
         Work { address: commands.address().to_owned(), service, status: jobs.status.clone(), full_at: Cell::default() };
-    control.run_apart(task_name(&jobs), async move |stop: Stop| {
+    control.run_apart(jobs.status.task_name(), async move |stop: Stop| {
         stop.run_until_cancelled(work.run(commands, jobs)).await;
     })
 }

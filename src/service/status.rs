@@ -59,6 +59,11 @@ impl ServiceStatus {
         self.kind
     }
 
+    /// Of the service's task: services have names of their own, and no other task is named so.
+    pub fn task_name(&self) -> String {
+        format!("service.{}", self.name)
+    }
+
     /// Calls that wait.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)

@@ -146,10 +146,18 @@ impl Auth {
             Some(url) if url.is_in_the_clear() => {
                 check.warning("jwks_url", "is not https: who can change what comes from there can sign tokens");
             }
+            Some(_) if self.jwks_bearer.as_ref().is_some_and(|bearer| !is_header_value(bearer.expose())) => {
+                check.problem("jwks_bearer", "cannot be sent in a header");
+            }
             None if self.jwks_bearer.is_some() && !check.is_refused("jwks_url") => {
                 check.warning("jwks_bearer", "has no effect: auth.jwks_url is not set");
             }
             _ => {}
         }
     }
+}
+
+/// RFC 9110 section 5.5, without what is not ASCII.
+fn is_header_value(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }

@@ -32,5 +32,9 @@ impl Postgres {
         if self.dsn.is_some() && cfg!(not(feature = "postgres")) {
             check.problem("dsn", "this build has no PostgreSQL (feature `postgres`)");
         }
+        #[cfg(feature = "postgres")]
+        if self.dsn.as_ref().is_some_and(|dsn| dsn.expose().parse::<tokio_postgres::Config>().is_err()) {
+            check.problem("dsn", "is no DSN such as postgres://user:password@host:5432/database");
+        }
     }
 }

@@ -53,6 +53,9 @@ fn a_bearer_without_a_url_is_told_and_one_in_the_clear_refused() {
     let shown = print(&with("https://api.clerk.com/v1/jwks").expect("valid"));
     assert!(shown.contains("jwks_url = \"https://api.clerk.com/v1/jwks\"") && !shown.contains("hunter2"), "{shown}");
     assert!(with("http://127.0.0.1:1/jwks").is_ok());
+    let bent = [("RINGWAY_AUTH_JWKS_URL", "https://issuer.example/jwks"), ("CLERK_SECRET_KEY", "hunter2\r\nX: y")];
+    let problems = from_environment(&bent).expect_err("two headers");
+    assert_eq!(problems, ["auth.jwks_bearer (environment CLERK_SECRET_KEY): cannot be sent in a header"]);
     let problems = with("http://api.clerk.com/v1/jwks").expect_err("in the clear");
     assert!(problems[0].starts_with("auth.jwks_url (environment RINGWAY_AUTH_JWKS_URL): would send"), "{problems:?}");
     let open = from_environment(&[("RINGWAY_AUTH_JWKS_URL", "http://issuer.example/jwks")]).expect("a warning");
@@ -298,4 +301,14 @@ fn events_go_to_a_service_outside() {
             "{problems:?}"
         );
     }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_dsn_is_one_and_is_not_repeated_where_it_is_none() {
+    let with = |dsn| from_environment(&[("JWT_SECRET", SECRET), ("POSTGRES_DSN", dsn)]);
+    assert!(with("postgres://u:hunter2@127.0.0.1/db?sslmode=disable").is_ok() && with("host=h").is_ok());
+    let problems = with("postgres://u:hunter2@h:port/db").expect_err("no DSN");
+    assert!(problems[0].starts_with("postgres.dsn (environment POSTGRES_DSN): is no DSN"), "{problems:?}");
+    assert!(!problems[0].contains("hunter2"), "{problems:?}");
 }

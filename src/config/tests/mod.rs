@@ -77,6 +77,7 @@ fn every_key_can_be_set_by_its_variable() {
         let value = match (key.to_string().as_str(), &table[key.section].get(key.name)) {
             ("auth.public_keys", _) => PUBLIC_KEY.to_owned(),
             ("auth.jwks_url", _) => "https://h/jwks.json".to_owned(),
+            ("postgres.dsn", _) => "host=h".to_owned(),
             ("redis.url", _) => "redis://h".to_owned(),
             ("redis.nodes", _) => "h:1, g:2".to_owned(),
             ("nats.url", _) => "nats://h".to_owned(),

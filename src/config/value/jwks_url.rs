@@ -15,6 +15,13 @@ impl JwksUrl {
         self.0.as_str()
     }
 
+    /// For people: without the query, in which some issuers are told a key.
+    pub fn shown(&self) -> String {
+        let mut shown = self.0.clone();
+        shown.set_query(None);
+        shown.into()
+    }
+
     /// Whether everybody on the way can read what is sent, and change what comes back.
     pub fn is_in_the_clear(&self) -> bool {
         let is_here = match self.0.host() {
@@ -93,5 +100,11 @@ mod tests {
         ] {
             assert_eq!(text.parse::<JwksUrl>().expect(text).is_in_the_clear(), is_in_the_clear, "{text}");
         }
+    }
+
+    #[test]
+    fn its_query_is_not_shown() {
+        let url: JwksUrl = "https://issuer.example/jwks?api_key=hunter2".parse().expect("valid");
+        assert_eq!((url.as_str().len(), &*url.shown()), (43, "https://issuer.example/jwks"));
     }
 }

@@ -40,7 +40,7 @@ use crate::lane::{Content, Failure};
 use super::lines::{Key, Lines};
 use super::queue::CallId;
 use super::stream::Flow;
-use super::{Job, Jobs, ServiceStatus, task_name};
+use super::{Job, Jobs, ServiceStatus};
 
 use calling::{Caller, Event, Waiting};
 use connection::{CONNECT_TIMEOUT, Connection, Target};
@@ -75,7 +75,7 @@ pub fn start(service: GrpcService, jobs: Jobs, control: &Control) -> io::Result<
         flows: HashMap::new(),
         service,
     };
-    control.run_apart(task_name(&jobs), async move |stop: Stop| {
+    control.run_apart(jobs.status.task_name(), async move |stop: Stop| {
         stop.run_until_cancelled(work.run(jobs)).await;
     })
 }

@@ -27,7 +27,7 @@ use crate::config::HttpService;
 use crate::control::{Control, Stop};
 use crate::lane::{Content, Failure};
 
-use super::{Job, Jobs, task_name};
+use super::{Job, Jobs};
 use delivery::Delivery;
 use verdict::Done;
 
@@ -44,7 +44,7 @@ pub fn start(service: &HttpService, waiting_max: usize, jobs: Jobs, control: &Co
     let connector = connector(service.ca_file.as_deref())?;
     let delivery = Arc::new(Delivery::new(url, service, connector, jobs.status.clone()));
     let lines = service.concurrency;
-    control.run_apart(task_name(&jobs), async move |stop: Stop| {
+    control.run_apart(jobs.status.task_name(), async move |stop: Stop| {
         stop.run_until_cancelled(serve(delivery, jobs, lines, waiting_max.div_ceil(lines))).await;
     })
 }
