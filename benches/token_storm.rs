@@ -48,6 +48,7 @@ fn round(algorithm: &str, tokens: &[String], in_a_message: bool) {
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let config = Config::new().list("auth.public_keys", &files).set("auth.secret", SECRET);
     let config = config.set("server.shards", 1).set("server.pin", "0").set("limits.handshakes_per_address", 0);
+    let config = config.set("limits.handshakes", 2 * COMERS as i64);
     let gateway = Gateway::start(config.set("limits.unauthenticated", 0));
     let stop = Arc::new(AtomicBool::new(false));
     let mut calm = pings(&gateway, &stop, |_| std::thread::sleep(Duration::from_secs(1)));
