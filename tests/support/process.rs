@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-use super::wait::{DEADLINE, PAUSE, eventually_some};
+use super::wait::{DEADLINE, PAUSE, eventually, eventually_some};
 
 /// A started program. Killed and reaped on drop.
 pub struct Process {
@@ -31,13 +31,26 @@ impl Process {
         self.child.id()
     }
 
-    /// Sends a signal by name, such as `TERM`.
+    /// Sends a signal by name, such as `TERM`. After `STOP` it stands still: one of its threads may be on another core
+    /// when the signal comes, and go on for a moment.
+    #[track_caller]
     pub fn signal(&self, name: &str) {
         let sent = Command::new("sh")
             .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.pid().to_string()])
             .status()
             .expect("sh is there");
         assert!(sent.success(), "signal {name} to {} was refused", self.pid());
+        if name == "STOP" {
+            eventually("all of its threads stand still", || self.is_stopped());
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        let mut states =
+            threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+        // The state stands behind the name, which is in brackets (proc_pid_stat(5)).
+        states.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
     }
 
     /// Whether it has ended, and how, without waiting.
