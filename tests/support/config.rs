@@ -45,21 +45,6 @@ impl Config {
         Config { sections: toml::from_str(text).unwrap_or_else(|error| panic!("not TOML ({error}): {text}")) }
     }
 
-    /// Adds what a piece of a file says: lists grow, keys are set.
-    #[cfg(feature = "grpc")]
-    #[must_use]
-    #[track_caller]
-    pub fn and(mut self, text: &str) -> Config {
-        for (name, value) in Config::parse(text).sections {
-            match (self.sections.get_mut(&name), value) {
-                (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
-                (Some(Value::Table(keys)), Value::Table(more)) => keys.extend(more),
-                (_, value) => drop(self.sections.insert(name, value)),
-            }
-        }
-        self
-    }
-
     /// Sets `section.key`. Durations are strings such as `"250ms"`.
     #[must_use]
     pub fn set(mut self, path: &str, value: impl Into<Value>) -> Config {

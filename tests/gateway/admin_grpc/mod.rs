@@ -187,7 +187,7 @@ fn what_is_refused_says_why_in_the_words_of_the_http_port() {
 fn nobody_does_anything_without_the_token() {
     let text =
         blocks("docs/integrations/grpc.md").into_iter().find(|block| block.info == "toml admin").expect("a block");
-    let port = Port::start(Config::new().and(&text.text));
+    let port = Port::start(Config::new().with(&text.text));
     let right = "Bearer a long secret of the backends";
     for (shown, expected) in [
         (None, "token_missing"),

@@ -39,7 +39,7 @@ reply = '{"type":"done"}'
 
 fn asked(backend: &str, more: &str) -> Config {
     let service = format!("[[services]]\nname = 'answers'\nkind = 'grpc'\naddress = '{backend}'\n{more}");
-    Config::new().and(ASK).and(&service)
+    Config::new().with(ASK).with(&service)
 }
 
 fn started(config: Config) -> Gateway {
@@ -257,7 +257,7 @@ fn tls_is_spoken_with_whom_the_authority_vouches_for_and_with_nobody_else() {
     let ca_file = |folder: &Path| format!("tls_ca_file = '{}'", folder.join("ca.pem").display());
     let distrusted =
         format!("[[services]]\nname = 'distrusted'\nkind = 'grpc'\naddress = '{address}'\n{}", ca_file(other.path()));
-    let gateway = started(asked(&address, &ca_file(folder.path())).and(&distrusted));
+    let gateway = started(asked(&address, &ca_file(folder.path())).with(&distrusted));
     let mut ana = Client::connect(&gateway, &token("ana"));
     ana.send(r#"{"type":"ask","do":"say","n":1}"#);
     assert_eq!(wire::kind(&ana.next_json()), "said");
@@ -274,7 +274,7 @@ fn the_configurations_of_the_document_work_as_they_stand_there() {
     assert!(texts.len() >= 3, "{} configurations", texts.len());
     for block in texts {
         let text = block.text.replace("http://127.0.0.1:50051", &backend.url());
-        let gateway = Gateway::start(Config::new().and(&text));
+        let gateway = Gateway::start(Config::new().with(&text));
         let services = text.matches("50051").count() + text.matches(&backend.url()).count();
         eventually("all services are connected", || {
             let page = gateway.admin().get("/metrics").body;

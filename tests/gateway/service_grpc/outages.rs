@@ -12,7 +12,7 @@ fn what_is_no_backend_is_not_connected_and_harms_nobody() {
     for (n, noise) in noises.iter().enumerate() {
         let (route, address) = (format!("type = 'ask.{n}'\naction = 'forward'\nservice = 's{n}'"), noise.address);
         config = config
-            .and(&format!("[[routes]]\n{route}\n[[services]]\nname = 's{n}'\nkind = 'grpc'\naddress = '{address}'"));
+            .with(&format!("[[routes]]\n{route}\n[[services]]\nname = 's{n}'\nkind = 'grpc'\naddress = '{address}'"));
     }
     let gateway = started(config);
     let mut ana = Client::connect(&gateway, &token("ana"));

@@ -132,9 +132,9 @@ fn typed_streams_become_messages() {
         )
     };
     let config = Config::new()
-        .and(&service("answers", "chat", "chat.history", "fields = { conversation_id = 'id' }"))
-        .and(&service("watching", "location", "location.watch", "fields = { user_id = 'id' }"))
-        .and(&service("list", "notification", "notification.list", ""));
+        .with(&service("answers", "chat", "chat.history", "fields = { conversation_id = 'id' }"))
+        .with(&service("watching", "location", "location.watch", "fields = { user_id = 'id' }"))
+        .with(&service("list", "notification", "notification.list", ""));
     let gateway = started(config);
     let mut ana = Client::connect(&gateway, &token("ana"));
     eventually("all services answer", || {
