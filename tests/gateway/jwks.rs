@@ -117,14 +117,21 @@ fn the_first_token_of_a_new_key_gets_in_at_the_upgrade_and_in_a_message() {
     }
 }
 
-#[test]
-fn who_waits_for_a_slow_issuer_gets_in_when_it_answers_and_keeps_nobody_waiting() {
+/// Somebody whose token's key was there before the issuer fell silent, and somebody whose token waits for its key.
+#[track_caller]
+fn waiting_for_a_silent_issuer() -> (Issuer, Gateway, [Client; 2]) {
     let issuer = Issuer::start_as(Manner::says(jwks_of(&["rsa"])));
     let gateway = Gateway::start(config(&issuer));
-    let mut bystander = Client::connect(&gateway, &token("rsa"));
+    let bystander = Client::connect(&gateway, &token("rsa"));
     issuer.behave(Manner::Silent);
     let mut waiting = connect(&gateway);
     waiting.send(&auth(&token("p256")));
+    (issuer, gateway, [bystander, waiting])
+}
+
+#[test]
+fn who_waits_for_a_slow_issuer_gets_in_when_it_answers_and_keeps_nobody_waiting() {
+    let (issuer, gateway, [mut bystander, mut waiting]) = waiting_for_a_silent_issuer();
     eventually("the issuer is asked", || issuer.requests() == 2);
     // Meanwhile everybody else is served.
     bystander.ping();
@@ -139,12 +146,7 @@ fn who_waits_for_a_slow_issuer_gets_in_when_it_answers_and_keeps_nobody_waiting(
 
 #[test]
 fn who_waits_in_vain_is_told_to_come_again() {
-    let issuer = Issuer::start_as(Manner::says(jwks_of(&["rsa"])));
-    let gateway = Gateway::start(config(&issuer));
-    let mut bystander = Client::connect(&gateway, &token("rsa"));
-    issuer.behave(Manner::Silent);
-    let mut waiting = connect(&gateway);
-    waiting.send(&auth(&token("p256")));
+    let (_issuer, gateway, [mut bystander, mut waiting]) = waiting_for_a_silent_issuer();
     waiting.send(r#"{"type":"ping"}"#);
     assert_eq!(unavailable(&gateway, &token("p384")), "keys_unavailable");
     assert_eq!(wire::string(&waiting.expect_type("error"), &["payload", "code"]), "keys_unavailable");
