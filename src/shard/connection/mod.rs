@@ -122,6 +122,13 @@ impl Connection {
         self.phase.is_alive()
     }
 
+    /// Whether only so much may wait for it. An echo is held back by not reading more, for which all that waits must
+    /// stand in its outbox; to a connection that ends nothing more is published, and what it was to get before its
+    /// close frame it gets.
+    pub fn is_bounded(&self) -> bool {
+        self.is_alive() && !self.phase.is_echo()
+    }
+
     /// When the session's token expires, in unix seconds; none while it is no session.
     pub fn token_expires_at(&self) -> Option<u32> {
         match self.phase.state() {

@@ -83,7 +83,7 @@ impl<I: Io> Wire<I> {
             self.io.send_all(slot, left.by_ref().take(count));
             if count < VECTOR_MAX {
                 self.begin_rest(slot, left.by_ref());
-            } else if left.len() > 0 && self.connections[slot as usize].is_alive() {
+            } else if left.len() > 0 && self.connections[slot as usize].is_bounded() {
                 // Whether it is behind shows when the kernel has been entered: until then the rest waits where it was.
                 left.by_ref().for_each(|frame| self.deliver(slot, &frame));
             } else if left.len() > 0 {
@@ -140,9 +140,7 @@ impl<I: Io> Wire<I> {
             return TooSlow(false);
         }
         let connection = &mut self.connections[slot as usize];
-        // An echo is held back by not reading more; to a connection that ends nothing more is published, and what it
-        // was to get before its close frame it gets.
-        let is_bounded = connection.is_alive() && !connection.phase().is_echo();
+        let is_bounded = connection.is_bounded();
         let bound = if is_bounded { Bound::Bytes(self.outbox_bytes_max) } else { Bound::Unbounded };
         let outbox = connection.outbox.get_or_insert_default();
         let (before, mut queued, mut spill) = (outbox.bytes(), 0, Spill::default());

@@ -1,7 +1,10 @@
 //! The echo endpoint: everything comes back, nobody becomes a session, and a flood that is not read grows nothing.
 
+use crate::lane::frame::Frame;
+use crate::shard::floor::wire::TooSlow;
+use crate::shard::io::VECTOR_MAX;
 use crate::ws::close::CloseCode;
-use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment};
+use crate::ws::frame::{Opcode, encode_masked, encode_masked_fragment, encode_pong};
 
 use super::client::{Said, text};
 use super::{ECHO_MESSAGE_BYTES_MAX, Shard, under_faults, under_faults_with};
@@ -143,6 +146,19 @@ fn an_echo_that_does_not_read_is_not_read_until_it_does() {
             shard.assert_empty();
         });
     }
+}
+
+#[test]
+fn what_is_behind_a_full_send_counts_at_once() {
+    under_faults(|mut shard| {
+        let ann = shard.echo();
+        let wire = &mut shard.floor.wire;
+        (0..=VECTOR_MAX).for_each(|_| wire.send(ann.id.slot, Frame::local(encode_pong(b""), 0)));
+        assert_eq!(wire.flush(ann.id.slot), TooSlow(false));
+        // Under the cork it would be read on for as long as turns have no time to take it from there.
+        assert!(wire.cork.is_empty() && wire.outbox_bytes > 0);
+        shard.settle();
+    });
 }
 
 #[test]
