@@ -140,7 +140,7 @@ pub async fn numbers(
         tokens_refused: sums(&state, |counters| &counters.tokens_refused),
         violations: sums(&state, |counters| &counters.violations),
         errors_sent: state.total(|counters| &counters.errors_sent),
-        sources: state.context.sources.iter().map(SourceReport::from).collect(),
+        sources: state.outside.sources(&state.context),
         services: state.outside.services(&state.context),
         issuer: state.context.issuer.as_ref().map(IssuerLine::from),
         points: seconds,

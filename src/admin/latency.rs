@@ -1,5 +1,5 @@
-//! `GET /latency` and `GET /latency.hlog`: what the shards have timed, merged, and how long each service took, as
-//! percentiles or as the log that the tools of HdrHistogram read.
+//! `GET /latency` and `GET /latency.hlog`: what the shards have timed, merged, and how long each source and service took,
+//! as percentiles or as the log that the tools of HdrHistogram read.
 //!
 //! With `interval=true` an answer holds what came after the previous answer of that kind. There is one such series for
 //! the whole port: whoever wants one of their own reads totals and subtracts.
@@ -26,7 +26,7 @@ use crate::metrics::{Latency, Timed, Times};
 
 use super::error::AdminError;
 use super::shards::Answers;
-use super::{State, aside};
+use super::{Context, State, aside};
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +56,7 @@ pub struct Intervals(Arc<Mutex<Option<Previous>>>);
 struct Previous {
     at: Now,
     shards: Vec<Option<Latency>>,
-    services: Vec<Times>,
+    outside: Vec<Times>,
 }
 
 /// What was timed in a span.
@@ -65,14 +65,21 @@ struct Reading {
     until: Now,
     /// Ordered by number.
     shards: Vec<ShardLatency>,
-    services: Vec<ServiceTimes>,
+    outside: Vec<OutsideTimes>,
     note: Option<String>,
 }
 
-/// From the calls of a service to its last answers.
-struct ServiceTimes {
+/// Of a service from calls to last answers, of a source from messages that were read until the shards have them.
+struct OutsideTimes {
+    kind: Kind,
     name: Box<str>,
     times: Times,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Source,
+    Service,
 }
 
 #[derive(Serialize)]
@@ -80,6 +87,8 @@ struct Report {
     /// Length of the span that it covers.
     seconds: f64,
     latency_us: Summaries,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sources_us: BTreeMap<Box<str>, Summary>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     services_us: BTreeMap<Box<str>, Summary>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,9 +173,22 @@ async fn since_start(state: &State) -> Result<Reading, AdminError> {
     let note = answers.note();
     let mut shards = answers.values;
     shards.sort_unstable_by_key(|shard| shard.shard);
-    let backends = state.context.backends.iter();
-    let services = backends.map(|service| ServiceTimes { name: service.name().into(), times: service.latency() });
-    Ok(Reading { from: state.context.started, until: Now::read(), shards, services: services.collect(), note })
+    Ok(Reading { from: state.context.started, until: Now::read(), shards, outside: outside(&state.context), note })
+}
+
+/// Always the same ones, in the same order.
+fn outside(context: &Context) -> Vec<OutsideTimes> {
+    let sources = context.sources.iter().map(|source| OutsideTimes {
+        kind: Kind::Source,
+        name: source.name().into(),
+        times: source.latency.copy(),
+    });
+    let services = context.backends.iter().map(|service| OutsideTimes {
+        kind: Kind::Service,
+        name: service.name().into(),
+        times: service.latency(),
+    });
+    sources.chain(services).collect()
 }
 
 impl Intervals {
@@ -175,7 +197,7 @@ impl Intervals {
         let mut previous = self.0.clone().lock_owned().await;
         let reading = since_start(state).await?;
         let (at, shards) = (state.context.started, state.context.counters.len());
-        let nothing = move || Previous { at, shards: vec![None; shards], services: vec![] };
+        let nothing = move || Previous { at, shards: vec![None; shards], outside: vec![] };
         aside(move || previous.get_or_insert_with(nothing).replace(reading)).await
     }
 }
@@ -192,11 +214,10 @@ impl Previous {
             }
             *place = Some(total);
         }
-        // Always the same ones, in the same order.
-        let totals = reading.services.iter().map(|service| service.times.clone()).collect();
-        let before = std::mem::replace(&mut self.services, totals);
-        for (service, before) in reading.services.iter_mut().zip(&before) {
-            service.times = service.times.since(before);
+        let totals = reading.outside.iter().map(|outside| outside.times.clone()).collect();
+        let before = std::mem::replace(&mut self.outside, totals);
+        for (outside, before) in reading.outside.iter_mut().zip(&before) {
+            outside.times = outside.times.since(before);
         }
         reading
     }
@@ -214,9 +235,12 @@ impl Report {
         let latency_us = Summaries(merge(&reading.shards));
         let one = |ShardLatency { shard, latency }| ShardReport { shard, latency_us: Summaries(latency) };
         let shards = with_shards.then(|| reading.shards.into_iter().map(one).collect());
-        let service = |ServiceTimes { name, times }| (name, Summary::of(times.histogram()));
-        let services_us = reading.services.into_iter().map(service).collect();
-        Self { seconds, latency_us, services_us, shards, note: reading.note }
+        let of = |kind| {
+            let those = reading.outside.iter().filter(|outside| outside.kind == kind);
+            those.map(|outside| (outside.name.clone(), Summary::of(outside.times.histogram()))).collect()
+        };
+        let (sources_us, services_us) = (of(Kind::Source), of(Kind::Service));
+        Self { seconds, latency_us, sources_us, services_us, shards, note: reading.note }
     }
 }
 
@@ -243,8 +267,8 @@ impl Summary {
     }
 }
 
-/// One line per histogram, tagged with its name; those of one shard with `shard-N.` before it, that of a service with
-/// `service.`.
+/// One line per histogram, tagged with its name; those of one shard with `shard-N.` before it, that of a source with
+/// `source.`, that of a service with `service.`.
 fn log(reading: &Reading, with_shards: bool) -> Vec<u8> {
     let merged = merge(&reading.shards);
     let sets = std::iter::once((String::new(), &merged));
@@ -264,8 +288,12 @@ fn log(reading: &Reading, with_shards: bool) -> Vec<u8> {
     for (prefix, set) in sets {
         set.iter().for_each(|(timed, histogram)| write(format!("{prefix}{}", timed.name()), histogram));
     }
-    for ServiceTimes { name, times } in &reading.services {
-        write(format!("service.{name}"), times.histogram());
+    for OutsideTimes { kind, name, times } in &reading.outside {
+        let kind = match kind {
+            Kind::Source => "source",
+            Kind::Service => "service",
+        };
+        write(format!("{kind}.{name}"), times.histogram());
     }
     page
 }

@@ -2,8 +2,7 @@
 //!
 //! Read by the [dashboard](super::dashboard). Every ten seconds a task of the control side remembers what was counted
 //! so far, so that percentiles are those of the last ten to twenty seconds and not of all days, and writes a line into
-//! the log for each that had failures since then. What is kept are two histograms for each service, some 30 KiB at most
-//! each.
+//! the log for each that had failures since then. What is kept are two histograms for each, some 30 KiB at most.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +38,7 @@ struct ServiceCounts {
     times: Times,
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Serialize)]
 struct SourceCounts {
     messages: u64,
     /// Could not be a text message of a channel.
@@ -48,14 +47,19 @@ struct SourceCounts {
     unmatched: u64,
     /// Found no room.
     lost: u64,
+    #[serde(skip)]
+    times: Times,
 }
 
 #[derive(Serialize)]
 pub struct SourceReport {
     #[serde(flatten)]
     line: SourceLine,
+    /// Since the start.
     #[serde(flatten)]
     counts: SourceCounts,
+    /// Of the last ten to twenty seconds.
+    latency_us: Summary,
 }
 
 #[derive(Serialize)]
@@ -87,6 +91,16 @@ impl Outside {
             ticks.tick().await;
             self.look(&state.context);
         }
+    }
+
+    pub fn sources(&self, context: &Context) -> Vec<SourceReport> {
+        let looks = self.looks();
+        let report = context.sources.iter().zip(&looks[0].sources).map(|(source, before)| {
+            let counts = SourceCounts::of(source);
+            let latency_us = Summary::of(counts.times.since(&before.times).histogram());
+            SourceReport { line: source.into(), counts, latency_us }
+        });
+        report.collect()
     }
 
     pub fn services(&self, context: &Context) -> Vec<ServiceReport> {
@@ -131,8 +145,7 @@ impl Look {
     fn tell(&self, before: &Self, context: &Context) {
         for (service, (now, before)) in context.backends.iter().zip(self.services.iter().zip(&before.services)) {
             let Totals { calls, refused, failed, late } = now.totals.since(before.totals);
-            let times = now.times.since(&before.times);
-            let [p50_us, p99_us] = [0.5, 0.99].map(|quantile| times.histogram().value_at_quantile(quantile));
+            let [p50_us, p99_us] = quantiles(&now.times.since(&before.times));
             let (service, waiting, state) = (service.name(), service.waiting(), service.link.status().state);
             if refused + failed + late > 0 {
                 warn!(service, ?state, waiting, calls, refused, failed, late, p50_us, p99_us, "calls have failed");
@@ -141,15 +154,20 @@ impl Look {
             }
         }
         for (source, (now, before)) in context.sources.iter().zip(self.sources.iter().zip(&before.sources)) {
-            let SourceCounts { messages, invalid, unmatched, lost } = now.since(before);
+            let SourceCounts { messages, invalid, unmatched, lost, times } = now.since(before);
+            let [p50_us, p99_us] = quantiles(&times);
             let (source, state) = (source.name(), source.link.status().state);
             if invalid + lost > 0 {
-                warn!(source, ?state, messages, invalid, lost, "messages were dropped");
+                warn!(source, ?state, messages, invalid, lost, p50_us, p99_us, "messages were dropped");
             } else if messages > 0 {
-                debug!(source, ?state, messages, unmatched, "passed on");
+                debug!(source, ?state, messages, unmatched, p50_us, p99_us, "passed on");
             }
         }
     }
+}
+
+fn quantiles(times: &Times) -> [u64; 2] {
+    [0.5, 0.99].map(|quantile| times.histogram().value_at_quantile(quantile))
 }
 
 impl SourceCounts {
@@ -159,6 +177,7 @@ impl SourceCounts {
             invalid: source.invalid.get(),
             unmatched: source.unmatched.get(),
             lost: source.lost.get(),
+            times: source.latency.copy(),
         }
     }
 
@@ -168,12 +187,7 @@ impl SourceCounts {
             invalid: self.invalid - before.invalid,
             unmatched: self.unmatched - before.unmatched,
             lost: self.lost - before.lost,
+            times: self.times.since(&before.times),
         }
-    }
-}
-
-impl From<&Arc<SourceStatus>> for SourceReport {
-    fn from(source: &Arc<SourceStatus>) -> Self {
-        Self { line: source.into(), counts: SourceCounts::of(source) }
     }
 }

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::SourceStatus;
 use crate::metrics::Counter;
+use crate::metrics::export::encode_histogram;
 
 /// The state and the counters of all sources, each with its name as label.
 #[derive(Debug)]
@@ -33,6 +34,12 @@ impl Collector for Sources {
                 let count = counter(source).get();
                 ConstCounter::new(count).encode(metric.encode_family(&[("source", source.name())])?)?;
             }
+        }
+        let help = "From a message of the source that has been read until the shards have it";
+        let mut metric = encoder.encode_descriptor("source_seconds", help, None, MetricType::Histogram)?;
+        for source in &self.0 {
+            let times = source.latency.copy();
+            encode_histogram(metric.encode_family(&[("source", source.name())])?, times.histogram())?;
         }
         Ok(())
     }

@@ -9,6 +9,8 @@
 
 pub mod export;
 pub mod inlet;
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod intake;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "rabbitmq")]

@@ -13,6 +13,7 @@ mod jetstream;
 
 use std::convert::Infallible;
 use std::io;
+use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,8 +25,8 @@ use crate::broker::nats::{Connection, Lost, News, header_value, next};
 use crate::broker::subject::channel_of;
 use crate::config::{Config, Nats, NatsUrl};
 use crate::control::{Backoff, Control};
-use crate::lane::Outcome;
 
+use super::intake::Intake;
 use super::{Inlet, SourceStatus};
 
 /// Names the channel, where a subject cannot.
@@ -61,7 +62,7 @@ enum Subscription {
 }
 
 /// Subscribes, again and again.
-async fn follow(way: Way, mut intake: Intake) -> Infallible {
+async fn follow(way: Way, intake: Intake) -> Infallible {
     let mut backoff = Backoff::default();
     loop {
         let lost = match subscribe(&way).await {
@@ -70,8 +71,8 @@ async fn follow(way: Way, mut intake: Intake) -> Infallible {
                 info!(nats = %way.url, subjects = %way.subjects(), "subscribed");
                 let since = Instant::now();
                 let lost = match subscription {
-                    Subscription::Subject(messages) => listen(connection, messages, &mut intake).await,
-                    Subscription::Stream(place) => place.follow(connection, &mut intake).await,
+                    Subscription::Subject(messages) => listen(connection, messages, &intake).await,
+                    Subscription::Stream(place) => place.follow(connection, &intake).await,
                 };
                 backoff.lived(since.elapsed());
                 lost
@@ -108,14 +109,14 @@ async fn subscribe(way: &Way) -> Result<(Connection, Subscription), Lost> {
 }
 
 /// Passes messages on while the connection lives.
-async fn listen(mut connection: Connection, mut messages: Subscriber, intake: &mut Intake) -> Lost {
+async fn listen(mut connection: Connection, mut messages: Subscriber, intake: &Intake) -> Lost {
     let mut taken = 0;
     loop {
         tokio::select! {
             biased;
             message = next(&mut messages) => match message {
                 Ok(message) => {
-                    intake.take(&message);
+                    take(intake, &message);
                     taken += 1;
                 }
                 Err(lost) => return lost,
@@ -126,7 +127,7 @@ async fn listen(mut connection: Connection, mut messages: Subscriber, intake: &m
                 News::Refused(words) => debug!(words, "refused by NATS"),
                 News::Overrun => {
                     let lost = connection.received() - taken;
-                    intake.tell_lost(lost);
+                    tell_lost(intake, lost);
                     taken += lost;
                 }
             },
@@ -140,64 +141,30 @@ impl Way {
     }
 }
 
-/// Where messages are taken in.
-struct Intake {
-    prefix: String,
-    inlet: Inlet,
-    status: Arc<SourceStatus>,
+/// Takes in a message, for the channel in its header or its subject.
+fn take(intake: &Intake, message: &Message) {
+    let named = message.headers.as_ref().and_then(|headers| headers.get(CHANNEL));
+    let channel = match named {
+        Some(named) => header_value(named.as_str()).filter(|name| !name.is_empty()),
+        None => channel_of(&intake.prefix, &message.subject),
+    };
+    intake.take(channel.as_ref().map(slice::from_ref), &message.payload);
 }
 
-impl Intake {
-    fn take(&self, message: &Message) {
-        let named = message.headers.as_ref().and_then(|headers| headers.get(CHANNEL));
-        let channel = match named {
-            Some(named) => header_value(named.as_str()).filter(|name| !name.is_empty()),
-            None => channel_of(&self.prefix, &message.subject),
-        };
-        self.publish(channel.as_deref(), &message.payload);
-    }
-
-    fn publish(&self, channel: Option<&str>, payload: &[u8]) {
-        self.status.messages.add(1);
-        self.status.bytes.add(payload.len() as u64);
-        // A frame that is not UTF-8 would make every client that gets it fail its connection (RFC 6455 section 8.1).
-        let (Some(channel), Ok(text)) = (channel, simdutf8::basic::from_utf8(payload)) else {
-            self.status.invalid.add(1);
-            return;
-        };
-        if self.inlet.publish(channel, text) == Outcome::default() {
-            self.status.unmatched.add(1);
-        }
-    }
-
-    /// Messages that have come and were dropped for lack of room.
-    fn tell_lost(&self, messages: u64) {
-        if messages > 0 {
-            self.status.lost.add(messages);
-            warn!(messages, "more came from NATS at once than there is room for: messages are lost");
-        }
+/// Messages that have come and were dropped for lack of room.
+fn tell_lost(intake: &Intake, messages: u64) {
+    if messages > 0 {
+        intake.status.lost.add(messages);
+        warn!(messages, "more came from NATS at once than there is room for: messages are lost");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use async_nats::HeaderMap;
 
     use super::*;
-    use crate::channel::{Interest, Policies};
-    use crate::lane::{Bus, Command, LaneEnd, Posted};
-    use crate::notification::{Bounds, Notifications};
-
-    fn intake(interested_in: &str) -> (Intake, LaneEnd) {
-        let interest = Arc::new(Interest::default());
-        interest.add(interest.hash(interested_in), 0);
-        let (bus, mut ends) = Bus::open(1, interest, Policies::default(), Duration::ZERO).expect("a lane");
-        let notifications = Notifications::new(Some(Bounds::new(1, 1, 1024)));
-        let status = Arc::new(SourceStatus::new("nats"));
-        (Intake { prefix: "ws".into(), inlet: Inlet { bus, notifications }, status }, ends.remove(0))
-    }
+    use crate::ingress::intake::tests::{intake, published};
 
     fn message(subject: &str, channel: Option<&str>, payload: &'static [u8]) -> Message {
         let headers = channel.map(|channel| {
@@ -209,31 +176,24 @@ mod tests {
         Message { subject, reply: None, payload: payload.into(), headers, status: None, description: None, length: 0 }
     }
 
-    fn channel_in(lane: &LaneEnd) -> String {
-        let Some(Posted { command: Command::Publish(publication), .. }) = lane.take() else {
-            panic!("nothing in the lane")
-        };
-        publication.channel.name.to_string()
-    }
-
     #[test]
     fn a_message_goes_to_the_channel_behind_the_prefix_or_in_the_header() {
         let (intake, lane) = intake("conv:a.b c");
-        intake.take(&message("ws.conv.a", None, b"{}"));
+        take(&intake, &message("ws.conv.a", None, b"{}"));
         assert_eq!(intake.status.unmatched.get(), 1);
-        intake.take(&message("ws.conv.a", Some("conv:a.b%20c"), b"{}"));
-        assert_eq!(channel_in(&lane), "conv:a.b c");
-        intake.take(&message("ws.conv.a", Some("conv:a.b c"), b"{}"));
-        assert_eq!(channel_in(&lane), "conv:a.b c");
+        take(&intake, &message("ws.conv.a", Some("conv:a.b%20c"), b"{}"));
+        assert_eq!(published(&lane).0, "conv:a.b c");
+        take(&intake, &message("ws.conv.a", Some("conv:a.b c"), b"{}"));
+        assert_eq!(published(&lane).0, "conv:a.b c");
     }
 
     #[test]
     fn what_cannot_be_a_text_message_of_a_channel_is_dropped_and_counted() {
         let (intake, lane) = intake("conv:c1");
-        intake.take(&message("ws.conv.c1", None, b"\xff"));
-        intake.take(&message("other.conv.c1", None, b"{}"));
-        intake.take(&message("ws.conv.c1", Some(""), b"{}"));
-        intake.take(&message("ws.conv.c1", Some("conv:%ff"), b"{}"));
+        take(&intake, &message("ws.conv.c1", None, b"\xff"));
+        take(&intake, &message("other.conv.c1", None, b"{}"));
+        take(&intake, &message("ws.conv.c1", Some(""), b"{}"));
+        take(&intake, &message("ws.conv.c1", Some("conv:%ff"), b"{}"));
         assert!(lane.is_empty());
         assert_eq!((intake.status.messages.get(), intake.status.invalid.get()), (4, 4));
     }

@@ -19,7 +19,7 @@ use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Consumer};
+use lapin::{Channel, Consumer};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -27,8 +27,8 @@ use crate::broker::rabbitmq::{Broker, CONNECT_DEADLINE, Lost, Session, declare_e
 use crate::broker::subject::channel_of;
 use crate::config::{RabbitMq, RabbitMqUrl};
 use crate::control::{Backoff, Control};
-use crate::lane::Outcome;
 
+use super::intake::Intake;
 use super::{Inlet, SourceStatus};
 
 /// The header that may name channels.
@@ -190,46 +190,24 @@ async fn take_what_is_there(
     at_once: u16,
 ) -> lapin::Result<()> {
     let mut last = first?;
-    intake.take(&last);
+    take(intake, &last);
     for _ in 1..at_once {
         // The end is found by whoever waits next.
         let Some(Some(next)) = consumer.next().now_or_never() else { break };
         last = next?;
-        intake.take(&last);
+        take(intake, &last);
     }
     last.acker.ack(BasicAckOptions { multiple: true }).await.map(drop)
 }
 
-/// Where messages are taken in.
-struct Intake {
-    prefix: String,
-    inlet: Inlet,
-    status: Arc<SourceStatus>,
-}
-
-impl Intake {
-    fn take(&self, delivery: &Delivery) {
-        self.publish(delivery.routing_key.as_str(), &delivery.properties, &delivery.data);
-    }
-
-    fn publish(&self, routing_key: &str, properties: &BasicProperties, payload: &[u8]) {
-        self.status.messages.add(1);
-        self.status.bytes.add(payload.len() as u64);
-        let header = properties.headers().as_ref().and_then(|headers| headers.inner().get(CHANNELS));
-        let channels = match header {
-            Some(named) => named_channels(named),
-            None => channel_of(&self.prefix, routing_key).map(|channel| vec![channel]),
-        };
-        // A frame that is not UTF-8 would make every client that gets it fail its connection (RFC 6455 section 8.1).
-        let (Some(channels), Ok(text)) = (channels, simdutf8::basic::from_utf8(payload)) else {
-            self.status.invalid.add(1);
-            return;
-        };
-        let reached = channels.iter().filter(|channel| self.inlet.publish(channel, text) != Outcome::default());
-        if reached.count() == 0 {
-            self.status.unmatched.add(1);
-        }
-    }
+/// Takes in a message, for the channels in its header or its routing key.
+fn take(intake: &Intake, delivery: &Delivery) {
+    let header = delivery.properties.headers().as_ref().and_then(|headers| headers.inner().get(CHANNELS));
+    let channels = match header {
+        Some(named) => named_channels(named),
+        None => channel_of(&intake.prefix, delivery.routing_key.as_str()).map(|channel| vec![channel]),
+    };
+    intake.take(channels.as_deref(), &delivery.data);
 }
 
 /// What the header names, each once: a list of texts, or one text with commas. `None` when it is something else, names
@@ -257,22 +235,17 @@ fn text_of(value: &AMQPValue) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::channel::Policies;
-    use crate::lane::Bus;
-    use crate::notification::{Bounds, Notifications};
+    use crate::ingress::intake::tests::intake;
 
     #[test]
     fn a_source_stops_while_rabbitmq_is_away() {
-        let (bus, _lanes) = Bus::open(1, Arc::default(), Policies::default(), Duration::ZERO).expect("a lane");
-        let inlet = Inlet { bus, notifications: Notifications::new(Some(Bounds::new(1, 1, 1024))) };
+        let (intake, _lane) = intake("conv:c1");
         // Port 1 of loopback: nobody listens there.
         let url = RabbitMqUrl::parse("amqp://127.0.0.1:1").expect("a URL");
         let settings = RabbitMq { url: Some(url.clone()), ..RabbitMq::default() };
         let control = Control::start().expect("a thread");
-        let status = start(&settings, &url, inlet, &control).expect("a thread");
+        let status = start(&settings, &url, intake.inlet.clone(), &control).expect("a thread");
         assert!(!status.link.is_connected());
         assert!(control.stop());
     }

@@ -14,20 +14,21 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
-use redis::{Msg, RedisError, Value};
+use redis::{RedisError, Value};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::broker::redis::Server;
 use crate::config::Redis;
 use crate::control::{Backoff, Control};
-use crate::lane::Outcome;
 
+use super::intake::Intake;
 use super::{Inlet, SourceStatus};
 
 /// Silence is looked at this often: one span quiet, then a PING, then the end. A connection that died without a word is
@@ -42,7 +43,7 @@ const PULSE: Duration = Duration::from_secs(8);
 pub fn start(settings: &Redis, inlet: Inlet, control: &Control) -> io::Result<Arc<SourceStatus>> {
     let status = Arc::new(SourceStatus::new("redis"));
     let server = Server::of(settings)?;
-    let intake = Intake { prefix: format!("{}:", settings.prefix), inlet, status: status.clone() };
+    let intake = Intake { prefix: settings.prefix.clone(), inlet, status: status.clone() };
     let deadline = settings.connect_timeout;
     control.run_apart(status.name(), async move |stop| {
         stop.run_until_cancelled(follow(server, deadline, intake)).await;
@@ -80,7 +81,7 @@ impl From<RedisError> for Lost {
 async fn follow(mut server: Server, deadline: Duration, intake: Intake) -> Infallible {
     let address = server.address.clone();
     let mut backoff = Backoff::default();
-    let pattern = intake.pattern();
+    let pattern = format!("{}:*", intake.prefix);
     loop {
         let lost = match subscribe(&mut server, deadline, &pattern).await {
             Ok(pubsub) => {
@@ -125,7 +126,8 @@ async fn listen(pubsub: PubSub, intake: &Intake) -> Lost {
 
 async fn pass_on(mut messages: PubSubStream, intake: &Intake, heard: &Cell<bool>) -> Lost {
     while let Some(message) = messages.next().await {
-        intake.take(&message);
+        let channel = channel_of(&intake.prefix, message.get_channel_name());
+        intake.take(channel.as_ref().map(slice::from_ref), message.get_payload_bytes());
         heard.set(true);
     }
     Lost::Closed
@@ -148,85 +150,21 @@ async fn watch(mut sink: PubSubSink, heard: &Cell<bool>) -> Lost {
     }
 }
 
-/// Where messages are taken in.
-struct Intake {
-    prefix: String,
-    inlet: Inlet,
-    status: Arc<SourceStatus>,
-}
-
-impl Intake {
-    fn pattern(&self) -> String {
-        format!("{}*", self.prefix)
-    }
-
-    fn take(&self, message: &Msg) {
-        self.publish(message.get_channel_name(), message.get_payload_bytes());
-    }
-
-    fn publish(&self, redis_channel: &str, payload: &[u8]) {
-        self.status.messages.add(1);
-        self.status.bytes.add(payload.len() as u64);
-        // A frame that is not UTF-8 would make every client that gets it fail its connection (RFC 6455 section 8.1).
-        let channel = redis_channel.strip_prefix(&self.prefix).filter(|name| !name.is_empty());
-        let (Some(channel), Ok(text)) = (channel, simdutf8::basic::from_utf8(payload)) else {
-            self.status.invalid.add(1);
-            return;
-        };
-        if self.inlet.publish(channel, text) == Outcome::default() {
-            self.status.unmatched.add(1);
-        }
-    }
+/// What stands behind the prefix and a colon.
+fn channel_of<'a>(prefix: &str, redis_channel: &'a str) -> Option<&'a str> {
+    redis_channel.strip_prefix(prefix)?.strip_prefix(':').filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{Interest, Policies};
     use crate::config::RedisUrl;
-    use crate::lane::{Bus, Command, LaneEnd, Posted};
-    use crate::notification::{Bounds, Notifications};
-
-    fn intake(interested_in: &str) -> (Intake, LaneEnd) {
-        let interest = Arc::new(Interest::default());
-        interest.add(interest.hash(interested_in), 0);
-        let (bus, mut ends) = Bus::open(1, interest, Policies::default(), Duration::ZERO).expect("a lane");
-        let notifications = Notifications::new(Some(Bounds::new(1, 1, 1024)));
-        let status = Arc::new(SourceStatus::new("redis"));
-        (Intake { prefix: "ws:".into(), inlet: Inlet { bus, notifications }, status }, ends.remove(0))
-    }
+    use crate::ingress::intake::tests::intake;
 
     #[test]
-    fn a_message_goes_to_the_channel_behind_the_prefix_byte_for_byte() {
-        let (intake, lane) = intake("conv:c1");
-        let payload = "{ \"type\" : \"größe\" }".as_bytes();
-        intake.publish("ws:conv:c1", payload);
-        let Some(Posted { command: Command::Publish(publication), .. }) = lane.take() else {
-            panic!("nothing in the lane")
-        };
-        assert_eq!(&*publication.channel.name, "conv:c1");
-        assert!(publication.frame.bytes.ends_with(payload));
-        assert_eq!((intake.status.messages.get(), intake.status.bytes.get()), (1, payload.len() as u64));
-        assert_eq!((intake.status.unmatched.get(), intake.status.invalid.get()), (0, 0));
-    }
-
-    #[test]
-    fn a_message_that_nobody_waits_for_visits_no_shard_and_is_counted() {
-        let (intake, lane) = intake("conv:c1");
-        intake.publish("ws:conv:c2", b"{}");
-        assert!(lane.is_empty());
-        assert_eq!(intake.status.unmatched.get(), 1);
-    }
-
-    #[test]
-    fn what_cannot_be_a_text_message_of_a_channel_is_dropped_and_counted() {
-        let (intake, lane) = intake("conv:c1");
-        for (channel, payload) in [("ws:conv:c1", &b"\xff"[..]), ("other:conv:c1", b"{}"), ("ws:", b"{}"), ("?", b"{}")]
-        {
-            intake.publish(channel, payload);
-        }
-        assert!(lane.is_empty());
-        assert_eq!((intake.status.messages.get(), intake.status.invalid.get()), (4, 4));
+    fn a_message_goes_to_the_channel_behind_the_prefix() {
+        let channels = ["ws:conv:c1", "other:conv:c1", "ws:", "ws", "wsx:a", "?"].map(|name| channel_of("ws", name));
+        assert_eq!(channels, [Some("conv:c1"), None, None, None, None, None]);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What a source says of itself: whether it reaches its broker, and what it has passed on.
 //!
 //! Written by the source's thread alone, read by the admin port at any time. The counters are touched per message and
-//! are plain stores.
+//! are plain stores; the histogram has a lock that nobody contends for but a reader now and then.
 
 use crate::control::Link;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, SharedTimes};
 
 #[derive(Debug)]
 pub struct SourceStatus {
@@ -21,6 +21,8 @@ pub struct SourceStatus {
     pub unmatched: Counter,
     /// Messages dropped because more came at once than there is room for.
     pub lost: Counter,
+    /// From a message that has been read until all shards that want it have it in their lanes, in microseconds.
+    pub latency: SharedTimes,
 }
 
 impl SourceStatus {
@@ -33,6 +35,7 @@ impl SourceStatus {
             invalid: Counter::default(),
             unmatched: Counter::default(),
             lost: Counter::default(),
+            latency: SharedTimes::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 //! where else `now` is an argument.
 
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 
 use hdrhistogram::Histogram;
 
@@ -213,6 +214,21 @@ impl Times {
 
     pub fn histogram(&self) -> &Histogram<u64> {
         &self.0
+    }
+}
+
+/// The same, recorded by one thread and copied by another, who holds it up for as long as copying takes.
+#[derive(Debug, Default)]
+pub struct SharedTimes(Mutex<Times>);
+
+impl SharedTimes {
+    pub fn record(&self, us: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).record(us);
+    }
+
+    /// What has been recorded so far.
+    pub fn copy(&self) -> Times {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -8,4 +8,4 @@ pub mod latency;
 pub mod process;
 
 pub use counters::{Counter, Counters, Family};
-pub use latency::{Latency, Timed, Times};
+pub use latency::{Latency, SharedTimes, Timed, Times};

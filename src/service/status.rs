@@ -3,12 +3,12 @@
 //! Read by the admin port at any time. What clients are told of their calls is counted by the shards
 //! ([`crate::lane::services`]); this is the backend's side.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::now_us;
 use crate::control::Link;
-use crate::metrics::Times;
+use crate::metrics::{SharedTimes, Times};
 
 #[derive(Debug)]
 pub struct ServiceStatus {
@@ -23,7 +23,7 @@ pub struct ServiceStatus {
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
     /// From a call to its last answer, in microseconds. Written by the service's thread.
-    latency: Mutex<Times>,
+    latency: SharedTimes,
 }
 
 /// A call that waits, until this is dropped; then it is known how long.
@@ -45,7 +45,7 @@ impl ServiceStatus {
             lets_one_in: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
-            latency: Mutex::default(),
+            latency: SharedTimes::default(),
         }
     }
 
@@ -92,7 +92,7 @@ impl ServiceStatus {
 
     /// A copy of what has been timed.
     pub fn latency(&self) -> Times {
-        self.latency.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.latency.copy()
     }
 
     /// A call of so many bytes begins to wait, if there is room for it among so many bytes. Several shards may ask at
@@ -115,7 +115,6 @@ impl ServiceStatus {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.status.leave(self.bytes);
-        let us = now_us().saturating_sub(self.begun_us);
-        self.status.latency.lock().unwrap_or_else(PoisonError::into_inner).record(us);
+        self.status.latency.record(now_us().saturating_sub(self.begun_us));
     }
 }

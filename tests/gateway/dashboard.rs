@@ -8,6 +8,7 @@ use crate::support::config::Config;
 use crate::support::gateway::Gateway;
 use crate::support::http_backend::{HttpBackend, Reply};
 use crate::support::ports;
+use crate::support::redis::Redis;
 use crate::support::tokens::token;
 use crate::support::wait::eventually;
 use crate::support::wire;
@@ -171,6 +172,34 @@ fn services_are_shown_with_their_queue_and_what_failed() {
     let json = gateway.admin().get("/latency?interval=true").json();
     assert_eq!(count(&json, "up"), Some(0), "an interval is what came after the previous one");
     assert!(gateway.admin().get("/latency.hlog").body.contains("Tag=service.up,"));
+}
+
+#[test]
+fn a_source_is_shown_with_what_came_and_how_long_it_took() {
+    let mut redis = Redis::start();
+    let gateway = Gateway::start(Config::new().set("redis.url", redis.url()));
+    let mut client = Client::connect(&gateway, &token("ana"));
+    eventually("Redis is there", || gateway.admin().get("/readyz").status == 200);
+    let mut page = open(&gateway);
+    let facts = "document.querySelector('#sources .source p').innerText";
+    page.eventually("it is connected", "document.querySelector('#sources .pill')?.innerText === 'connected'");
+    assert!(!page.evaluate(facts).contains("handed over"), "nothing has come");
+    assert_eq!(redis.publish("ws:user:ana", "hello"), 1);
+    redis.publish("ws:user:ana", b"\xff");
+    assert_eq!(client.next_text(), "hello");
+    page.eventually("it is told", &format!("/handed over in \\d.*s, p99 \\d.*s · 1 invalid/.test({facts})"));
+    page.assert_no_faults();
+    eventually("the log says what was dropped", || {
+        let line = |line: &str| line.contains("messages were dropped") && line.contains("invalid=1 lost=0 p50_us=");
+        gateway.log().lines().any(line)
+    });
+
+    let count = |json| wire::number(&json, &["sources_us", "redis", "count"]);
+    let admin = gateway.admin();
+    assert_eq!(count(admin.get("/latency?interval=true").json()), Some(1), "what is no text was handed to nobody");
+    assert_eq!(count(admin.get("/latency?interval=true").json()), Some(0), "an interval is what came after the last");
+    assert!(admin.get("/latency.hlog").body.contains("Tag=source.redis,"));
+    assert_eq!(admin.metrics().labelled("ringway_source_seconds_count", "source", "redis"), 1.0);
 }
 
 #[test]

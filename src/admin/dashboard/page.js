@@ -143,6 +143,7 @@ function perSecond(name, total) {
 function showSources(sources) {
   byId('sources').replaceChildren(...sources.map(source => {
     const facts = source.keys == null ? [counted(source.messages, 'message'), rate(perSecond(`source ${source.name}`, source.messages))] : [];
+    if (source.latency_us?.count) facts.push(`handed over in ${micros(source.latency_us.p50)}, p99 ${micros(source.latency_us.p99)}`);
     for (const [what, number] of [['invalid', source.invalid], ['lost', source.lost]]) if (number) facts.push(`${large(number)} ${what}`);
     facts.push(`for ${sinceWhen(source)}`, source.keys == null ? counted(source.reconnects, 'reconnect') : `${counted(source.keys, 'key')} held`);
     if (source.error) facts.push(`last error: ${source.error}`);

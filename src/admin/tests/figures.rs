@@ -149,7 +149,8 @@ fn the_log_is_read_by_the_tools_of_hdrhistogram() {
             let tag = interval.tag().expect("a tag").as_str().to_owned();
             assert!(counts.insert(tag, histogram.len()).is_none(), "twice in {}", answer.body);
         }
-        assert_eq!(counts.len(), sets * Timed::ALL.len());
+        assert_eq!(counts.len(), sets * Timed::ALL.len() + 1);
+        assert_eq!(counts["source.redis"], 0);
         assert!(counts["delivery"] == 3 && counts["message"] == 0, "{counts:?}");
         assert!(sets == 1 || counts["shard-0.delivery"] + counts["shard-1.delivery"] == counts["delivery"]);
     }

@@ -14,7 +14,8 @@ use tracing::debug;
 
 use crate::broker::nats::{Connection, Lost, News, RESPONSE_TIMEOUT};
 
-use super::{Intake, Way};
+use super::{Way, take};
+use crate::ingress::intake::Intake;
 
 /// Messages that are on their way to us or wait here, not acknowledged.
 const PULLED_MAX: usize = 512;
@@ -67,13 +68,13 @@ impl Place {
     }
 
     /// Passes messages on while the connection lives.
-    pub async fn follow(mut self, mut connection: Connection, intake: &mut Intake) -> Lost {
+    pub async fn follow(mut self, mut connection: Connection, intake: &Intake) -> Lost {
         loop {
             tokio::select! {
                 biased;
                 message = self.messages.next() => match message {
                     Some(Ok(message)) => {
-                        intake.take(&message);
+                        take(intake, &message);
                         if let Err(error) = message.ack().await {
                             return Lost::from(error);
                         }
