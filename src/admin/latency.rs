@@ -1,5 +1,5 @@
-//! `GET /latency` and `GET /latency.hlog`: what the shards have timed, merged, and how long each source and service took,
-//! as percentiles or as the log that the tools of HdrHistogram read.
+//! `GET /latency` and `GET /latency.hlog`: what the shards have timed, merged, and how long each source and service
+//! took, as percentiles or as the log that the tools of HdrHistogram read.
 //!
 //! With `interval=true` an answer holds what came after the previous answer of that kind. There is one such series for
 //! the whole port: whoever wants one of their own reads totals and subtracts.
