@@ -1,9 +1,11 @@
 //! Messages through every system outside: from each source to one subscriber and to a thousand, and from clients
-//! through a route to each kind of service; and what clients notice of a RabbitMQ that stands still.
+//! through a route to each kind of service; how soon a server is used again that was gone; and what clients notice of a
+//! RabbitMQ that stands still.
 //!
 //! ```text
 //! cargo bench --profile quick --bench integrations              everything, three times
 //! cargo bench --profile quick --bench integrations -- nats      the rows with this word
+//! cargo bench --profile quick --bench integrations -- back      servers that were gone, and are back
 //! cargo bench --profile quick --bench integrations -- stalled   RabbitMQ stopped and going on, phase by phase
 //! ```
 //!
@@ -19,6 +21,7 @@ mod support;
 #[allow(dead_code, unused_imports, reason = "the flood tool needs more of it, and has its tests")]
 mod on_cpu;
 
+mod back;
 mod clients;
 mod figures;
 mod services;
@@ -50,6 +53,11 @@ fn main() {
         (services[row].name(), vec![rate, cpu_us])
     });
     drop(services);
+    let mut servers: Vec<_> =
+        back::KINDS.iter().filter(|kind| is_wanted(kind.name)).map(back::Running::start).collect();
+    let columns = "server that was gone | ms from its first answer to the gateway's first message";
+    table(columns, servers.len(), |row| (servers[row].name(), vec![servers[row].measure()]));
+    drop(servers);
     if is_wanted("stalled") {
         stalled::run();
     }

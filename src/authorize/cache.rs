@@ -100,6 +100,13 @@ impl Budget {
         spent.by_user.insert(user_id.into(), 1);
         true
     }
+
+    /// Nobody was asked after all.
+    pub fn give_back(&self, user_id: &str) {
+        if let Some(count) = self.0.borrow_mut().by_user.get_mut(user_id) {
+            *count = count.saturating_sub(1);
+        }
+    }
 }
 
 #[cfg(test)]

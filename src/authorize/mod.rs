@@ -142,7 +142,8 @@ impl Oracle {
         }
     }
 
-    async fn decide(&self, user_id: &str, channel: &str) -> Permission {
+    /// `None`: it is away and was not asked.
+    async fn decide(&self, user_id: &str, channel: &str) -> Option<Permission> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(database) => database.decide(user_id, channel).await,
@@ -198,7 +199,11 @@ impl Decider {
         if Instant::now() >= deadline || !self.budget.spend(user_id) {
             return Permission::Unavailable;
         }
-        let permission = self.oracle.decide(user_id, channel).await;
+        let Some(permission) = self.oracle.decide(user_id, channel).await else {
+            // Whoever tried all the time while it was away is heard when it is back.
+            self.budget.give_back(user_id);
+            return Permission::Unavailable;
+        };
         self.cache.put(user_id, channel, permission);
         permission
     }

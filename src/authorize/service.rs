@@ -36,7 +36,8 @@ impl Asked {
         Self { queue, timeout, kind: KIND.into() }
     }
 
-    pub async fn decide(&self, user_id: &str, channel: &str) -> Permission {
+    /// `None`: it is away.
+    pub async fn decide(&self, user_id: &str, channel: &str) -> Option<Permission> {
         let body = serde_json::to_string(&Body { kind: KIND, user_id, channel }).expect("texts");
         let content = Content {
             kind: self.kind.clone(),
@@ -49,12 +50,13 @@ impl Asked {
             key: Some(user_id.into()),
             deadline_us: now_us() + self.timeout.as_micros() as u64,
         };
-        match self.queue.ask_for_text(content).await {
+        Some(match self.queue.ask_for_text(content).await {
             Ok(Some(text)) => permission(&text),
             // That it has the question is no answer.
             Ok(None) | Err(Failure::Refused) => Permission::Denied,
-            Err(_) => Permission::Unavailable,
-        }
+            Err(Failure::Away) => return None,
+            Err(Failure::Full | Failure::Late) => Permission::Unavailable,
+        })
     }
 }
 

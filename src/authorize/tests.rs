@@ -67,3 +67,14 @@ fn all_are_answered_in_their_time_although_only_some_are_asked_for() {
     // The others had no time left when their turn came.
     assert!(answered == QUESTIONS && asked <= AT_ONCE_MAX, "{answered} answered, {asked} asked");
 }
+
+#[tokio::test]
+async fn who_has_asked_while_nobody_was_there_may_ask_when_somebody_is() {
+    let (decider, jobs, _bus, _end) = decider(DEADLINE);
+    drop(jobs);
+    for _ in 0..1_000 {
+        let permission = decider.permission("ana", "conv:c1", Instant::now() + DEADLINE).await;
+        assert_eq!(permission, Permission::Unavailable);
+    }
+    assert!(decider.budget.spend("ana"));
+}

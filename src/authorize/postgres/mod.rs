@@ -133,20 +133,20 @@ impl Database {
         looked
     }
 
-    /// Whether the query has a row that allows it.
-    pub async fn decide(&self, user_id: &str, channel: &str) -> Permission {
+    /// Whether the query has a row that allows it. `None`: the database is known to be away.
+    pub async fn decide(&self, user_id: &str, channel: &str) -> Option<Permission> {
         if !self.is_there.get() {
-            return Permission::Unavailable;
+            return None;
         }
         let _under_way = self.status.enter(0, usize::MAX);
-        match self.query(user_id, channel).await {
+        Some(match self.query(user_id, channel).await {
             Ok(true) => Permission::Granted,
             Ok(false) => Permission::Denied,
             Err(failed) => {
                 debug!(postgres = %self.address, error = %failed, "not decided");
                 Permission::Unavailable
             }
-        }
+        })
     }
 
     async fn query(&self, user_id: &str, channel: &str) -> Result<bool, Failed> {
