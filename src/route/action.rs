@@ -39,13 +39,27 @@ pub enum Action {
     Confirm { field: usize, forward: Forward },
 }
 
+/// Every action has its place in each match: a new one is to be asked the same questions.
 impl Action {
     /// Whether what a client sends comes to other clients.
     pub fn reaches_others(&self) -> bool {
         match self {
-            Action::Forward(forward) => forward.message.is_some(),
-            Action::Typing(_) | Action::Locate(_) => true,
-            _ => false,
+            Self::Forward(forward) | Self::Confirm { forward, .. } => forward.audience.is_some(),
+            Self::Typing(_) | Self::Locate(_) => true,
+            Self::Authenticate { .. } | Self::Ping { .. } | Self::Accept { .. } | Self::Refuse => false,
+            Self::Subscribe(_) | Self::Unsubscribe(_) | Self::Join(_) | Self::Leave(_) | Self::Presence(_) => false,
+            Self::Nearby(_) | Self::LeaveNearby { .. } => false,
+        }
+    }
+
+    /// Whether it joins or leaves channels that the client names. Of one client such messages keep their order, also
+    /// when somebody outside is asked what may be joined.
+    pub fn changes_channels(&self) -> bool {
+        match self {
+            Self::Subscribe(_) | Self::Unsubscribe(_) | Self::Join(_) | Self::Leave(_) => true,
+            Self::Authenticate { .. } | Self::Ping { .. } | Self::Accept { .. } | Self::Refuse => false,
+            Self::Forward(_) | Self::Confirm { .. } | Self::Typing(_) | Self::Presence(_) => false,
+            Self::Locate(_) | Self::Nearby(_) | Self::LeaveNearby { .. } => false,
         }
     }
 }

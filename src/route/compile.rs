@@ -132,8 +132,12 @@ impl Entry<'_> {
 
     /// Before a token there is nobody yet: no user, no channels.
     fn check_phase(&self) -> Result<(), Problem> {
-        use ActionName::{Accept, Authenticate, Ping, Refuse};
-        let is_for_anybody = matches!(self.keys.action, Authenticate | Ping | Accept | Refuse);
+        use ActionName::*;
+        let is_for_anybody = match self.keys.action {
+            Authenticate | Ping | Accept | Refuse => true,
+            Subscribe | Unsubscribe | Join | Leave | Presence | Forward | Confirm | Typing => false,
+            Locate | Nearby | LeaveNearby => false,
+        };
         if self.keys.before_auth && !is_for_anybody { Err(Problem::BeforeAuth) } else { Ok(()) }
     }
 
@@ -235,8 +239,13 @@ impl Entry<'_> {
     }
 
     fn refuse_unused(&self) -> Result<(), Problem> {
-        let Definition { field, channel, members_only, to_sender, flag, message, start, stop, reply, .. } = &self.keys;
-        let Definition { service, key, .. } = &self.keys;
+        // No `..`: a new key is one that every route may have, or it is looked at here.
+        #[rustfmt::skip]
+        let Definition {
+            kind: _, about: _, when: _, roles: _, claim: _, before_auth: _, action: _,
+            fields: _, optional: _, example: _,
+            field, channel, members_only, to_sender, flag, message, start, stop, reply, service, key,
+        } = &self.keys;
         let texts = [
             ("field", field),
             ("channel", channel),

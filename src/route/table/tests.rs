@@ -114,6 +114,22 @@ fn the_configuration_adds_routes_and_puts_its_own_in_the_place_of_shipped_ones()
 }
 
 #[test]
+fn it_is_known_of_every_route_whether_it_reaches_others() {
+    let speaking = r#"channel = "conv:{to}"
+        message = '{"type":"said","to":"{to}"}'"#;
+    let route = |kind: &str, keys: &str, rest: &str| {
+        let fields = r#"fields = { to = "id" }"#;
+        format!("[[routes]]\ntype = '{kind}'\naction = '{kind}'\n{fields}\n{keys}\n{rest}\n")
+    };
+    for (kind, keys) in [("forward", ""), ("confirm", "field = 'to'")] {
+        let to_others = with(&route(kind, keys, speaking)).json();
+        let to_nobody = with(&route(kind, keys, "")).json();
+        let told = |json: &str| json.contains(r#"{"file":"own.toml","line":1,"reaches_others":true"#);
+        assert_eq!((told(&to_others), told(&to_nobody)), (true, false), "{kind}");
+    }
+}
+
+#[test]
 fn a_route_may_ask_for_a_claim() {
     let route =
         |kind: &str, claim: &str| format!("[[routes]]\ntype = '{kind}'\nclaim = '{claim}'\naction = 'accept'\n");

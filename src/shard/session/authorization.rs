@@ -24,9 +24,8 @@ impl Session<'_> {
         action: &'static Action,
         given: &Given<'_>,
     ) -> Result<bool, SessionError> {
-        let changes =
-            matches!(action, Action::Subscribe(_) | Action::Unsubscribe(_) | Action::Join(_) | Action::Leave(_));
-        if !changes || self.state.rules.authorizer.is_none() || self.state.pending.has_asked() {
+        let asks_nobody = self.state.rules.authorizer.is_none() || self.state.pending.has_asked();
+        if asks_nobody || !action.changes_channels() {
             return Ok(false);
         }
         if self.state.pending.is_behind(self.slot) {
@@ -63,7 +62,10 @@ impl Session<'_> {
                     channels.push(channel.as_str().into());
                 }
             }
-            _ => {}
+            other => debug_assert!(
+                matches!(other, Action::Unsubscribe(_) | Action::Leave(_)),
+                "whoever joins is asked for: {other:?}"
+            ),
         }
         Ok(channels)
     }
