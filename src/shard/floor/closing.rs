@@ -1,7 +1,28 @@
 //! How connections end: by our close frame, by the peer's, by vanishing, and all together when the shard drains.
 //!
-//! Whatever the way, the end is the same three steps: the connection leaves its channels (nobody sends to it any more),
-//! the backend is told to stop and finishes what is in flight, and only then the slot is free.
+//! ```text
+//!  because of                                     seen by                              begins with
+//!  the peer's close frame, a breach of RFC 6455   reading                              answer_close, fail
+//!  a message: what it asks, one too many          session: error, dispatch, mod        close
+//!  silence, no token in time, an old token        attention                            close
+//!  a message that is not finished in time         attention                            fail
+//!  more to send than it takes                     wire, which tells sending            close
+//!  a newer connection of its user                 seats, asked by go_on_closing        close
+//!  an operator, the drain                         sweeps, asked by go_on_closing       close
+//!  the drain, when it comes in only now           arrival                              close
+//!  the peer has gone                              turn: Event::Ended                   vanished
+//!  what follows our close frame takes too long    attention                            give_up
+//! ```
+//!
+//! Whoever began it, the steps are these, in this order:
+//!
+//! ```text
+//!  leave_everything   while it is alive: out of all that could send to it or count it
+//!  the close frame    under the cork, behind what waits; not for who has vanished. Then the peer's is awaited
+//!  drop_unsent        what it has not got by now it will not get; no deadline is left
+//!  close_socket       the backend finishes what is in flight; give_up has it drop that, and send a reset
+//!  free_slot          Event::Closed: the slot may be another one's
+//! ```
 //!
 //! Behind our close frame the stream ends (RFC 6455 section 7.1.1 and 7.1.7). When both sides have said close and
 //! nothing follows, the socket is closed at once. A peer that broke the protocol may be sending still, and closing a
@@ -9,7 +30,8 @@
 //! of the stream ends (FIN), and what comes is read and dropped until the peer ends its own, for a bounded time and up
 //! to a bounded size.
 //!
-//! Calls only the wire below it, which reports who is too slow and closes nobody: saying goodbye cannot come back here.
+//! Calls nothing but what stands below it: the wire, which reports who is too slow and closes nobody, the fan-outs and
+//! the sweeps. So saying goodbye cannot come back here.
 
 use std::time::Duration;
 
@@ -92,7 +114,7 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn all_sent(&mut self, slot: Slot) {
         let connection = &mut self.wire.connections[slot as usize];
         if connection.phase().is_finishing() {
-            self.stop(slot);
+            self.close_socket(slot);
         } else if connection.phase().is_failing() {
             connection.ending().linger(self.state.now.tick() + ticks(LINGER));
             self.wire.io.shut(slot);
@@ -104,14 +126,14 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn vanished(&mut self, slot: Slot) {
         if self.wire.connections[slot as usize].is_alive() {
             self.state.counters.closed.count(ABNORMAL);
-            self.leave(slot, NO_CLOSE_FRAME, ABNORMAL);
+            self.leave_everything(slot, NO_CLOSE_FRAME, ABNORMAL);
         }
-        self.stop(slot);
+        self.close_socket(slot);
     }
 
-    /// Has the backend close the socket. [`Floor::free`] follows.
-    pub(in crate::shard) fn stop(&mut self, slot: Slot) {
-        if self.forget(slot) {
+    /// Has the backend close the socket. [`Floor::free_slot`] follows.
+    pub(in crate::shard) fn close_socket(&mut self, slot: Slot) {
+        if self.drop_unsent(slot) {
             self.wire.io.close(slot);
         }
     }
@@ -121,14 +143,14 @@ impl<I: Io> Floor<I> {
     pub(in crate::shard) fn give_up(&mut self, slot: Slot) {
         let has_all = self.wire.connections[slot as usize].phase().is_lingering();
         if has_all {
-            self.stop(slot);
-        } else if self.forget(slot) {
+            self.close_socket(slot);
+        } else if self.drop_unsent(slot) {
             self.wire.io.reset(slot);
         }
     }
 
-    /// Drops what a connection still had here. False when that was done before.
-    fn forget(&mut self, slot: Slot) -> bool {
+    /// Drops what a connection was still to get, for its socket is about to be closed. False when that was done before.
+    fn drop_unsent(&mut self, slot: Slot) -> bool {
         let connection = &mut self.wire.connections[slot as usize];
         if connection.phase().is_stopped() {
             return false;
@@ -141,8 +163,9 @@ impl<I: Io> Floor<I> {
         true
     }
 
-    /// Nothing of the connection is in flight any more.
-    pub(in crate::shard) fn free(&mut self, slot: Slot) {
+    /// Nothing of the connection is in flight any more: its part of the limit per address is free, and nobody waits for
+    /// the token that it brought.
+    pub(in crate::shard) fn free_slot(&mut self, slot: Slot) {
         let connection = self.wire.connections.remove(slot as usize);
         self.state.shares.leave(slot);
         self.state.paused.forget(slot);
@@ -191,7 +214,7 @@ impl<I: Io> Floor<I> {
             return;
         }
         self.state.counters.closed.count(label);
-        self.leave(slot, goodbye.code.map_or(NO_CODE, Into::into), label);
+        self.leave_everything(slot, goodbye.code.map_or(NO_CODE, Into::into), label);
         if goodbye.code == Some(CloseCode::TOO_SLOW) {
             // It will not read what waits; if it reads anything it should be the reason.
             let dropped = self.wire.drop_waiting(slot);
@@ -207,9 +230,11 @@ impl<I: Io> Floor<I> {
         self.watch_clock(slot);
     }
 
-    /// Takes the connection out of everything that could send to it or count it. How it ends is told with the code and
-    /// the label of the counters; its end counts as heard of, unless it is closed because there was nothing to hear.
-    fn leave(&mut self, slot: Slot, code: u16, reason: &'static str) {
+    /// Takes the connection out of everything that could send to it or count it: whoever keeps something per connection
+    /// adds it here, or in [`Floor::free_slot`] what holds for as long as the slot is in use. How it ends is told with
+    /// the code and the label of the counters; its end counts as heard of, unless it is closed because there was
+    /// nothing to hear.
+    fn leave_everything(&mut self, slot: Slot, code: u16, reason: &'static str) {
         let connection = &mut self.wire.connections[slot as usize];
         debug_assert!(connection.is_alive());
         let id = self.state.id(slot, connection);

@@ -124,7 +124,7 @@ impl<I: Io> Floor<I> {
             Event::Received { slot, chunk } => self.receive(slot, chunk),
             Event::Sent { slot } => self.sent(slot),
             Event::Ended { slot } => self.vanished(slot),
-            Event::Closed { slot } => self.free(slot),
+            Event::Closed { slot } => self.free_slot(slot),
             Event::Tick => self.tick(),
             // What is due begins with the fan-outs of this turn.
             Event::Alarm => {
