@@ -1,11 +1,12 @@
 //! The way into the shards: one lane per shard, and the interest that says which of them to use.
 //!
 //! Sources and the admin port publish here, and wait for room. Whoever may not wait, as code that runs on a shard, has
-//! [`Bus::try_publish`]. A message is encoded once; each shard that has subscribers gets one command with a clone of
-//! the frame (one atomic count). A message for one connection goes to its shard alone ([`Bus::addressed`]). Lanes are
-//! bounded: a source waits when one is full, which slows the broker down instead of losing what was accepted. But one
-//! shard must not keep the others waiting for ever: after `server.lane_patience` its message is counted as lost, its
-//! lane is stuck, and nobody waits for it until it takes something.
+//! [`Bus::try_publish`]. A message is encoded once; each shard that has subscribers gets one command with clones of
+//! the frame and the channel's name, and of filter and answer where there are any: an atomic count each. A message for
+//! one connection goes to its shard alone ([`Bus::addressed`]). Lanes are bounded: a source waits when one is full,
+//! which slows the broker down instead of losing what was accepted. But one shard must not keep the others waiting for
+//! ever: after `server.lane_patience` its message is counted as lost, its lane is stuck, and nobody waits for it until
+//! it takes something.
 //!
 //! Invariant: a source that blocks in [`Posting::put`] posts nothing else meanwhile, so per source and lane the order
 //! holds.

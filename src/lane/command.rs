@@ -1,4 +1,4 @@
-//! What travels in a lane: messages, answers of services, orders and questions.
+//! What travels in a lane, all of it commands: messages, answers of services among them, and orders.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use super::frame::{Channel, Frame};
 use super::id::ConnectionId;
 use super::query::{Answer, Query};
 
-/// What a shard is told from outside.
+/// What a shard is told from outside: messages, which clients are to get or wait for, and orders, which are never
+/// behind them ([`super::queue`]); a question is one. [`Command::message_bytes`] tells them apart.
 pub enum Command {
     Publish(Publication),
     Send(Addressed),

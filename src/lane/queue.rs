@@ -1,12 +1,13 @@
-//! One shard's lane: two bounded queues, one for messages and one for commands, and what is known of its state.
+//! One shard's lane: two bounded queues, one for messages and one for orders (all other commands, questions too), and
+//! what is known of its state.
 //!
 //! ```text
 //!  sources, services, admin port ──► messages: at most 4,096, 64 MiB ─┐
-//!                                                                    ├──► take(), on the shard, commands first
-//!  admin port, drain ────► commands: at most 256, 64 kept for drains ┘
+//!                                                                    ├──► take(), on the shard, orders first
+//!  admin port, drain ────► orders: at most 256, 64 kept for drains ──┘
 //! ```
 //!
-//! Commands have a queue of their own so that a question, a disconnect or the drain never waits behind messages. How
+//! Orders have a queue of their own so that a question, a disconnect or the drain never waits behind messages. How
 //! long whoever posts waits is up to [`super::bus::Posting`]; the shard only takes, and never waits for anybody. A lane
 //! is *stuck* from the moment that somebody has waited in vain until the shard takes something again.
 
@@ -30,18 +31,18 @@ pub(super) const MESSAGES_MAX: usize = 4096;
 /// so it is not this once for each.
 pub const BYTES_MAX: usize = 64 << 20;
 
-/// Commands that may wait: the admin port has at most 64 questions under way, and gives up on each after three seconds.
-pub(super) const COMMANDS_MAX: usize = 256;
+/// Orders that may wait: the admin port has at most 64 questions under way, and gives up on each after three seconds.
+pub(super) const ORDERS_MAX: usize = 256;
 
 /// Room in the same queue for the drain, which must reach a shard that owes answers to everybody.
-const COMMANDS_KEPT: usize = 64;
+const ORDERS_KEPT: usize = 64;
 
-const _: () = assert!(COMMANDS_KEPT < COMMANDS_MAX, "others have room too");
+const _: () = assert!(ORDERS_KEPT < ORDERS_MAX, "others have room too");
 
 /// One shard's lane, as others see it.
 pub struct Lane {
     messages: Sender<Posted>,
-    commands: Sender<Posted>,
+    orders: Sender<Posted>,
     state: Arc<State>,
     pub bell: Bell,
 }
@@ -49,7 +50,7 @@ pub struct Lane {
 /// One shard's lane, as the shard sees it.
 pub struct LaneEnd {
     messages: Receiver<Posted>,
-    commands: Receiver<Posted>,
+    orders: Receiver<Posted>,
     state: Arc<State>,
     pub bell: Bell,
 }
@@ -88,7 +89,7 @@ pub struct Vacancies {
 impl Lane {
     pub fn new(vacancies: Arc<Vacancies>) -> io::Result<(Self, LaneEnd)> {
         let (messages, messages_end) = bounded(MESSAGES_MAX);
-        let (commands, commands_end) = bounded(COMMANDS_MAX);
+        let (orders, orders_end) = bounded(ORDERS_MAX);
         let state = Arc::new(State {
             bytes: AtomicUsize::new(0),
             awaited: AtomicBool::new(false),
@@ -99,8 +100,8 @@ impl Lane {
             vacancies,
         });
         let bell = Bell::new()?;
-        let end = LaneEnd { messages: messages_end, commands: commands_end, state: state.clone(), bell: bell.clone() };
-        Ok((Self { messages, commands, state, bell }, end))
+        let end = LaneEnd { messages: messages_end, orders: orders_end, state: state.clone(), bell: bell.clone() };
+        Ok((Self { messages, orders, state, bell }, end))
     }
 
     /// Puts it in if there is room. Rings nobody.
@@ -108,7 +109,7 @@ impl Lane {
     pub fn offer(&self, posted: Posted) -> Result<(), Refused> {
         let tried = match posted.command.message_bytes() {
             Some(bytes) => self.offer_message(posted, bytes),
-            None => self.offer_command(posted),
+            None => self.offer_order(posted),
         };
         tried.map_err(|error| match error {
             TrySendError::Full(posted) => Refused::Full(posted),
@@ -133,12 +134,12 @@ impl Lane {
     }
 
     #[expect(clippy::result_large_err, reason = "given back as it was; a box would cost every message")]
-    fn offer_command(&self, posted: Posted) -> Result<(), TrySendError<Posted>> {
+    fn offer_order(&self, posted: Posted) -> Result<(), TrySendError<Posted>> {
         let is_drain = matches!(posted.command, Command::Drain { .. });
-        if !is_drain && self.commands.len() >= COMMANDS_MAX - COMMANDS_KEPT {
+        if !is_drain && self.orders.len() >= ORDERS_MAX - ORDERS_KEPT {
             return Err(TrySendError::Full(posted));
         }
-        self.commands.try_send(posted)
+        self.orders.try_send(posted)
     }
 
     /// Announces that somebody will wait for room, unless a further [`Lane::offer`] finds it.
@@ -149,7 +150,7 @@ impl Lane {
         self.state.awaited.store(true, Ordering::SeqCst);
     }
 
-    /// Counts what is given up, if it is a message: whoever posts a command is told.
+    /// Counts what is given up, if it is a message: whoever posts an order is told.
     pub(super) fn lose(&self, command: &Command) {
         if command.message_bytes().is_some() {
             self.state.lost.fetch_add(1, Ordering::Relaxed);
@@ -189,49 +190,49 @@ impl Lane {
         self.state.bytes.load(Ordering::Relaxed)
     }
 
-    /// Messages and commands that wait.
+    /// Messages and orders that wait.
     pub fn waiting(&self) -> usize {
-        self.messages.len() + self.commands.len()
+        self.messages.len() + self.orders.len()
     }
 }
 
 impl LaneEnd {
-    /// The next command, or else the next message. Never waits; wakes those who wait for room.
+    /// The next order, or else the next message. Never waits; wakes those who wait for room.
     pub fn take(&self) -> Option<Posted> {
-        let posted = self.next_command().or_else(|| self.messages.try_recv().ok())?;
+        let posted = self.next_order().or_else(|| self.messages.try_recv().ok())?;
         self.has_taken(&posted);
         Some(posted)
     }
 
-    /// The next command, for a shard that has its hands full of messages.
-    pub fn take_command(&self) -> Option<Posted> {
-        let posted = self.next_command()?;
+    /// The next order, for a shard that has its hands full of messages.
+    pub fn take_order(&self) -> Option<Posted> {
+        let posted = self.next_order()?;
         self.has_taken(&posted);
         Some(posted)
     }
 
-    fn next_command(&self) -> Option<Posted> {
+    fn next_order(&self) -> Option<Posted> {
         // `is_empty` is two loads, `try_recv` of an empty queue a fence.
-        if self.commands.is_empty() { None } else { self.commands.try_recv().ok() }
+        if self.orders.is_empty() { None } else { self.orders.try_recv().ok() }
     }
 
     fn has_taken(&self, posted: &Posted) {
         let state = &*self.state;
         let bytes = posted.command.message_bytes().unwrap_or(0);
-        // For a command too: see `Lane::await_room`.
+        // For an order too: see `Lane::await_room`.
         let counted = state.bytes.fetch_sub(bytes, Ordering::SeqCst);
         debug_assert!(counted >= bytes, "what is taken was counted before it was put in");
         if state.awaited.load(Ordering::SeqCst) && state.awaited.swap(false, Ordering::Relaxed) {
             state.vacancies.announce();
         }
-        // Not for a command while messages are left behind: whoever publishes would wait for nothing.
+        // Not for an order while messages are left behind: whoever publishes would wait for nothing.
         if state.stuck.load(Ordering::Relaxed) && (bytes > 0 || self.messages.is_empty()) {
             state.stuck.store(false, Ordering::Relaxed);
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.commands.is_empty() && self.messages.is_empty()
+        self.orders.is_empty() && self.messages.is_empty()
     }
 }
 
@@ -269,7 +270,7 @@ impl LaneEnd {
             }
             let mut select = crossbeam_channel::Select::new();
             select.recv(&self.messages);
-            select.recv(&self.commands);
+            select.recv(&self.orders);
             select.ready();
         }
     }

@@ -8,7 +8,7 @@ use crate::channel::policy::Policy;
 use crate::channel::{Interest, Overflow, Policies, name};
 use crate::ws::frame::encode_text;
 
-use super::queue::{BYTES_MAX, COMMANDS_MAX, MESSAGES_MAX};
+use super::queue::{BYTES_MAX, MESSAGES_MAX, ORDERS_MAX};
 use super::report::TypeCount;
 use super::*;
 
@@ -151,13 +151,13 @@ fn a_lane_is_bounded_by_bytes_as_well() {
 }
 
 #[test]
-fn commands_are_never_behind_messages_and_the_drain_never_behind_questions() {
+fn orders_are_never_behind_messages_and_the_drain_never_behind_questions() {
     let (bus, ends) = bus(1, SHORT);
     fill(&bus);
     assert!(bus.to_all(question).try_put());
     assert!(matches!(ends[0].take().map(|posted| posted.command), Some(Command::Ask(_))));
     while bus.to_all(question).try_put() {}
-    assert!(count_commands(&bus) < COMMANDS_MAX);
+    assert!(count_orders(&bus) < ORDERS_MAX);
     assert!(bus.to_all(|| Command::Drain { over: SHORT }).try_put());
     assert_eq!(bus.to_all(question).put(), outcome(0, 1));
     assert_eq!(bus.lanes()[0].lost(), 0, "a question is no message");
@@ -168,9 +168,9 @@ fn a_shard_that_only_answers_questions_stays_stuck() {
     let (bus, ends) = bus(1, SHORT);
     fill(&bus);
     assert_eq!(message(&bus).put(), outcome(0, 1));
-    assert!(ends[0].take_command().is_none());
+    assert!(ends[0].take_order().is_none());
     assert!(bus.to_all(question).try_put());
-    assert!(ends[0].take_command().is_some());
+    assert!(ends[0].take_order().is_some());
     assert!(bus.lanes()[0].is_stuck());
     assert!(ends[0].take().is_some());
     assert!(!bus.lanes()[0].is_stuck());
@@ -249,7 +249,7 @@ fn an_addressed_message_is_for_one_shard_and_bounded_like_all_messages() {
     drop(ends);
 }
 
-fn count_commands(bus: &Bus) -> usize {
+fn count_orders(bus: &Bus) -> usize {
     bus.lanes()[0].waiting() - MESSAGES_MAX
 }
 

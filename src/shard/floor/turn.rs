@@ -71,7 +71,7 @@ impl<I: Io> Floor<I> {
     /// there too.
     fn take_posted(&mut self) -> Option<Posted> {
         if !self.has_room() {
-            return self.lane.take_command();
+            return self.lane.take_order();
         }
         let posted = self.lane.take();
         match &posted {
