@@ -50,7 +50,7 @@ fn remembered(of_user: usize) {
     let kept = Notifications::new(Some(bounds()));
     let (bytes, ns) = measured(NOTIFICATIONS, |number| {
         keep(&kept, number, of_user);
-        assert!(kept.acknowledge(&user(number, of_user), &id(number), Now::default()));
+        assert!(kept.confirm(&user(number, of_user), &id(number), Now::default()));
     });
     println!("kept, confirmed and remembered, {of_user} of a user | {bytes} | {ns}");
 }

@@ -84,10 +84,10 @@ impl Notifications {
     }
 
     /// A device of the user has it. False when nothing is known of it, as of what was sent by others than this node.
-    pub fn acknowledge(&self, user: &str, id: &str, now: Now) -> bool {
+    pub fn confirm(&self, user: &str, id: &str, now: Now) -> bool {
         let Some(bounds) = self.0.bounds.as_ref().filter(|_| !self.has_nothing()) else { return false };
         let stripe = self.stripe_of(user);
-        let is_known = self.lock(stripe).acknowledge(user, id, now.tick(), &self.0.tally);
+        let is_known = self.lock(stripe).confirm(user, id, now.tick(), &self.0.tally);
         self.bound_memory(bounds, stripe);
         is_known
     }

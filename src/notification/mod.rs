@@ -2,7 +2,7 @@
 //! the user's channel, is kept until one of the user's devices says `notification_ack`.
 //!
 //! ```text
-//!  publication to user:{id} ──► recognise ──► keep ──► pending ──► acknowledge ──► confirmed ──┐
+//!  publication to user:{id} ──► recognise ──► keep ──► pending ──► confirm ──────► confirmed ──┐
 //!                                                  │    │   ▲ └──── its time is over ► expired ──┼─► forgotten
 //!                           due ◄── the upkeep ◄───┘    ▼   │ └──── no room ─────────► dropped ──┘
 //!                       arrived ◄── a session that begins ──┘
@@ -12,7 +12,7 @@
 //! a notification is delivered at least once within the life of one process, and of what a process had nothing is left
 //! when it has ended.
 //!
-//! Shared by the sources and the admin port (they keep), the shards (they acknowledge, and ask what waits for who has
+//! Shared by the sources and the admin port (they keep), the shards (they confirm, and ask what waits for who has
 //! arrived), and the task that repeats. What may not live here: channels, connections, HTTP.
 
 mod bounds;

@@ -22,7 +22,7 @@ const LOOKED_AT_BYTES_MAX: usize = 1024 * 1024;
 /// A notification, and for whom it is.
 pub struct Recognised<'a> {
     pub user: &'a str,
-    /// As text; none when it is no id, as an acknowledgement could not name it then.
+    /// As text; none when it is no id, as nobody could confirm it then.
     pub id: Option<Cow<'a, str>>,
 }
 

@@ -129,7 +129,7 @@ impl Stripe {
     }
 
     /// A device of the user has it. False when nothing is known of it.
-    pub fn acknowledge(&mut self, user: &str, id: &str, now: u32, tally: &Tally) -> bool {
+    pub fn confirm(&mut self, user: &str, id: &str, now: u32, tally: &Tally) -> bool {
         match self.place(user, id) {
             None => false,
             Some(Place::Pending(number)) => {

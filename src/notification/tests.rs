@@ -85,14 +85,14 @@ fn what_is_not_confirmed_is_due_again_and_again_with_growing_pauses() {
 }
 
 #[test]
-fn one_acknowledgement_of_any_device_ends_it() {
+fn one_confirmation_of_any_device_ends_it() {
     let kept = roomy();
     keep(&kept, "u1", "n1", 0);
-    assert!(!kept.acknowledge("u1", "n2", at(1)), "another id");
-    assert!(!kept.acknowledge("u2", "n1", at(1)), "another user");
+    assert!(!kept.confirm("u1", "n2", at(1)), "another id");
+    assert!(!kept.confirm("u2", "n1", at(1)), "another user");
     assert_eq!(fate(&kept, "u1", "n1"), Some(None));
-    assert!(kept.acknowledge("u1", "n1", at(2)));
-    assert!(kept.acknowledge("u1", "n1", at(3)), "the other device says so too");
+    assert!(kept.confirm("u1", "n1", at(2)));
+    assert!(kept.confirm("u1", "n1", at(3)), "the other device says so too");
     assert_eq!(fate(&kept, "u1", "n1"), Some(Some(Fate::Confirmed)));
     assert_eq!((due(&kept, 10_000), arrived(&kept, "u1", 10_000, 9)), (vec![], vec![]));
 }
@@ -106,7 +106,7 @@ fn whoever_arrives_gets_what_waits_in_its_order_and_only_his() {
     assert_eq!(arrived(&kept, "u1", 5, 9), [text("a"), text("c"), text("d")]);
     assert_eq!(arrived(&kept, "nobody", 5, 9), [""; 0]);
     // On the second device too, as long as none has confirmed.
-    kept.acknowledge("u1", "c", at(6));
+    kept.confirm("u1", "c", at(6));
     assert_eq!(arrived(&kept, "u1", 6, 9), [text("a"), text("d")]);
 }
 
@@ -140,7 +140,7 @@ fn what_nobody_confirms_expires_and_its_end_is_forgotten_in_time() {
     assert_eq!(arrived(&kept, "u1", expiry, 9), [""; 0], "its time is over although nobody has written it down");
     due(&kept, expiry);
     assert_eq!(fate(&kept, "u1", "n1"), Some(Some(Fate::Expired)));
-    assert!(kept.acknowledge("u1", "n1", at(expiry + 1)), "late is not never");
+    assert!(kept.confirm("u1", "n1", at(expiry + 1)), "late is not never");
     assert_eq!(fate(&kept, "u1", "n1"), Some(Some(Fate::Confirmed)));
     due(&kept, expiry + 35_999);
     assert!(fate(&kept, "u1", "n1").is_some());
@@ -158,7 +158,7 @@ fn the_same_id_again_stands_for_the_older_one() {
     assert_eq!(due(&kept, 189), [], "its time begins anew");
     assert_eq!(arrived(&kept, "u1", 189, 9), [newer]);
     // After its end it is another one.
-    kept.acknowledge("u1", "n1", at(190));
+    kept.confirm("u1", "n1", at(190));
     keep(&kept, "u1", "n1", 200);
     assert_eq!(fate(&kept, "u1", "n1"), Some(None));
     assert_eq!(kept.told("n1", None).len(), 1);
@@ -187,7 +187,7 @@ fn what_is_sent_again_with_its_id_is_the_newest_of_its_user() {
 fn one_id_may_go_to_many_users() {
     let kept = roomy();
     (0..1000).for_each(|user| _ = keep(&kept, &user.to_string(), "news", 0));
-    kept.acknowledge("7", "news", at(1));
+    kept.confirm("7", "news", at(1));
     let told = kept.told("news", None);
     assert_eq!((told.len(), told.iter().filter(|told| told.fate.is_some()).count()), (1000, 1));
 }
@@ -236,7 +236,7 @@ fn what_cannot_be_kept_is_told() {
     }
     let off = Notifications::new(None);
     assert_eq!(keep_text(&off, "u1", &text("n1"), 0), None);
-    assert!(!off.acknowledge("u1", "n1", at(0)) && off.due(at(1000)).is_empty());
+    assert!(!off.confirm("u1", "n1", at(0)) && off.due(at(1000)).is_empty());
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn ids_are_told_apart_to_the_byte() {
     }
     for (confirmed, id) in ids.iter().enumerate() {
         assert_eq!(fate(&kept, "u1", id), Some(None), "{id}");
-        assert!(kept.acknowledge("u1", id, at(1)));
+        assert!(kept.confirm("u1", id, at(1)));
         assert_eq!(levels(&kept)[2], confirmed + 1);
     }
 }
@@ -326,8 +326,8 @@ proptest! {
                 }
                 Step::Acknowledge(user, id) => {
                     let known = model.known.get_mut(&(user, id));
-                    let acknowledged = kept.acknowledge(&user.to_string(), &id.to_string(), at(model.tick));
-                    prop_assert_eq!(acknowledged, known.is_some());
+                    let confirmed = kept.confirm(&user.to_string(), &id.to_string(), at(model.tick));
+                    prop_assert_eq!(confirmed, known.is_some());
                     if let Some((_, _, end)) = known {
                         *end = Some((Fate::Confirmed, end.map_or(model.tick, |(_, at)| at)));
                     }

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_is_confirmed_while_others_wait_for_room_is_not_repeated() {
-        let texts = repeated(|kept, other| assert!(kept.acknowledge("ann", &other.to_string(), at(3600))));
+        let texts = repeated(|kept, other| assert!(kept.confirm("ann", &other.to_string(), at(3600))));
         assert_eq!(texts.len(), 1, "{texts:?}");
     }
 }

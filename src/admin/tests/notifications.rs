@@ -36,7 +36,7 @@ fn what_became_of_each_is_told() {
     for (user, id) in [("u1", "a"), ("u2", "a"), ("u1", "b"), ("u1", "c")] {
         assert_eq!(post(&node, user, id).status, 200);
     }
-    node.context.inlet.notifications.acknowledge("u1", "b", Now::read());
+    node.context.inlet.notifications.confirm("u1", "b", Now::read());
     let of = |id: &str| state_of(&node.get(&format!("/notifications/{id}?user=u1")));
     assert_eq!(of("a"), ("dropped".into(), 1), "of one user two are kept here");
     assert_eq!(of("b"), ("confirmed".into(), 1));
@@ -76,7 +76,7 @@ fn a_backend_can_wait_for_the_confirmation() {
         let (address, path) = (node.address, format!("/notifications/n1{query}"));
         let waiting = thread::spawn(move || request(address, "GET", &path, &[], b""));
         post(&node, "u1", "n1");
-        node.context.inlet.notifications.acknowledge("u1", "n1", Now::read());
+        node.context.inlet.notifications.confirm("u1", "n1", Now::read());
         assert_eq!(state_of(&waiting.join().expect("an answer")).0, "confirmed", "{query}");
     }
     post(&node, "u1", "n2");
@@ -97,7 +97,7 @@ fn few_wait_without_a_user_and_leave_room_for_those_who_name_one() {
     let for_one = node.get("/notifications/n1?user=u1&wait=10ms");
     assert_eq!(for_one.error(), (404, "notification_unknown".into()), "it has waited");
     post(&node, "u1", "n1");
-    node.context.inlet.notifications.acknowledge("u1", "n1", Now::read());
+    node.context.inlet.notifications.confirm("u1", "n1", Now::read());
     for _ in 0..2 {
         assert_eq!(state_of(&answers.recv().expect("an answer")).0, "confirmed");
     }

@@ -1,5 +1,5 @@
 //! Notifications until a device of their user has them: what waits for a user when a session of his begins, and what
-//! his devices acknowledge.
+//! his devices confirm.
 
 use crate::channel::name::USER_PREFIX;
 use crate::lane::frame::Frame;
@@ -37,8 +37,8 @@ impl Session<'_> {
         counters.deliveries.add((frames.len() - before) as u64);
     }
 
-    /// Notes that a notification has arrived, and hands the message to its service. One of which nothing is known is no
-    /// mistake: others may have sent it, or another device was quicker.
+    /// Notes that a notification is confirmed, and hands the message to its service. One of which nothing is known is
+    /// no mistake: others may have sent it, or another device was quicker.
     pub(super) fn confirm(
         &mut self,
         connection: &Connection,
@@ -48,7 +48,7 @@ impl Session<'_> {
         given: &Given<'_>,
     ) -> Result<(), SessionError> {
         if let Some(id) = given.values[field].and_then(id_text) {
-            self.state.notifications.acknowledge(self.user_id(connection), &id, self.state.now);
+            self.state.notifications.confirm(self.user_id(connection), &id, self.state.now);
         }
         self.forward(connection, request, forward, given)
     }
