@@ -290,7 +290,7 @@ fn rules() -> Rules {
         authorizer: None,
         verifier: Arc::new(Verifier::new(&VerifierSettings { secrets, ..VerifierSettings::default() })),
         origins: Origins::default(),
-        roles: Vec::new(),
+        user_types: Vec::new(),
         user_type_from_query: true,
         sessions: Sessions::Multi,
         default_grants: Grants::parse(["*"]).expect("a good pattern"),

@@ -39,7 +39,7 @@ pub fn rules(
         authorizer: outside.authorizer,
         verifier: Arc::new(auth.verifier(outside.issued_keys, Wanted::new(routes.claims()))),
         origins: Origins::new(auth.origins.clone()),
-        roles: auth.roles.clone(),
+        user_types: auth.roles.clone(),
         user_type_from_query: auth.user_type == UserTypeFrom::Query,
         default_grants: auth.channels.clone(),
         path: config.server.path.clone(),

@@ -21,7 +21,7 @@ pub struct Rules {
     pub verifier: Arc<Verifier>,
     pub origins: Origins,
     /// User types of tokens that may connect; empty: all.
-    pub roles: Vec<String>,
+    pub user_types: Vec<String>,
     /// A client whose token names no user type may name its own.
     pub user_type_from_query: bool,
     /// Channels that a token without a `channels` claim may join.
@@ -96,10 +96,11 @@ pub struct Echo {
 }
 
 impl Rules {
-    /// The role check of an upgrade and of an `auth` message. What a client says of itself is no role.
+    /// Whether the user type of the token may connect: asked at an upgrade and of an `auth` message. What a client says
+    /// of itself does not count.
     pub fn may_connect(&self, identity: &Identity) -> bool {
-        let is_role = |user_type: &str| self.roles.iter().any(|role| role == user_type);
-        self.roles.is_empty() || identity.user_type.as_deref().is_some_and(is_role)
+        let is_listed = |user_type: &str| self.user_types.iter().any(|listed| listed == user_type);
+        self.user_types.is_empty() || identity.user_type.as_deref().is_some_and(is_listed)
     }
 
     pub fn session_id(&self, connection: ConnectionId) -> SessionId {

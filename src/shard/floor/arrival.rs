@@ -57,7 +57,7 @@ impl<I: Io> Floor<I> {
         if let Some(identity) = arrival.identity {
             let connection = &mut self.wire.connections[slot as usize];
             let mut session = Session { state: &mut self.state, slot, effects: &mut self.effects };
-            // The lobby has checked the role already.
+            // The lobby has checked the user type already.
             if session.admit(connection, identity) {
                 first.extend_from_slice(&encode_text(&session.greeting(connection)));
                 session.hand_out_kept(connection);

@@ -1,6 +1,7 @@
 //! What becomes of a request at the public port: a page, a refusal, or a client. Sans-IO; the lobby acts on it.
 //!
-//! The order of the checks is what a client is told first: path, upgrade, address, room, origin, token, role, user.
+//! The order of the checks is what a client is told first: path, upgrade, address, room, origin, token, user type,
+//! user.
 
 use std::net::IpAddr;
 

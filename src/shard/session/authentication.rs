@@ -86,7 +86,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Makes the bearer of a verified token a session, or renews the one it has; false when its role may not connect.
+    /// Makes the bearer of a verified token a session, or renews the one it has; false when its user type may not
+    /// connect.
     pub fn admit(&mut self, connection: &mut Connection, identity: Identity) -> bool {
         debug_assert!(connection.phase().is_arrived() || connection.phase().is_open(), "an echo is not a session");
         if !self.state.rules.may_connect(&identity) {

@@ -92,7 +92,7 @@ fn a_token_of_another_user_is_refused() {
 #[test]
 fn a_role_that_may_not_connect_is_refused() {
     under_faults_with(
-        |rules| rules.roles = vec!["driver".into()],
+        |rules| rules.user_types = vec!["driver".into()],
         |mut shard| {
             let claims_to_drive = Details { user_type: Some("driver".into()), ..Details::default() };
             let details = Some(Box::new(claims_to_drive));

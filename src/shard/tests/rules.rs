@@ -25,7 +25,7 @@ pub(super) fn rules() -> Rules {
         authorizer: None,
         verifier: Arc::new(Verifier::new(&VERIFIER_SETTINGS)),
         origins: Origins::default(),
-        roles: Vec::new(),
+        user_types: Vec::new(),
         user_type_from_query: true,
         default_grants: Grants::parse(["conv:*", "news"]).unwrap(),
         path: "/ws".into(),
