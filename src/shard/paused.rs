@@ -1,7 +1,7 @@
 //! `auth` messages whose token is verified beside the shard, and what their clients have sent behind them. Sans-IO.
 //!
-//! A client is answered in the order of its messages, so nothing behind such a message is looked at before its verdict:
-//! it is kept here, and the client is not read meanwhile. Begun by the session, ended by the floor.
+//! A client is answered in the order of its messages, so nothing behind such a message is looked at before its token
+//! is: it is kept here, and the client is not read meanwhile. Begun by the session, ended by the floor.
 //!
 //! Invariant: what is kept is bounded: one message for each connection, so many and so many bytes for a shard, and
 //! behind each no more than what one receive brings.
@@ -19,14 +19,14 @@ const BYTES_MAX: usize = 32 << 20;
 
 #[derive(Default)]
 pub struct Paused {
-    messages: HashMap<Slot, Held>,
+    messages: HashMap<Slot, PausedMessage>,
     /// Of the messages.
     bytes: usize,
 }
 
 /// One message that waits.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct PausedMessage {
     generation: u32,
     pub message: Box<str>,
     /// What came behind it, from a frame's first byte on.
@@ -40,7 +40,7 @@ impl Paused {
             return false;
         }
         self.bytes += message.len();
-        let held = Held { generation: of.generation, message: message.into(), rest: Vec::new() };
+        let held = PausedMessage { generation: of.generation, message: message.into(), rest: Vec::new() };
         let other = self.messages.insert(of.slot, held);
         debug_assert!(other.is_none(), "a connection whose message waits is not read");
         true
@@ -62,9 +62,9 @@ impl Paused {
         true
     }
 
-    /// The verdict on a connection's message has come. `None`: the connection has gone.
-    pub fn take(&mut self, of: ConnectionId) -> Option<Held> {
-        let is_of = |held: &Held| held.generation == of.generation;
+    /// The token of a connection's message is verified. `None`: the connection has gone.
+    pub fn take(&mut self, of: ConnectionId) -> Option<PausedMessage> {
+        let is_of = |held: &PausedMessage| held.generation == of.generation;
         self.messages.get(&of.slot).is_some_and(is_of).then(|| self.remove(of.slot)).flatten()
     }
 
@@ -77,7 +77,7 @@ impl Paused {
         self.messages.is_empty()
     }
 
-    fn remove(&mut self, slot: Slot) -> Option<Held> {
+    fn remove(&mut self, slot: Slot) -> Option<PausedMessage> {
         let held = self.messages.remove(&slot)?;
         self.bytes -= held.message.len();
         Some(held)
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_for_a_connection_that_has_gone_finds_nothing() {
+    fn an_answer_for_a_connection_that_has_gone_finds_nothing() {
         let mut paused = Paused::default();
         paused.begin(id(1, 7), "auth");
         paused.forget(1);

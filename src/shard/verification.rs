@@ -42,7 +42,7 @@ struct Mailbox {
     bell: Bell,
 }
 
-/// Who waits for a verdict.
+/// Who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
     /// A handshake, by its place among those of the shard that wait.
@@ -58,7 +58,7 @@ pub struct Verified {
     /// That of the revocations when it was verified: while they have the same, it holds.
     pub epoch: u64,
     pub identity: Result<Identity, TokenError>,
-    /// From the question to the verdict.
+    /// From the question to the answer.
     pub us: u64,
 }
 
@@ -107,7 +107,7 @@ impl Verification {
         Ok((Self { questions, mailboxes: mailboxes.into() }, ends))
     }
 
-    /// Has a token verified. The verdict comes into the mailbox of the asker's shard.
+    /// Has a token verified. The answer comes into the mailbox of the asker's shard.
     pub fn ask(&self, token: &str, asker: Asker) {
         let verification = self.clone();
         let (has_waited, is_answered, asked_us) = (false, false, now_us());

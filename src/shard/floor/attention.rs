@@ -16,7 +16,7 @@ use crate::ws::close::CloseCode;
 use crate::ws::frame::{encode_ping, encode_text};
 use crate::ws::violation::Violation;
 
-/// Those who end to write and are told of in one turn: a microsecond or two each.
+/// Those of whom it is told in one turn that they do not write any more: a microsecond or two each.
 const ENDINGS_PER_TURN: usize = 64;
 
 /// A tick that is this late means that the shard stood still: it was stopped, or had no processor.

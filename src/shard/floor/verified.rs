@@ -9,19 +9,19 @@ use crate::shard::session::Session;
 use crate::shard::verification::{Asker, Verified};
 
 impl<I: Io> Floor<I> {
-    /// A verdict has come for a message of a connection, which may have gone.
-    pub fn verified(&mut self, verdict: Verified, now: Now) {
-        let Asker::Connection(id) = verdict.asker else { return };
+    /// It is known what has become of the token in a message of a connection, which may have gone.
+    pub fn verified(&mut self, verified: Verified, now: Now) {
+        let Asker::Connection(id) = verified.asker else { return };
         let Some(held) = self.state.paused.take(id) else { return };
         self.state.now = now;
-        self.state.latency.record(Timed::Authentication, verdict.us);
-        // What was revoked meanwhile the verdict does not know: then the token is verified once more.
-        let holds = verdict.identity.is_err() || verdict.epoch == self.state.rules.verifier.revocations().epoch();
+        self.state.latency.record(Timed::Authentication, verified.us);
+        // What was revoked meanwhile this does not know: then it is verified once more.
+        let holds = verified.identity.is_err() || verified.epoch == self.state.rules.verifier.revocations().epoch();
         let (slot, mut rest) = (id.slot, held.rest);
         let connection = &mut self.wire.connections[slot as usize];
         if connection.is_alive() {
             let mut session = Session { state: &mut self.state, slot, effects: &mut self.effects };
-            session.go_on(connection, &held.message, holds.then_some(verdict.identity));
+            session.go_on(connection, &held.message, holds.then_some(verified.identity));
         }
         if !self.state.paused.keep(slot, &rest) {
             self.read(slot, &mut rest);

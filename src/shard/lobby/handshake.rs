@@ -112,10 +112,10 @@ impl<B: Backend> Lobby<B> {
         received: &[u8],
         watch: Stopwatch,
     ) -> Option<(TcpStream, Answer)> {
-        let (mut caller, mut verdict) = (None, None);
+        let (mut caller, mut verified) = (None, None);
         for _ in 0..=VERIFICATIONS_MAX {
             let permit = self.permits.wait().await;
-            let token = match self.answer(stream, peer, &mut caller, received, (watch, verdict.take())) {
+            let token = match self.answer(stream, peer, &mut caller, received, (watch, verified.take())) {
                 Next::Nothing => return None,
                 Next::Tell(stream, answer) => return Some((stream, answer)),
                 Next::Verify(back, token) => {
@@ -124,7 +124,7 @@ impl<B: Backend> Lobby<B> {
                 }
             };
             drop(permit);
-            verdict = Some(self.have_verified(&token).await);
+            verified = Some(self.have_verified(&token).await);
         }
         Some((stream, Refusal::Full { retry_after_s: FULL_RETRY_AFTER_S }.into()))
     }
@@ -136,7 +136,7 @@ impl<B: Backend> Lobby<B> {
         peer: Peer,
         caller: &mut Option<Caller>,
         received: &[u8],
-        (watch, verdict): (Stopwatch, Option<Verified>),
+        (watch, verified): (Stopwatch, Option<Verified>),
     ) -> Next {
         let now = Now::read();
         let request = match read_request(received) {
@@ -147,7 +147,7 @@ impl<B: Backend> Lobby<B> {
         let epoch = self.shared.rules.verifier.revocations().epoch();
         let caller = *caller.get_or_insert_with(|| peer.caller(&request, &self.shared, now));
         let mut floor = self.floor.borrow_mut();
-        match self.decide(&mut floor, &request, caller, (verdict, epoch), now) {
+        match self.decide(&mut floor, &request, caller, (verified, epoch), now) {
             Decision::Refuse(refusal) => Next::Tell(stream, refusal.into()),
             Decision::TokenRefused(error) => {
                 self.own_counters.tokens_refused.count(error.name());
@@ -171,19 +171,19 @@ impl<B: Backend> Lobby<B> {
         }
     }
 
-    /// What becomes of a request, by the rules and by how full this shard and the process are. A verdict on its token
-    /// counts for as long as nothing was revoked since.
+    /// What becomes of a request, by the rules and by how full this shard and the process are. What was found of its
+    /// token counts for as long as nothing was revoked since.
     fn decide(
         &self,
         floor: &mut Floor<B>,
         request: &Request<'_>,
         caller: Caller,
-        (verdict, epoch): (Option<Verified>, u64),
+        (verified, epoch): (Option<Verified>, u64),
         now: Now,
     ) -> Decision {
         let (shared, rules) = (&self.shared, &self.shared.rules);
-        verdict.iter().for_each(|verdict| floor.latency().record(Timed::Authentication, verdict.us));
-        let verdict = verdict.filter(|verdict| verdict.identity.is_err() || verdict.epoch == epoch);
+        verified.iter().for_each(|verified| floor.latency().record(Timed::Authentication, verified.us));
+        let verified = verified.filter(|verified| verified.identity.is_err() || verified.epoch == epoch);
         if floor.is_draining() && rules.upgrades(request.path) {
             return Decision::Refuse(Refusal::Draining { retry_after_s: DRAINING_RETRY_AFTER_S });
         }
@@ -197,7 +197,7 @@ impl<B: Backend> Lobby<B> {
                 || shared.is_full()
                 || is_echo && floor.echo_is_full(),
             is_full_of_strangers: shared.is_full_of_strangers(),
-            verified: verdict.as_ref().map(|verdict| &verdict.identity),
+            verified: verified.as_ref().map(|verified| &verified.identity),
             now,
         };
         decide(request, &caller, &house, floor.latency())

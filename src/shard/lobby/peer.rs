@@ -15,29 +15,29 @@ use crate::ws::handshake::{HeadReader, Request};
 pub struct Peer {
     address: IpAddr,
     /// Whether it may connect once more, or after how many seconds. None while it speaks for others.
-    verdict: Option<Result<(), u32>>,
+    admitted: Option<Result<(), u32>>,
 }
 
 impl Peer {
     /// Somebody has connected from this address.
     pub fn greet(address: IpAddr, shared: &Shared, now: Now) -> Self {
         let is_proxy = shared.rules.lobby.proxies.trusts(address);
-        let verdict = (!is_proxy).then(|| shared.addresses.admit(address, now));
-        Self { address, verdict }
+        let admitted = (!is_proxy).then(|| shared.addresses.admit(address, now));
+        Self { address, admitted }
     }
 
     /// Whose share of the handshakes it takes. Nobody's: a proxy speaks for many.
     pub fn counts_for(&self) -> Option<IpAddr> {
-        self.verdict.map(|_| customer(self.address))
+        self.admitted.map(|_| customer(self.address))
     }
 
     pub fn rank(&self) -> Rank {
-        if self.verdict.is_some_and(|verdict| verdict.is_err()) { Rank::Unwelcome } else { Rank::Silent }
+        if self.admitted.is_some_and(|admitted| admitted.is_err()) { Rank::Unwelcome } else { Rank::Silent }
     }
 
     /// Reads what it sends before the request, too, if it may send that.
     pub fn head_reader(&self, shared: &Shared) -> HeadReader {
-        HeadReader::new(self.verdict.is_none() && shared.rules.lobby.proxies.proxy_protocol)
+        HeadReader::new(self.admitted.is_none() && shared.rules.lobby.proxies.proxy_protocol)
     }
 
     /// It has named its client before the request.
@@ -48,7 +48,7 @@ impl Peer {
     /// Who asks, now that the request may have named them.
     pub fn caller(&self, request: &Request<'_>, shared: &Shared, now: Now) -> Caller {
         let address = shared.rules.lobby.proxies.client(self.address, request);
-        let admitted = self.verdict.unwrap_or_else(|| shared.addresses.admit(address, now));
+        let admitted = self.admitted.unwrap_or_else(|| shared.addresses.admit(address, now));
         Caller { address, admitted }
     }
 }

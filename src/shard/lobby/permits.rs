@@ -9,10 +9,10 @@ use std::task::{Poll, Waker};
 use crate::lane::bell::Bell;
 use crate::metrics::latency::Stopwatch;
 
-/// Complete requests decided in one turn. A token check takes 30 µs and more.
+/// Complete requests decided in one turn. Tokens that take long are verified beside the shard, and are none of it.
 const PER_TURN: u32 = 16;
 
-/// And how long all of them together may take: an asymmetric signature costs ten times as much as a shared secret.
+/// And how long all of them together may take: who is let in is registered with the kernel meanwhile, and greeted.
 const US_PER_TURN: u64 = 1000;
 
 pub struct Permits {

@@ -26,7 +26,7 @@ pub struct VerifiedTokens {
 struct Wait {
     /// The handshake's task, once it waits.
     waker: Option<Waker>,
-    verdict: Option<Verified>,
+    verified: Option<Verified>,
 }
 
 impl VerifiedTokens {
@@ -38,33 +38,33 @@ impl VerifiedTokens {
         self.mailbox.is_empty()
     }
 
-    fn tell(&self, place: usize, verdict: Verified) {
+    fn tell(&self, place: usize, verified: Verified) {
         let mut waiting = self.waiting.borrow_mut();
         debug_assert!(waiting.contains(place), "who asked waits");
         if let Some(wait) = waiting.get_mut(place) {
-            wait.verdict = Some(verdict);
+            wait.verified = Some(verified);
             wait.waker.iter().for_each(Waker::wake_by_ref);
         }
     }
 
-    /// Waits for the verdict on the question that was asked for this place, and gives the place up.
+    /// Waits until it is known what has become of this place's token, and gives the place up.
     async fn told(&self, place: usize) -> Verified {
         poll_fn(|context| {
             let mut waiting = self.waiting.borrow_mut();
             let wait = &mut waiting[place];
-            let Some(verdict) = wait.verdict.take() else {
+            let Some(verified) = wait.verified.take() else {
                 wait.waker = Some(context.waker().clone());
                 return Poll::Pending;
             };
             waiting.remove(place);
-            Poll::Ready(verdict)
+            Poll::Ready(verified)
         })
         .await
     }
 }
 
 impl<B: Backend> Lobby<B> {
-    /// Has a handshake's token verified beside the shard. To be awaited to its end: nobody else would take the verdict.
+    /// Has a handshake's token verified beside the shard. To be awaited to its end: nobody else would take the answer.
     pub(super) async fn have_verified(&self, token: &str) -> Verified {
         let place = self.verified.waiting.borrow_mut().insert(Wait::default());
         self.shared.verification.ask(token, Asker::Handshake { shard: self.shard, place });
@@ -73,10 +73,10 @@ impl<B: Backend> Lobby<B> {
 
     /// Hands on some of what has come.
     pub(super) fn receive_verified(&self) {
-        for verdict in self.verified.mailbox.try_iter().take(PER_TURN) {
-            match verdict.asker {
-                Asker::Handshake { place, .. } => self.verified.tell(place, verdict),
-                Asker::Connection(_) => self.floor.borrow_mut().verified(verdict, Now::read()),
+        for verified in self.verified.mailbox.try_iter().take(PER_TURN) {
+            match verified.asker {
+                Asker::Handshake { place, .. } => self.verified.tell(place, verified),
+                Asker::Connection(_) => self.floor.borrow_mut().verified(verified, Now::read()),
             }
         }
     }

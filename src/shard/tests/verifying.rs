@@ -28,19 +28,19 @@ fn signed(user: &str) -> String {
     encode(&Header::new(Algorithm::ES256), &claims, &EncodingKey::from_ec_pem(KEY.as_bytes()).unwrap()).unwrap()
 }
 
-/// The next verdict, which takes a thread of its own a moment.
-fn verdict(shard: &Shard) -> Verified {
+/// The next answer, which takes a thread of its own a moment.
+fn answer(shard: &Shard) -> Verified {
     shard.verified.recv_timeout(Duration::from_secs(30)).expect("every question is answered")
 }
 
 fn take_verified(shard: &mut Shard) {
-    let (verdict, now) = (verdict(shard), shard.clock.now());
-    shard.floor.verified(verdict, now);
+    let (verified, now) = (answer(shard), shard.clock.now());
+    shard.floor.verified(verified, now);
     shard.settle();
 }
 
 #[test]
-fn a_session_begins_with_the_verdict_and_what_was_said_behind_the_token_follows_in_order() {
+fn a_session_begins_with_the_answer_and_what_was_said_behind_the_token_follows_in_order() {
     under_faults_with(with_public_key, |mut shard| {
         let mut ann = shard.stranger();
         ann.authenticate(&signed("ann"));
@@ -89,7 +89,7 @@ fn who_goes_while_his_token_is_verified_leaves_nothing() {
         let mut ann = shard.stranger();
         ann.authenticate(&signed("ann"));
         shard.settle();
-        let late = verdict(&shard);
+        let late = answer(&shard);
         // Nobody heard of it in time.
         shard.pass(10_100);
         assert_eq!(ann.heard(), [Said::close(CloseCode::AUTH_TIMEOUT)]);
@@ -104,12 +104,12 @@ fn who_goes_while_his_token_is_verified_leaves_nothing() {
 }
 
 #[test]
-fn a_verdict_is_for_one_connection_and_not_for_the_next_in_its_place() {
+fn an_answer_is_for_one_connection_and_not_for_the_next_in_its_place() {
     under_faults_with(with_public_key, |mut shard| {
         let ann = shard.stranger();
         ann.authenticate(&signed("ann"));
         shard.settle();
-        let late = verdict(&shard);
+        let late = answer(&shard);
         // Its backend says that it has gone although it is not read.
         shard.floor.vanished(ann.id.slot);
         shard.settle();
@@ -131,7 +131,7 @@ fn what_was_revoked_meanwhile_counts() {
         let mut ann = shard.stranger();
         ann.authenticate(&signed("ann"));
         shard.settle();
-        let before = verdict(&shard);
+        let before = answer(&shard);
         assert!(before.identity.is_ok());
         let revocations = shard.floor.state.rules.verifier.revocations().clone();
         // The clock of those who verify is the real one.
@@ -155,7 +155,7 @@ fn while_it_waits_a_client_is_not_read_and_what_it_sends_grows_nothing() {
         let ann = shard.stranger();
         ann.authenticate(&signed("ann"));
         shard.settle();
-        let late = verdict(&shard);
+        let late = answer(&shard);
         for _ in 0..200 {
             ann.say(&format!(r#"{{"type":"ping","payload":"{}"}}"#, "x".repeat(4000)));
             shard.settle();
