@@ -2,8 +2,8 @@
 //!
 //! The binary is `src/main.rs`; this library exists so that the tests, the benchmarks and `tools/flood` build on the
 //! same pieces. Dependencies point one way (`tests/directions.rs`): `ws`, `protocol`, `auth` and `channel` do no I/O
-//! and know nothing of `shard`; `shard` knows nothing of `admin`, `ingress` and `service`, which reach it only through
-//! `lane`.
+//! and know nothing of `shard`; `shard` knows nothing of `admin`, `ingress` and `service`. What these have for its
+//! connections goes through `lane`.
 
 pub mod admin;
 pub mod auth;
