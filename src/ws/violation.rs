@@ -6,93 +6,59 @@
 use super::close::CloseCode;
 use std::fmt;
 
-/// A breach of RFC 6455, or of a limit, by the peer. It always ends the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Violation {
-    ReservedBits,
-    ReservedOpcode,
-    UnmaskedFrame,
-    FragmentedControlFrame,
-    ControlFrameTooLong,
-    NonMinimalLength,
-    LengthTooLarge,
-    UnexpectedContinuation,
-    ExpectedContinuation,
-    BinaryNotSupported,
-    MessageTooBig,
-    UnfinishedMessage,
-    InvalidUtf8,
-    BadCloseLength,
-    BadCloseCode,
-    InvalidUtf8InCloseReason,
+macro_rules! violations {
+    ($($violation:ident = $code:ident, $name:literal, $reason:literal;)*) => {
+        /// A breach of RFC 6455, or of a limit, by the peer. It always ends the connection.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Violation {
+            $($violation),*
+        }
+
+        impl Violation {
+            /// Every violation, for whoever registers one counter per name.
+            pub const ALL: &'static [Violation] = &[$(Violation::$violation),*];
+
+            /// The code the connection is closed with.
+            pub const fn close_code(self) -> CloseCode {
+                match self {
+                    $(Self::$violation => CloseCode::$code,)*
+                }
+            }
+
+            /// The violation as a metric label.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$violation => $name,)*
+                }
+            }
+
+            /// What the peer is told in the close frame.
+            pub const fn reason(self) -> &'static str {
+                match self {
+                    $(Self::$violation => $reason,)*
+                }
+            }
+        }
+    };
 }
 
-impl Violation {
-    /// Every violation, for whoever registers one counter per name.
-    pub const ALL: [Violation; 16] = {
-        use Violation::*;
-        [
-            ReservedBits,
-            ReservedOpcode,
-            UnmaskedFrame,
-            FragmentedControlFrame,
-            ControlFrameTooLong,
-            NonMinimalLength,
-            LengthTooLarge,
-            UnexpectedContinuation,
-            ExpectedContinuation,
-            BinaryNotSupported,
-            MessageTooBig,
-            UnfinishedMessage,
-            InvalidUtf8,
-            BadCloseLength,
-            BadCloseCode,
-            InvalidUtf8InCloseReason,
-        ]
-    };
-
-    /// The code the connection is closed with.
-    pub const fn close_code(self) -> CloseCode {
-        self.row().0
-    }
-
-    /// The violation as a metric label.
-    pub const fn name(self) -> &'static str {
-        self.row().1
-    }
-
-    /// What the peer is told in the close frame.
-    pub const fn reason(self) -> &'static str {
-        self.row().2
-    }
-
-    /// The table: violation, close code, metric label, text for the peer.
-    #[rustfmt::skip]
-    const fn row(self) -> (CloseCode, &'static str, &'static str) {
-        use Violation::*;
-        const PROTOCOL: CloseCode = CloseCode::PROTOCOL_ERROR;
-        const BINARY: CloseCode = CloseCode::UNSUPPORTED_DATA;
-        const UTF8: CloseCode = CloseCode::INVALID_PAYLOAD;
-        const TOO_BIG: CloseCode = CloseCode::MESSAGE_TOO_BIG;
-        match self {
-            ReservedBits             => (PROTOCOL, "reserved_bits", "a reserved bit is set without an extension"),
-            ReservedOpcode           => (PROTOCOL, "reserved_opcode", "reserved opcode"),
-            UnmaskedFrame            => (PROTOCOL, "unmasked_frame", "frames from a client must be masked"),
-            FragmentedControlFrame   => (PROTOCOL, "fragmented_control_frame", "control frames must not be fragmented"),
-            ControlFrameTooLong      => (PROTOCOL, "control_frame_too_long", "control frames carry at most 125 bytes"),
-            NonMinimalLength         => (PROTOCOL, "non_minimal_length", "length is not in its shortest form"),
-            LengthTooLarge           => (PROTOCOL, "length_too_large", "length has its highest bit set"),
-            UnexpectedContinuation   => (PROTOCOL, "unexpected_continuation", "continuation of no message"),
-            ExpectedContinuation     => (PROTOCOL, "expected_continuation", "new message before the last was finished"),
-            BinaryNotSupported       => (BINARY, "binary_not_supported", "binary messages are not supported"),
-            MessageTooBig            => (TOO_BIG, "message_too_big", "message too big"),
-            UnfinishedMessage        => (PROTOCOL, "unfinished_message", "message was not finished in time"),
-            InvalidUtf8              => (UTF8, "invalid_utf8", "text is not valid UTF-8"),
-            BadCloseLength           => (PROTOCOL, "bad_close_length", "close frame with a single byte of payload"),
-            BadCloseCode             => (PROTOCOL, "bad_close_code", "close code that must not be sent"),
-            InvalidUtf8InCloseReason => (UTF8, "invalid_utf8_in_close_reason", "close reason is not valid UTF-8"),
-        }
-    }
+violations! {
+    ReservedBits             = PROTOCOL_ERROR,   "reserved_bits",                "a reserved bit is set without an extension";
+    ReservedOpcode           = PROTOCOL_ERROR,   "reserved_opcode",              "reserved opcode";
+    UnmaskedFrame            = PROTOCOL_ERROR,   "unmasked_frame",               "frames from a client must be masked";
+    FragmentedControlFrame   = PROTOCOL_ERROR,   "fragmented_control_frame",     "control frames must not be fragmented";
+    ControlFrameTooLong      = PROTOCOL_ERROR,   "control_frame_too_long",       "control frames carry at most 125 bytes";
+    NonMinimalLength         = PROTOCOL_ERROR,   "non_minimal_length",           "length is not in its shortest form";
+    LengthTooLarge           = PROTOCOL_ERROR,   "length_too_large",             "length has its highest bit set";
+    UnexpectedContinuation   = PROTOCOL_ERROR,   "unexpected_continuation",      "continuation of no message";
+    ExpectedContinuation     = PROTOCOL_ERROR,   "expected_continuation",        "new message before the last was finished";
+    BinaryNotSupported       = UNSUPPORTED_DATA, "binary_not_supported",         "binary messages are not supported";
+    MessageTooBig            = MESSAGE_TOO_BIG,  "message_too_big",              "message too big";
+    UnfinishedMessage        = PROTOCOL_ERROR,   "unfinished_message",           "message was not finished in time";
+    InvalidUtf8              = INVALID_PAYLOAD,  "invalid_utf8",                 "text is not valid UTF-8";
+    BadCloseLength           = PROTOCOL_ERROR,   "bad_close_length",             "close frame with a single byte of payload";
+    BadCloseCode             = PROTOCOL_ERROR,   "bad_close_code",               "close code that must not be sent";
+    InvalidUtf8InCloseReason = INVALID_PAYLOAD,  "invalid_utf8_in_close_reason", "close reason is not valid UTF-8";
 }
 
 impl fmt::Display for Violation {
@@ -126,10 +92,9 @@ mod tests {
 
     #[test]
     fn only_data_size_and_encoding_leave_the_protocol_error() {
-        let others: Vec<_> =
-            Violation::ALL.into_iter().filter(|v| v.close_code() != CloseCode::PROTOCOL_ERROR).collect();
+        let others: Vec<_> = Violation::ALL.iter().filter(|v| v.close_code() != CloseCode::PROTOCOL_ERROR).collect();
         assert_eq!(
-            others.iter().map(|v| (*v, v.close_code().0)).collect::<Vec<_>>(),
+            others.iter().map(|v| (**v, v.close_code().0)).collect::<Vec<_>>(),
             [
                 (Violation::BinaryNotSupported, 1003),
                 (Violation::MessageTooBig, 1009),
