@@ -28,7 +28,7 @@ use crate::shard::connection::wheel::Wheel;
 use crate::shard::connection::{WAITING_BYTES_MAX, WAITING_MAX};
 use crate::shard::io::Slot;
 
-use call::{Call, Held, Line, Place, Said, tell};
+use call::{Call, HeldAnswer, Line, Place, Said, tell};
 
 pub use call::{NoRoom, Released, Waiting};
 
@@ -145,7 +145,7 @@ impl Calls {
         match part {
             Part::More(frame) => {
                 self.wait_until(place, tick.saturating_add(self.timeout_ticks(self.calls[place].service)));
-                self.hold(place, Held { said: Said::Message(frame), is_part: true, fate });
+                self.hold(place, HeldAnswer { said: Said::Message(frame), is_part: true, fate });
             }
             Part::Message(frame) => self.end_with(place, Said::Message(frame), fate),
             Part::Failed(failure) => {
@@ -330,7 +330,7 @@ impl Calls {
     fn end_with(&mut self, place: usize, said: Said, fate: Option<Answer<Fate>>) {
         debug_assert!(!self.calls[place].has_ended, "a call ends once");
         self.take_reply(place);
-        self.hold(place, Held { said, is_part: false, fate });
+        self.hold(place, HeldAnswer { said, is_part: false, fate });
         self.calls[place].has_ended = true;
         self.wheel.cancel(place as Place);
         self.counters(self.calls[place].service).outstanding.add(-1);
@@ -343,7 +343,7 @@ impl Calls {
         Some(reply)
     }
 
-    fn hold(&mut self, place: usize, held: Held) {
+    fn hold(&mut self, place: usize, held: HeldAnswer) {
         self.count_in(self.calls[place].from.slot, held.bytes(), usize::from(held.is_part));
         self.calls[place].held.push_back(held);
     }
@@ -402,7 +402,7 @@ impl Calls {
     pub fn check(&self) {
         let bytes_of = |call: &Call| {
             let reply = call.reply.as_ref().map_or(0, |reply| reply.bytes.len());
-            reply + call.held.iter().map(Held::bytes).sum::<usize>()
+            reply + call.held.iter().map(HeldAnswer::bytes).sum::<usize>()
         };
         let calls_of = |line: &Line| line.places.iter().map(|place| &self.calls[*place as usize]).collect::<Vec<_>>();
         for (slot, line) in &self.lines {

@@ -36,14 +36,14 @@ pub(super) struct Call {
     /// What the client gets when the service has taken the message.
     pub reply: Option<Frame>,
     /// What may not leave yet.
-    pub held: VecDeque<Held>,
+    pub held: VecDeque<HeldAnswer>,
     /// The service has said all, or nobody waits for the rest: what is held is all that will leave.
     pub has_ended: bool,
     /// The tick at which it is late.
     pub due: u32,
 }
 
-pub(super) struct Held {
+pub(super) struct HeldAnswer {
     pub said: Said,
     /// Others follow: it leaves only when the client takes it.
     pub is_part: bool,
@@ -93,7 +93,7 @@ impl Call {
     }
 }
 
-impl Held {
+impl HeldAnswer {
     pub fn bytes(&self) -> usize {
         match &self.said {
             Said::Message(frame) => frame.bytes.len(),

@@ -6,7 +6,7 @@ use crate::metrics::latency::Stopwatch;
 use crate::shard::connection::Connection;
 use crate::shard::floor::Floor;
 use crate::shard::io::{Chunk, Io, Slot};
-use crate::shard::session::{Effects, End, Session};
+use crate::shard::session::{Effects, PeerEnd, Session};
 use crate::ws::decoder::Incoming;
 use crate::ws::frame::encode_pong;
 
@@ -64,8 +64,8 @@ impl<I: Io> Floor<I> {
             self.close(slot, code);
         }
         match end {
-            Some(End::Fail(violation)) => self.fail(slot, violation),
-            Some(End::Answer { code, goes_on }) => self.answer_close(slot, code, goes_on),
+            Some(PeerEnd::Fail(violation)) => self.fail(slot, violation),
+            Some(PeerEnd::Answer { code, goes_on }) => self.answer_close(slot, code, goes_on),
             None if rearm => self.watch_clock(slot),
             None => {}
         }
@@ -118,12 +118,12 @@ fn read(connection: &mut Connection, mut input: &mut [u8], mut session: Session<
                 let code = peer.map(|p| p.code);
                 // Whoever examines us sends on behind its goodbye on purpose.
                 let goes_on = !input.is_empty() || connection.phase().is_echo();
-                session.effects.end = Some(End::Answer { code, goes_on });
+                session.effects.end = Some(PeerEnd::Answer { code, goes_on });
                 return;
             }
             Err(violation) => {
                 session.state.counters.violations.count(violation.name());
-                session.effects.end = Some(End::Fail(violation));
+                session.effects.end = Some(PeerEnd::Fail(violation));
                 return;
             }
         }

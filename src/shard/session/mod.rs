@@ -57,7 +57,7 @@ pub struct Effects {
     /// We close with this code and wait for the peer's answer.
     pub close: Option<CloseCode>,
     /// What the peer did in the same piece of input, after that or without it.
-    pub end: Option<End>,
+    pub end: Option<PeerEnd>,
     /// The connection's next deadline may have come nearer.
     pub rearm: bool,
 }
@@ -77,7 +77,7 @@ impl Effects {
 
 /// How a peer ends its side: nothing more is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum PeerEnd {
     /// It broke the protocol, and is told how.
     Fail(Violation),
     /// It closes; it gets its code back.
