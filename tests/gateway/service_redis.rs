@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::support::clan::{CHAT, assert_heard_on_every_node, member};
+use crate::support::clan::{CHAT, assert_heard_on_every_node, is_connected, member};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
@@ -16,10 +16,6 @@ fn started(redis: &Redis, service: &[(&str, &str)]) -> Gateway {
     let gateway = Gateway::start(config);
     eventually("the service is connected", || is_connected(&gateway));
     gateway
-}
-
-fn is_connected(gateway: &Gateway) -> bool {
-    gateway.admin().get("/metrics").body.contains("ringway_service_connected{service=\"chat\"} 1")
 }
 
 fn error_code(client: &mut Client) -> String {

@@ -113,14 +113,7 @@ fn the_drain_reaches_everybody_although_a_lane_is_full() {
 
 #[test]
 fn a_second_signal_ends_the_process_although_a_shard_stands_still() {
-    let mut scene = Scene::start(Config::new());
-    scene.publish();
-    let Scene { mut gateway, frozen, mut on_other, redis: _redis, .. } = scene;
-    gateway.process().signal("TERM");
-    assert_eq!(on_other.expect_close(), CLOSE_GOING_AWAY);
-    gateway.process().signal("TERM");
-    frozen.bury();
-    assert_eq!(gateway.process().wait().code(), Some(1), "{}", gateway.log());
+    assert_a_second_signal_ends(Scene::start(Config::new()));
 }
 
 #[test]
@@ -146,8 +139,14 @@ fn a_log_that_nobody_reads_holds_up_neither_probes_nor_the_drain() {
 #[test]
 fn a_second_signal_ends_the_process_although_nobody_reads_its_log() {
     let mut log = Unread::create();
-    let mut scene = Scene::start_by(Config::new(), |config| Gateway::start_logging_to(&log.path(), config));
+    let scene = Scene::start_by(Config::new(), |config| Gateway::start_logging_to(&log.path(), config));
     log.fill();
+    assert_a_second_signal_ends(scene);
+}
+
+/// While a shard of it stands still.
+#[track_caller]
+fn assert_a_second_signal_ends(mut scene: Scene) {
     scene.publish();
     let Scene { mut gateway, frozen, mut on_other, redis: _redis, .. } = scene;
     gateway.process().signal("TERM");

@@ -208,16 +208,21 @@ fn a_goodbye_from_our_side_ends_with_the_clients_answer() {
     });
 }
 
+#[track_caller]
+fn assert_ends_at_the_deadline(shard: &mut Shard, client: &Client) {
+    shard.pass(4_900);
+    assert!(!client.peer.is_closed());
+    shard.pass(200);
+    assert!(client.peer.is_closed());
+    shard.assert_empty();
+}
+
 #[test]
 fn a_goodbye_that_is_not_answered_ends_at_its_deadline() {
     under_faults(|mut shard| {
         let ann = shard.client("ann");
         ann.authenticate("nonsense");
-        shard.pass(4_900);
-        assert!(!ann.peer.is_closed());
-        shard.pass(200);
-        assert!(ann.peer.is_closed());
-        shard.assert_empty();
+        assert_ends_at_the_deadline(&mut shard, &ann);
     });
 }
 
@@ -228,11 +233,7 @@ fn a_goodbye_that_cannot_be_sent_ends_at_its_deadline() {
         ann.peer.stall(true);
         shard.publish("conv:1", "x");
         ann.say_close(1000);
-        shard.pass(4_900);
-        assert!(!ann.peer.is_closed());
-        shard.pass(200);
-        assert!(ann.peer.is_closed());
-        shard.assert_empty();
+        assert_ends_at_the_deadline(&mut shard, &ann);
     });
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 
 use sonic_rs::{JsonValueTrait, Value, json};
 
-use crate::support::clan::{CHAT, assert_heard_on_every_node, member};
+use crate::support::clan::{CHAT, assert_heard_on_every_node, is_connected, member};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
@@ -29,10 +29,6 @@ fn started_with(nats: &Nats, keys: &str, more: &str) -> Gateway {
 
 fn started(nats: &Nats, keys: &str) -> Gateway {
     started_with(nats, keys, "")
-}
-
-fn is_connected(gateway: &Gateway) -> bool {
-    gateway.admin().get("/metrics").body.contains("ringway_service_connected{service=\"chat\"} 1")
 }
 
 fn chat(n: usize) -> String {

@@ -10,7 +10,7 @@ use lapin::message::Delivery;
 use toml::Value;
 
 use crate::support::blocks::blocks;
-use crate::support::clan::{CHAT, assert_heard_on_every_node, member};
+use crate::support::clan::{CHAT, assert_heard_on_every_node, is_connected, member, say};
 use crate::support::client::Client;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
@@ -18,9 +18,6 @@ use crate::support::rabbitmq::{RabbitMq, shared};
 use crate::support::tokens::{SECRET, now, token};
 use crate::support::wait::eventually;
 use crate::support::wire;
-
-/// Messages that one connection may have waiting for answers, and a little less.
-const AT_ONCE: usize = 25;
 
 /// A gateway with an exchange of its own, as there are others at the broker.
 fn config(broker: &RabbitMq, exchange: &str) -> Config {
@@ -35,42 +32,11 @@ fn started(config: Config, keys: &[(&str, Value)]) -> Gateway {
     gateway
 }
 
-fn is_connected(gateway: &Gateway) -> bool {
-    gateway.admin().get("/metrics").body.contains("ringway_service_connected{service=\"chat\"} 1")
-}
-
 fn in_clan(mut client: Client, clan: &str) -> Client {
     client
         .send(&format!(r#"{{"type":"subscribe_clan_chat","clanId":{}}}"#, sonic_rs::to_string(clan).expect("a text")));
     assert_eq!(wire::string(&client.next_json(), &["type"]), "subscription_confirmed");
     client
-}
-
-/// Says so many things, no more than may wait at once, and returns what was answered to each.
-fn say(client: &mut Client, numbers: std::ops::Range<usize>) -> HashMap<u64, String> {
-    let mut answers = HashMap::new();
-    for some in numbers.collect::<Vec<_>>().chunks(AT_ONCE) {
-        for n in some {
-            client.send(&format!(r#"{{"type":"chat","clanId":"k1","content":"{n}","id":{n}}}"#));
-        }
-        for _ in some {
-            let answer = next_answer(client);
-            let code = wire::string(&answer, &["payload", "code"]);
-            let said = if code.is_empty() { wire::kind(&answer) } else { code };
-            answers.insert(wire::number(&answer, &["id"]).expect("the answer has the id"), said.to_owned());
-        }
-    }
-    answers
-}
-
-/// Passing over the messages of the clan that come meanwhile.
-fn next_answer(client: &mut Client) -> sonic_rs::Value {
-    loop {
-        let message = client.next_json();
-        if wire::kind(&message) != "chat" {
-            return message;
-        }
-    }
 }
 
 fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a [u8]> {
