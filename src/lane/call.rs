@@ -40,6 +40,8 @@ pub struct Call {
 
 /// What a service is told.
 #[derive(Clone, Debug)]
+// Tests write what they are about; what a client said has all of it.
+#[cfg_attr(test, derive(Default))]
 pub struct Content {
     /// The message's `type`.
     pub kind: Arc<str>,

@@ -248,12 +248,9 @@ mod tests {
             kind: "chat".into(),
             user_id: "ana".into(),
             session_id: "s".into(),
-            user_type: None,
-            device: Default::default(),
             body: "x".repeat(bytes).into(),
-            channel: None,
-            key: None,
             deadline_us: u64::MAX,
+            ..Content::default()
         }
     }
 

@@ -220,12 +220,9 @@ mod tests {
             kind: "ask".into(),
             user_id: "ana".into(),
             session_id: "s".into(),
-            user_type: None,
-            device: Default::default(),
             body: "{}".into(),
-            channel: None,
-            key: None,
             deadline_us: u64::MAX,
+            ..Content::default()
         }
     }
 

@@ -136,12 +136,10 @@ mod tests {
             kind: "chat".into(),
             user_id: "ana".into(),
             session_id: "s1".into(),
-            user_type: None,
-            device: Default::default(),
             body: "{}".into(),
             channel: Some("clan:k1".into()),
             key: Some("{type}".into()),
-            deadline_us: 0,
+            ..Content::default()
         }
     }
 

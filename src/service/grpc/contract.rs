@@ -314,12 +314,9 @@ mod tests {
             kind: kind.into(),
             user_id: "ana".into(),
             session_id: "s1".into(),
-            user_type: None,
-            device: Default::default(),
             body: body.into(),
             channel: Some("conv:c1".into()),
-            key: None,
-            deadline_us: 0,
+            ..Content::default()
         }
     }
 

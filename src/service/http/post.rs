@@ -166,12 +166,9 @@ mod tests {
             kind: "chat".into(),
             user_id: key.into(),
             session_id: "s1".into(),
-            user_type: None,
-            device: crate::lane::Device::default(),
             body: r#"{"type":"chat"}"#.into(),
-            channel: None,
             key: Some(key.into()),
-            deadline_us: 0,
+            ..Content::default()
         }
     }
 

@@ -144,12 +144,10 @@ mod tests {
             kind: "chat".into(),
             user_id: user.into(),
             session_id: "s1".into(),
-            user_type: None,
-            device: crate::lane::Device::default(),
             body: "{}".into(),
             channel: Some(channel.into()),
             key: Some(key.into()),
-            deadline_us: 0,
+            ..Content::default()
         }
     }
 

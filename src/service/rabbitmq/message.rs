@@ -139,12 +139,10 @@ mod tests {
             kind: "chat".into(),
             user_id: "ana".into(),
             session_id: "s1".into(),
-            user_type: None,
-            device: crate::lane::Device::default(),
             body: "{}".into(),
             channel: Some("clan:k1.x".into()),
             key: Some("a.b".into()),
-            deadline_us: 0,
+            ..Content::default()
         }
     }
 
