@@ -200,6 +200,7 @@ impl Shard {
             overflow: Overflow::Disconnect,
             key: 0,
             except: Except::Nobody,
+            near: None,
         };
         assert!(self.bus.lanes()[0].offer(Posted::now(Command::Publish(publication))).is_ok(), "the floor empties it");
         self.floor.turn(Now { us: 2_000_000, unix_ms: 1_800_000_001_000 });

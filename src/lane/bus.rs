@@ -107,7 +107,8 @@ impl Bus {
     /// Publishes without waiting, for a shard's own thread: what finds a full lane is lost there, and counted as that.
     /// The caller's own shard finds the message in its lane when it turns next; awake as it is, nobody rings for it.
     pub fn try_publish(&self, draft: Draft<'_>) -> Outcome {
-        let (hash, shards) = self.listening(draft.channel);
+        let (hash, listening) = self.listening(draft.channel);
+        let shards = draft.near.map_or(listening, |(_, near)| listening.union(near));
         if shards.is_empty() {
             return Outcome::default();
         }
@@ -159,8 +160,9 @@ impl Bus {
         (hash, shards)
     }
 
-    fn written_out(&self, draft: Draft<'_>, hash: u64) -> Publication {
-        let Draft { channel, bytes, filter, overflow, key, except } = draft;
+    /// What a draft becomes, for the channel with this hash.
+    pub fn written_out(&self, draft: Draft<'_>, hash: u64) -> Publication {
+        let Draft { channel, bytes, filter, overflow, key, except, near } = draft;
         let policy = self.0.policies.of(channel);
         Publication {
             channel: Channel { name: channel.into(), hash },
@@ -171,6 +173,7 @@ impl Bus {
             overflow: if policy.overflow == Overflow::default() { overflow } else { policy.overflow },
             key: key.unwrap_or(hash),
             except,
+            near: near.map(|(near, _)| Arc::new(near)),
         }
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::channel::Overflow;
+use crate::channel::{Overflow, ShardSet};
 use crate::clock;
-use crate::geo::Place;
+use crate::geo::{Place, Position};
 use crate::ws::close::CloseCode;
 
 use super::authorization::Verdict;
@@ -71,6 +71,17 @@ pub struct Publication {
     pub key: u64,
     /// Who of the subscribers does not get it.
     pub except: Except,
+    /// Where somebody is of whom it tells: it is also for those who are near.
+    pub near: Option<Arc<Near>>,
+}
+
+/// A position that is told to those in whose circle it lies and who are not in the publication's channel. A shard looks
+/// for both at one moment: whoever goes from one to the other meanwhile is told once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Near {
+    pub position: Position,
+    /// Who tells it, and is not near himself.
+    pub session: ConnectionId,
 }
 
 /// Who is left out. Named by hashes, so that a publication carries no names: a shard looks up once, for many
@@ -97,13 +108,15 @@ pub struct Draft<'a> {
     /// See [`Publication::key`]; none: the channel's hash.
     pub key: Option<u64>,
     pub except: Except,
+    /// See [`Publication::near`]; and the shards on which somebody may be near.
+    pub near: Option<(Near, ShardSet)>,
 }
 
 impl<'a> Draft<'a> {
     /// A frame for everybody in the channel.
     pub fn new(channel: &'a str, bytes: Bytes) -> Self {
         let (overflow, except) = (Overflow::default(), Except::Nobody);
-        Self { channel, bytes, filter: None, overflow, key: None, except }
+        Self { channel, bytes, filter: None, overflow, key: None, except, near: None }
     }
 }
 

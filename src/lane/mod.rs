@@ -21,7 +21,7 @@ pub mod services;
 pub use authorization::{Authorizer, Permission, Question, Verdict};
 pub use bus::{Bus, Outcome, Posting};
 pub use call::{Call, Content, Device, Failure, Fate, Part, Response, Service, Ticket};
-pub use command::{Addressed, Command, Draft, Except, Filter, Posted, Publication};
+pub use command::{Addressed, Command, Draft, Except, Filter, Near, Posted, Publication};
 pub use export::{Lanes, ServicesPage};
 pub use frame::Channel;
 pub use id::ConnectionId;

@@ -1,7 +1,8 @@
 //! Who wants to hear of what is near: the circles of a shard's connections, by slot, for those only who have one.
 //!
-//! A circle makes its connection a member of some `cell:` channels ([`crate::geo::cells`]). A position is published to
-//! the cell it lies in, and reaches those members whose circle it lies in as well ([`Nearby::sees`]).
+//! A circle makes its connection a member of some `cell:` channels ([`crate::geo::cells`]). A position reaches those
+//! members of the cell it lies in whose circle it lies in as well ([`Nearby::sees`]), on the shards that
+//! [`Nearby::shards`] finds.
 //!
 //! Invariant: who has a circle is in the cells of that circle and in no others, and is counted in its grid.
 
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::channel::Table;
 use crate::channel::name::CELL_PREFIX;
+use crate::channel::{Interest, ShardSet, Table};
 use crate::geo::{Cell, Circle, Grid, GridUse, Place, Position};
 use crate::shard::io::Slot;
 
@@ -93,9 +94,26 @@ impl Nearby {
         self.watches.len()
     }
 
-    /// In which grids anybody has a circle, on any shard.
-    pub fn grids(&self) -> impl Iterator<Item = Grid> {
-        self.grid_use.grids()
+    /// The shards on which somebody's circle may hold this position. Whoever moves his circle into another grid there
+    /// meanwhile is in one cell of the two at any time; he may come into one that has been looked at and go out of one
+    /// that has not, and then is found at the second look.
+    pub fn shards(&self, position: Position, interest: &Interest) -> ShardSet {
+        let look = || {
+            let of_cell = |cell: Cell| interest.shards(interest.hash(&cell.name(CELL_PREFIX)));
+            self.cells_at(position).map(of_cell).fold(ShardSet::default(), ShardSet::union)
+        };
+        look().union(look())
+    }
+
+    /// The cell of this position in each grid in which anybody has a circle, on any shard.
+    pub fn cells_at(&self, position: Position) -> impl Iterator<Item = Cell> {
+        self.grid_use.grids().map(move |grid| grid.cell(position))
+    }
+
+    /// Whether nobody has a circle, on any shard.
+    #[cfg(test)]
+    pub fn is_unused(&self) -> bool {
+        self.grid_use.grids().next().is_none()
     }
 
     fn find(&self, slot: Slot) -> Option<&Watch> {
@@ -158,7 +176,7 @@ mod tests {
         }
         assert_in_its_cells(&nearby, &table, 7, Some((here, 500.0)));
         assert!(nearby.unwatch(7, &mut table) && !nearby.unwatch(7, &mut table));
-        assert_eq!((table.channel_count(), nearby.grids().count(), nearby.circles()), (0, 0, 0));
+        assert_eq!((table.channel_count(), nearby.grid_use.grids().count(), nearby.circles()), (0, 0, 0));
     }
 
     proptest! {
@@ -186,7 +204,7 @@ mod tests {
                 }
                 (0..4).for_each(|slot| assert_in_its_cells(&nearby, &table, slot, model.get(&slot).copied()));
                 let grids: BTreeSet<String> = model.values().map(|(_, r)| format!("{:?}", Grid::of(*r))).collect();
-                prop_assert_eq!(nearby.grids().map(|grid| format!("{grid:?}")).collect::<BTreeSet<_>>(), grids);
+                prop_assert_eq!(nearby.grid_use.grids().map(|grid| format!("{grid:?}")).collect::<BTreeSet<_>>(), grids);
             }
         }
     }

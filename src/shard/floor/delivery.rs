@@ -9,8 +9,11 @@
 //! queues one send of whatever waits for that connection. Nothing is allocated, locked, atomically counted or woken;
 //! the connection itself is touched only when it is still sending.
 
-use crate::channel::{Table, name};
-use crate::lane::{Addressed, Channel, Publication};
+use std::sync::Arc;
+
+use crate::channel::{Overflow, Table, name};
+use crate::geo::cells::Cells;
+use crate::lane::{Addressed, Channel, Draft, Except, Filter, Near, Publication};
 
 use crate::lane::frame::{Frame, Run};
 use crate::shard::floor::Floor;
@@ -51,8 +54,34 @@ impl<I: Io> Floor<I> {
 
     /// Takes a publication: a few members get it in this turn, many as one fan-out, and those of a channel with a delay
     /// later.
-    pub(in crate::shard) fn publish(&mut self, mut publication: Publication) {
+    pub(in crate::shard) fn publish(&mut self, publication: Publication) {
         self.state.counters.publications.add(1);
+        let near = publication.near.clone();
+        near.iter().for_each(|near| self.publish_near(&publication, near));
+        self.take_in(publication);
+    }
+
+    /// Publishes to the cells of a position as well, for those in whose circle it lies.
+    fn publish_near(&mut self, publication: &Publication, near: &Near) {
+        let Publication { channel, frame, key, .. } = publication;
+        let except = Except::SessionAndMembers(near.session, channel.hash);
+        let mut filter = None;
+        let cells: Cells = self.state.nearby.cells_at(near.position).collect();
+        for cell in cells {
+            let name = cell.name(name::CELL_PREFIX);
+            let hash = self.state.bus.hash(&name);
+            if self.state.table.members(hash, &name).len() == 0 {
+                continue;
+            }
+            let filter = filter.get_or_insert_with(|| Arc::new(Filter::near(near.position.place()))).clone();
+            let (filter, overflow, key) = (Some(filter), Overflow::Latest, Some(*key));
+            let draft = Draft { filter, overflow, key, except, ..Draft::new(&name, frame.bytes.clone()) };
+            let to_cell = Publication { frame: frame.clone(), ..self.state.bus.written_out(draft, hash) };
+            self.take_in(to_cell);
+        }
+    }
+
+    fn take_in(&mut self, mut publication: Publication) {
         if self.is_draining() {
             publication.batch_delay_us = 0;
         }

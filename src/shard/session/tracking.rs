@@ -1,15 +1,13 @@
 //! Who moves and who follows: a session tells where it is, or follows whatever comes into a circle.
 //!
-//! A position goes to the channel of whoever moves, and in each grid in which anybody has a circle to the cell where he
-//! is, for those whose circle holds the place and who do not follow him anyway: so everybody is told once, and nobody
-//! is lost when he comes into another cell. His own circle does not hold himself. Of one who moves only the latest
-//! position waits for a slow client.
-
-use std::sync::Arc;
+//! A position is one publication: to the channel of whoever moves, and to those whose circle holds the place and who do
+//! not follow him anyway. Each shard looks at one moment who follows by name and who by place, so everybody is told
+//! once, and nobody is lost when he moves his circle. His own circle does not hold himself. Of one who moves only the
+//! latest position waits for a slow client.
 
 use crate::channel::{Overflow, name};
 use crate::geo::Position;
-use crate::lane::{Draft, Except, Filter};
+use crate::lane::{Draft, Near};
 use crate::protocol::request::{Request, RequestError};
 use crate::route::action::{Locate, Nearby};
 use crate::route::field::number_of;
@@ -35,20 +33,10 @@ impl Session<'_> {
         let position = position(route, locate.latitude, locate.longitude, given)?;
         let channel = self.spoken_to(connection, &locate.channel, given)?;
         let bytes = self.written(connection, &locate.message, given);
-        let mut lost = 0;
-        let mut tell = |draft: Draft<'_>| lost += self.state.bus.try_publish(draft).lost;
-        tell(Draft { overflow: Overflow::Latest, ..Draft::new(&channel, bytes.clone()) });
-        let (mut near, key) = (None, self.state.bus.hash(&channel));
-        let except = Except::SessionAndMembers(self.id(connection), key);
-        for grid in self.state.nearby.grids() {
-            let near = near.get_or_insert_with(|| Arc::new(Filter::near(position.place())));
-            let cell = grid.cell(position).name(name::CELL_PREFIX);
-            let (filter, overflow, key) = (Some(near.clone()), Overflow::Latest, Some(key));
-            tell(Draft { filter, overflow, key, except, ..Draft::new(&cell, bytes.clone()) });
-        }
-        if lost > 0 {
-            return Err(SessionError::Busy);
-        }
+        let near = Near { position, session: self.id(connection) };
+        let near = Some((near, self.state.nearby.shards(position, self.state.bus.interest())));
+        let draft = Draft { overflow: Overflow::Latest, near, ..Draft::new(&channel, bytes) };
+        self.publish(draft)?;
         self.forward(connection, request, &locate.forward, given)
     }
 

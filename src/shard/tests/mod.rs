@@ -260,6 +260,7 @@ impl Shard {
             overflow: self.policies.of(channel).overflow,
             key: self.interest.hash(channel),
             except: Except::Nobody,
+            near: None,
         }
     }
 
@@ -318,7 +319,7 @@ impl Shard {
         assert_eq!((state.profiles.is_empty(), state.echoes), (true, 0), "profiles and echoes");
         assert!(state.typing.is_empty(), "who writes");
         assert!(state.seats.is_empty(), "seats and those who lost one");
-        assert_eq!((state.nearby.circles(), state.nearby.grids().count()), (0, 0), "circles");
+        assert!(state.nearby.circles() == 0 && state.nearby.is_unused(), "circles");
         assert!(self.floor.wheel.is_empty(), "deadlines");
         let counters = self.counters();
         let levels = [

@@ -1,11 +1,16 @@
 //! Vendors who move, and users who follow them by name or by where they are.
 
+use std::sync::Arc;
+
 use crate::auth::Grants;
+use crate::geo::Position;
 use crate::geo::circle::{RADIUS_MAX_M, RADIUS_MIN_M};
 use crate::geo::position::EARTH_RADIUS_M;
+use crate::lane::{Command, Near, Publication};
+use crate::ws::frame::encode_text;
 
 use super::client::Client;
-use super::{Shard, arrival, under_faults_with};
+use super::{SHARD, Shard, arrival, under_faults_with};
 
 /// Degrees of latitude in a metre.
 const METRE: f64 = 180.0 / std::f64::consts::PI / EARTH_RADIUS_M;
@@ -326,4 +331,33 @@ fn who_may_not_hear_of_cells_gets_no_circle() {
             assert_eq!(shard.floor.state.nearby.circles(), 0);
         },
     );
+}
+
+#[test]
+fn who_moves_his_circle_or_follows_by_name_while_a_position_is_on_its_way_is_told_once() {
+    under_faults(|mut shard| {
+        let here = (48.2082, 16.3738);
+        let mut ann = shard.neighbour("ann", here, 500.0);
+        let vendor = shard.vendor("v1");
+        let position = Position::new(here.0, here.1).expect("a place");
+        for change in [
+            watch("48.2082", "16.3738", "5000"),
+            r#"{"type":"subscribe_vendor","vendorId":"v1"}"#.into(),
+            watch("48.2082", "16.3738", "500"),
+            r#"{"type":"unsubscribe_vendor","vendorId":"v1"}"#.into(),
+            watch("48.2082", "16.3738", "30000"),
+        ] {
+            let state = &shard.floor.state;
+            assert!(state.nearby.shards(position, state.bus.interest()).contains(SHARD), "{change}");
+            let near = Some(Arc::new(Near { position, session: vendor.id }));
+            let bytes = encode_text(&told("v1", here));
+            let on_its_way = Publication { near, ..shard.publication("vendor:v1", bytes) };
+            ann.say(&change);
+            shard.settle();
+            assert_eq!(ann.texts().len(), 1, "{change}");
+            shard.command(Command::Publish(on_its_way));
+            shard.settle();
+            assert_eq!(ann.texts(), [told("v1", here)], "{change}");
+        }
+    });
 }

@@ -16,6 +16,7 @@ fn publication(channel: u64, bytes: usize, batch_delay_us: u32) -> Publication {
         overflow: Overflow::Disconnect,
         key: channel,
         except: Except::Nobody,
+        near: None,
     }
 }
 
