@@ -1,22 +1,26 @@
 //! From `[redis]` to the server that is to be spoken with: one, the one that sentinels name at the moment, or those of
 //! a cluster.
 
+mod sentinels;
+
 use std::io;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, TlsMode, Value,
+    RedisConnectionInfo, RedisError, RedisResult, Role, TlsCertificates, Value,
 };
 
 use crate::config::{Redis, RedisMode};
 
+use self::sentinels::Sentinels;
+
 /// How Redis is reached.
 pub struct Server {
     kind: Kind,
+    opening: Opening,
     connection: AsyncConnectionConfig,
     /// For the log: without the password.
     pub address: String,
@@ -29,7 +33,13 @@ enum Kind {
         clients: Vec<Client>,
         next: usize,
     },
-    Sentinel(Box<SentinelClient>),
+    Sentinels(Sentinels),
+}
+
+/// From a server's place to a client of it.
+struct Opening {
+    settings: Redis,
+    certificates: Option<TlsCertificates>,
 }
 
 /// A connection for commands.
@@ -47,47 +57,99 @@ impl Server {
     /// When the settings name no server, or the certificates cannot be read.
     pub fn of(settings: &Redis) -> io::Result<Self> {
         let address = settings.url.as_ref().ok_or_else(|| io::Error::other("redis.url is not set"))?.to_string();
-        let certificates = certificates(settings)?;
+        let opening = Opening { settings: settings.clone(), certificates: certificates(settings)? };
+        let addresses = settings.addresses();
         let kind = match settings.mode {
-            RedisMode::Single => Kind::any(settings, &settings.addresses()[..1], certificates),
-            RedisMode::Cluster => Kind::any(settings, &settings.addresses(), certificates),
-            RedisMode::Sentinel => sentinel(settings, certificates).map(|client| Kind::Sentinel(Box::new(client))),
+            RedisMode::Single => opening.all(&addresses[..1]).map(|clients| Kind::Any { clients, next: 0 }),
+            RedisMode::Cluster => opening.all(&addresses).map(|clients| Kind::Any { clients, next: 0 }),
+            RedisMode::Sentinel => opening.sentinels(&addresses).map(Kind::Sentinels),
         };
         let connection = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(settings.connect_timeout))
             .set_response_timeout(Some(settings.response_timeout));
-        Ok(Self { kind: kind.map_err(io::Error::other)?, connection, address })
+        Ok(Self { kind: kind.map_err(io::Error::other)?, opening, connection, address })
     }
 
     /// A client of the server that is to be tried now. The next one, each time, where there are several.
     ///
     /// # Errors
     ///
-    /// When no sentinel knows one.
+    /// When no sentinel knows one, or the one that they name does not take itself for the master.
     pub async fn client(&mut self) -> RedisResult<Client> {
-        match &mut self.kind {
+        let sentinels = match &mut self.kind {
             Kind::Any { clients, next } => {
                 *next += 1;
-                Ok(clients[(*next - 1) % clients.len()].clone())
+                return Ok(clients[(*next - 1) % clients.len()].clone());
             }
-            Kind::Sentinel(client) => client.async_get_client().await,
+            Kind::Sentinels(sentinels) => sentinels,
+        };
+        let client = self.opening.server(&sentinels.look().await?)?;
+        let asking = async {
+            let mut connection = client.get_multiplexed_async_connection_with_config(&self.connection).await?;
+            redis::cmd("ROLE").query_async(&mut connection).await
+        };
+        tokio::select! {
+            role = asking => match role? {
+                Role::Primary { .. } => Ok(client),
+                _ => Err(RedisError::from((redis::ErrorKind::Io, "the server that the sentinels name is no master"))),
+            },
+            another = sentinels.name_another() => Err(another),
+        }
+    }
+
+    /// Does something with the server of the last [`client`](Self::client), for as long as the sentinels, where there
+    /// are any, name no other: then it is broken off.
+    ///
+    /// # Errors
+    ///
+    /// When they do.
+    pub async fn while_named<T>(&mut self, work: impl Future<Output = T>) -> RedisResult<T> {
+        match &mut self.kind {
+            Kind::Any { .. } => Ok(work.await),
+            Kind::Sentinels(sentinels) => tokio::select! {
+                done = work => Ok(done),
+                another = sentinels.name_another() => Err(another),
+            },
         }
     }
 
     /// Connects for commands.
     async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
-        let client = self.client().await?;
-        client.get_multiplexed_async_connection_with_config(&self.connection).await
+        let (client, config) = (self.client().await?, self.connection.clone());
+        self.while_named(client.get_multiplexed_async_connection_with_config(&config)).await?
     }
 }
 
-impl Kind {
-    fn any(settings: &Redis, addresses: &[(String, u16)], certificates: Option<TlsCertificates>) -> RedisResult<Self> {
-        let client = |(host, port): &(String, u16)| match &certificates {
-            Some(certificates) => Client::build_with_tls(info(settings, host, *port)?, certificates.clone()),
-            None => Client::open(info(settings, host, *port)?),
-        };
-        Ok(Self::Any { clients: addresses.iter().map(client).collect::<RedisResult<_>>()?, next: 0 })
+impl Opening {
+    fn all(&self, addresses: &[(String, u16)]) -> RedisResult<Vec<Client>> {
+        addresses.iter().map(|address| self.server(address)).collect()
+    }
+
+    fn sentinels(&self, addresses: &[(String, u16)]) -> RedisResult<Sentinels> {
+        let clients: Vec<Client> =
+            addresses.iter().map(|address| self.sentinel(address)).collect::<RedisResult<_>>()?;
+        Ok(Sentinels::new(clients, &self.settings.sentinel_master))
+    }
+
+    /// One that commands are for.
+    fn server(&self, (host, port): &(String, u16)) -> RedisResult<Client> {
+        self.client(info(&self.settings, host, *port)?)
+    }
+
+    /// One of the sentinels, which have a password of their own.
+    fn sentinel(&self, (host, port): &(String, u16)) -> RedisResult<Client> {
+        let mut session = RedisConnectionInfo::default();
+        if let Some(password) = &self.settings.sentinel_password {
+            session = session.set_password(password.expose());
+        }
+        self.client(place(&self.settings, host, *port).into_connection_info()?.set_redis_settings(session))
+    }
+
+    fn client(&self, info: ConnectionInfo) -> RedisResult<Client> {
+        match &self.certificates {
+            Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+            None => Client::open(info),
+        }
     }
 }
 
@@ -117,6 +179,15 @@ impl Commands {
             Some(cluster) => cluster.get_async_connection().await.map(Connection::Cluster),
             None => self.server.connect().await.map(Connection::One),
         }
+    }
+
+    /// As [`Server::while_named`].
+    ///
+    /// # Errors
+    ///
+    /// When the sentinels name another server.
+    pub async fn while_named<T>(&mut self, work: impl Future<Output = T>) -> RedisResult<T> {
+        self.server.while_named(work).await
     }
 }
 
@@ -226,29 +297,6 @@ fn info(settings: &Redis, host: &str, port: u16) -> RedisResult<ConnectionInfo> 
         session = session.set_password(password.expose());
     }
     Ok(place(settings, host, port).into_connection_info()?.set_redis_settings(session))
-}
-
-fn sentinel(settings: &Redis, certificates: Option<TlsCertificates>) -> RedisResult<SentinelClient> {
-    let sentinels = settings.addresses().into_iter().map(|(host, port)| place(settings, &host, port));
-    let mut builder = SentinelClientBuilder::new(sentinels, &settings.sentinel_master, SentinelServerType::Master)?
-        .set_client_to_redis_db(settings.database.into());
-    if uses_tls(settings) {
-        builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
-    }
-    if let Some(certificates) = certificates {
-        builder = builder.set_client_to_redis_certificates(certificates.clone());
-        builder = builder.set_client_to_sentinel_certificates(certificates);
-    }
-    if let Some(username) = settings.url.as_ref().and_then(|url| url.username.as_ref()) {
-        builder = builder.set_client_to_redis_username(username);
-    }
-    if let Some(password) = &settings.password {
-        builder = builder.set_client_to_redis_password(password.expose());
-    }
-    if let Some(password) = &settings.sentinel_password {
-        builder = builder.set_client_to_sentinel_password(password.expose());
-    }
-    builder.build()
 }
 
 fn cluster(settings: &Redis) -> io::Result<ClusterClient> {

@@ -9,7 +9,8 @@
 //! own buffers and the socket's. Redis gives up on a subscriber that lags too far (`client-output-buffer-limit
 //! pubsub`); that is a lost connection like any other.
 //!
-//! Invariant: the source is `connected` exactly while Redis has confirmed the subscription and answers.
+//! Invariant: the source is `connected` exactly while Redis has confirmed the subscription and answers, and, behind
+//! sentinels, is the server that they name.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -31,9 +32,9 @@ use crate::control::{Backoff, Control};
 use super::intake::Intake;
 use super::{Inlet, SourceStatus};
 
-/// Silence is looked at this often: one span quiet, then a PING, then the end. A connection that died without a word is
-/// noticed within three.
-const PULSE: Duration = Duration::from_secs(8);
+/// Silence is looked at this often: one span quiet, then a PING. Who does not answer that within
+/// `redis.response_timeout` is given up.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Starts the source and returns at once; whether Redis is there shows in the status.
 ///
@@ -44,11 +45,17 @@ pub fn start(settings: &Redis, inlet: Inlet, control: &Control) -> io::Result<Ar
     let status = Arc::new(SourceStatus::new("redis"));
     let server = Server::of(settings)?;
     let intake = Intake { prefix: settings.prefix.clone(), inlet, status: status.clone() };
-    let deadline = settings.connect_timeout;
+    let deadlines = Deadlines { connect: settings.connect_timeout, response: settings.response_timeout };
     control.run_apart(status.name(), async move |stop| {
-        stop.run_until_cancelled(follow(server, deadline, intake)).await;
+        stop.run_until_cancelled(follow(server, deadlines, intake)).await;
     })?;
     Ok(status)
+}
+
+/// What Redis has for a connection, and for an answer.
+struct Deadlines {
+    connect: Duration,
+    response: Duration,
 }
 
 /// Why a connection ended.
@@ -78,17 +85,18 @@ impl From<RedisError> for Lost {
 }
 
 /// Subscribes, again and again.
-async fn follow(mut server: Server, deadline: Duration, intake: Intake) -> Infallible {
+async fn follow(mut server: Server, deadlines: Deadlines, intake: Intake) -> Infallible {
     let address = server.address.clone();
     let mut backoff = Backoff::default();
     let pattern = format!("{}:*", intake.prefix);
     loop {
-        let lost = match subscribe(&mut server, deadline, &pattern).await {
+        let lost = match subscribe(&mut server, deadlines.connect, &pattern).await {
             Ok(pubsub) => {
                 intake.status.link.connected();
                 info!(redis = %address, %pattern, "subscribed");
                 let since = Instant::now();
-                let lost = listen(pubsub, &intake).await;
+                let listening = listen(pubsub, &intake, deadlines.response);
+                let lost = server.while_named(listening).await.unwrap_or_else(Lost::from);
                 backoff.lived(since.elapsed());
                 lost
             }
@@ -106,21 +114,25 @@ async fn follow(mut server: Server, deadline: Duration, intake: Intake) -> Infal
 
 async fn subscribe(server: &mut Server, deadline: Duration, pattern: &str) -> Result<PubSub, Lost> {
     let connected = timeout(deadline, async {
-        let mut pubsub = server.client().await?.get_async_pubsub().await?;
-        pubsub.psubscribe(pattern).await?;
-        Ok::<_, RedisError>(pubsub)
+        let client = server.client().await?;
+        let subscribing = async {
+            let mut pubsub = client.get_async_pubsub().await?;
+            pubsub.psubscribe(pattern).await?;
+            Ok::<_, RedisError>(pubsub)
+        };
+        server.while_named(subscribing).await?
     });
     Ok(connected.await.map_err(|_| Lost::ConnectTimeout(deadline))??)
 }
 
 /// Passes messages on while the connection lives.
-async fn listen(pubsub: PubSub, intake: &Intake) -> Lost {
+async fn listen(pubsub: PubSub, intake: &Intake, patience: Duration) -> Lost {
     let (sink, messages) = pubsub.split();
     let heard = Cell::new(false);
     tokio::select! {
         biased;
         lost = pass_on(messages, intake, &heard) => lost,
-        lost = watch(sink, &heard) => lost,
+        lost = watch(sink, &heard, patience) => lost,
     }
 }
 
@@ -135,13 +147,13 @@ async fn pass_on(mut messages: PubSubStream, intake: &Intake, heard: &Cell<bool>
 
 /// Returns when Redis is silent. Messages are a sign of life too: while they wait behind a full
 /// lane, so does the answer to a PING.
-async fn watch(mut sink: PubSubSink, heard: &Cell<bool>) -> Lost {
+async fn watch(mut sink: PubSubSink, heard: &Cell<bool>, patience: Duration) -> Lost {
     loop {
         sleep(PULSE).await;
         if heard.take() {
             continue;
         }
-        match timeout(PULSE, sink.ping::<Value>()).await {
+        match timeout(patience, sink.ping::<Value>()).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return error.into(),
             Err(_) if heard.take() => {}

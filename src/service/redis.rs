@@ -5,7 +5,8 @@
 //! it), `XADD` is in the stream. A pipeline whose answer is lost is told as failed, although Redis may have done it.
 //!
 //! A server that says of itself that it is of no use (a replica now, or still reading its data) is left like one that
-//! does not answer. One that is full is kept: it may have room for the next message.
+//! does not answer, and so is one that the sentinels do not name any more, whatever it still confirms. One that is full
+//! is kept: it may have room for the next message.
 
 use std::cell::Cell;
 use std::io;
@@ -50,7 +51,7 @@ pub fn start(redis: &Redis, service: RedisService, jobs: Jobs, control: &Control
 /// A connection to a server that answers. One that is still reading its data, say, lets in and does nothing.
 async fn connect(commands: &mut Commands) -> RedisResult<Connection> {
     let mut connection = commands.connect().await?;
-    connection.ping().await?;
+    commands.while_named(connection.ping()).await??;
     Ok(connection)
 }
 
@@ -74,7 +75,8 @@ impl Work {
                     self.status.link.connected();
                     info!(service = self.status.name(), redis = %self.address, "connected");
                     let since = Instant::now();
-                    let Err(error) = self.serve(connection, &mut jobs).await else { return };
+                    let served = commands.while_named(self.serve(connection, &mut jobs)).await;
+                    let Err(error) = served.and_then(|served| served) else { return };
                     backoff.lived(since.elapsed());
                     error
                 }

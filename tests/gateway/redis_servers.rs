@@ -69,6 +69,72 @@ fn a_failover_of_sentinels_is_followed() {
     assert_eq!(entries(&mut second), 2);
 }
 
+/// Two servers, of which the second follows the first, and a sentinel that knows both.
+fn watched(first: Redis) -> (Redis, Redis, Sentinel) {
+    let mut second = Redis::start();
+    second.follow(Some(&first));
+    let sentinel = Sentinel::watch(&first, "mymaster");
+    eventually("the sentinel knows both", || sentinel.replicas("mymaster") == 1);
+    (first, second, sentinel)
+}
+
+/// Waits until the second one is the master, and source and service have gone over to it.
+#[track_caller]
+fn goes_over(gateway: &Gateway, second: &mut Redis) {
+    eventually("the second one is promoted", || second.is_master());
+    eventually("the source listens there", || second.publish("ws:user:nobody", "") == 1);
+    let reconnects = || gateway.admin().metrics().labelled("ringway_service_reconnects_total", "service", "chat");
+    eventually("the service is connected there", || reconnects() == 1.0);
+}
+
+#[test]
+fn an_old_master_that_lives_on_is_left() {
+    let (mut first, mut second, sentinel) = watched(Redis::start_that_stays_master());
+    let config = Config::new().set("redis.url", sentinel.url()).set("redis.mode", "sentinel").service(&STREAM);
+    let gateway = Gateway::start(config);
+    works(&gateway, &mut first);
+    eventually("the second one has what the first one has", || entries(&mut second) == 1);
+    sentinel.fail_over("mymaster");
+    goes_over(&gateway, &mut second);
+    works(&gateway, &mut second);
+    assert_eq!((entries(&mut first), entries(&mut second)), (1, 2));
+    assert!(first.is_master());
+}
+
+#[test]
+fn a_sentinel_that_is_cut_off_is_not_believed() {
+    let (mut first, mut second, sentinel) = watched(Redis::start_that_stays_master());
+    let cut_off = Sentinel::watch(&first, "mymaster");
+    let config = Config::new().set("redis.url", cut_off.url()).list("redis.nodes", &[&sentinel.host()]);
+    let gateway = Gateway::start(config.set("redis.mode", "sentinel").service(&STREAM));
+    works(&gateway, &mut first);
+    sentinel.fail_over("mymaster");
+    eventually("the second one is promoted", || second.is_master());
+    // Who is cut off would make it a replica again.
+    second.query::<()>(&["ACL", "SETUSER", "default", "-slaveof", "-replicaof"]);
+    goes_over(&gateway, &mut second);
+    for _ in 0..10 {
+        works(&gateway, &mut second);
+    }
+    assert_eq!(entries(&mut first), 1);
+    assert!(cut_off.names(&first, "mymaster") && sentinel.names(&second, "mymaster"));
+}
+
+#[test]
+fn a_master_that_stands_still_is_left_for_the_one_that_is_named() {
+    let (mut first, mut second, sentinel) = watched(Redis::start());
+    let config = Config::new().set("redis.url", sentinel.url()).set("redis.mode", "sentinel");
+    // Nobody gives it up for its silence.
+    let config = config.set("redis.response_timeout", "1h").set("redis.connect_timeout", "1h");
+    let gateway = Gateway::start(config.service(&STREAM));
+    works(&gateway, &mut first);
+    eventually("the second one has what the first one has", || entries(&mut second) == 1);
+    first.freeze(true);
+    goes_over(&gateway, &mut second);
+    works(&gateway, &mut second);
+    assert_eq!(entries(&mut second), 2);
+}
+
 #[test]
 fn a_cluster_is_spoken_with_through_any_of_its_servers() {
     let mut servers = Redis::start_cluster();

@@ -22,7 +22,7 @@ pub struct Redis {
     tls: Option<SocketAddr>,
 }
 
-/// Watches servers, and makes another one the master when it has gone.
+/// Watches servers, and makes another one the master when it has gone. All have one id, so that one hears no other.
 pub struct Sentinel {
     _process: Process,
     _folder: TempDir,
@@ -41,6 +41,13 @@ impl Redis {
     pub fn start_that_keeps() -> Redis {
         let keeps = ["--appendonly", "yes", "--appendfsync", "always"].map(str::to_owned);
         Self::start_in(tempfile::tempdir().expect("a temp dir"), keeps.to_vec())
+    }
+
+    /// One that sentinels cannot make a replica of another one: whatever they name, it goes on as before.
+    #[track_caller]
+    pub fn start_that_stays_master() -> Redis {
+        let renamed = ["--rename-command", "REPLICAOF", "NO-REPLICAOF", "--rename-command", "SLAVEOF", "NO-SLAVEOF"];
+        Self::start_in(tempfile::tempdir().expect("a temp dir"), renamed.map(str::to_owned).to_vec())
     }
 
     #[track_caller]
@@ -206,11 +213,12 @@ impl Sentinel {
         let address = ports::free();
         let (host, port) = (master.address.ip(), master.address.port());
         let text = format!(
-            "bind {}\nport {}\ndir {}\nsentinel monitor {name} {host} {port} 1\n\
+            "bind {}\nport {}\ndir {}\nsentinel myid {}\nsentinel monitor {name} {host} {port} 1\n\
              sentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 5000\n",
             address.ip(),
             address.port(),
-            folder.path().display()
+            folder.path().display(),
+            "7".repeat(40)
         );
         let file = folder.path().join("sentinel.conf");
         std::fs::write(&file, text).expect("the temp dir is writable");
@@ -226,11 +234,29 @@ impl Sentinel {
         format!("redis://{}", self.address)
     }
 
+    /// As `host:port`.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Promotes a replica of a master that is well.
+    #[track_caller]
+    pub fn fail_over(&self, name: &str) {
+        let fail_over = || self.ask(&["SENTINEL", "FAILOVER", name]).is_some_and(|answer| answer.trim() == "OK");
+        eventually("the sentinel has a replica to promote", fail_over);
+    }
+
     /// How many replicas it knows of this master.
     pub fn replicas(&self, name: &str) -> usize {
         let master = self.ask(&["SENTINEL", "MASTER", name]).unwrap_or_default();
         let mut lines = master.lines().skip_while(|line| *line != "num-slaves").skip(1);
         lines.next().and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// Whether this is the master for it.
+    pub fn names(&self, server: &Redis, name: &str) -> bool {
+        let named = self.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", name]).unwrap_or_default();
+        named.lines().eq([server.address.ip().to_string(), server.address.port().to_string()])
     }
 
     fn ask(&self, command: &[&str]) -> Option<String> {
