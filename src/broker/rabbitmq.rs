@@ -46,6 +46,8 @@ pub enum Lost {
     Library(lapin::Error),
     /// It says nothing.
     Silent,
+    /// We may not do what we need to; in RabbitMQ's words.
+    Refused(String),
     /// The queue is gone, or the connection was closed without a word.
     Ended,
 }
@@ -55,6 +57,7 @@ impl std::fmt::Display for Lost {
         match self {
             Self::Library(error) => error.fmt(f),
             Self::Silent => write!(f, "no answer within {CONNECT_DEADLINE:?}"),
+            Self::Refused(words) => f.write_str(words),
             Self::Ended => f.write_str("RabbitMQ has ended it"),
         }
     }

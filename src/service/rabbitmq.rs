@@ -5,13 +5,16 @@
 //! What was not confirmed when the connection was lost is told as failed, although RabbitMQ may have it. While RabbitMQ
 //! takes nothing, as when it is low on memory, the service counts as away: nothing piles up before it.
 //!
-//! For a message that we may not write RabbitMQ closes the channel and drops what came behind it. That message is
-//! refused, and all others that were not confirmed are sent again through another channel, as the messages that they
-//! were: with their ids, by which whoever got one of them before knows it.
+//! For a message that we may not write RabbitMQ closes the channel and drops what came behind it. What came before it
+//! and was not confirmed is sent again through another channel, as the messages that they were: with their ids, by
+//! which whoever got one of them before knows it. The others are [doubtful]: whether we may write to their keys is
+//! asked first, and so it is for all that comes from then on, so that no second message closes the channel.
 
+mod asker;
+mod doubtful;
+mod keys;
 mod message;
 mod outstanding;
-mod refused;
 
 use std::io;
 use std::pin::pin;
@@ -22,6 +25,7 @@ use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{Channel, Event};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -30,9 +34,11 @@ use crate::config::{RabbitMq, RabbitMqService};
 use crate::control::{Backoff, Control, Stop};
 use crate::lane::Failure;
 
+use self::asker::{Answer, Asker, Question};
+use self::doubtful::{Doubtful, Message};
+use self::keys::{Keys, is_about, refusal};
 use self::message::Addressing;
 use self::outstanding::{Outstanding, Sent, Unconfirmed};
-use self::refused::{RefusedKeys, is_about, refusal};
 use super::{Job, Jobs, ServiceStatus};
 
 /// Starts the service's task and returns at once.
@@ -78,6 +84,7 @@ impl Work {
                 debug!(service, rabbitmq = %address, error = %lost, retry_in = ?delay, "still not connected to RabbitMQ");
             }
             // Those who came before it was known that RabbitMQ is away.
+            kept.doubtful = Doubtful::default();
             jobs.refuse(Failure::Away);
             sleep(delay).await;
         }
@@ -98,9 +105,16 @@ impl Work {
         info!(service = self.status.name(), rabbitmq = %self.broker.address, "connected");
         let since = Instant::now();
         let outstanding = Outstanding::new(self.options.mandatory);
-        let mut publishing = Publishing { work: self, session, channel, outstanding, kept };
+        let (to_ask, questions) = mpsc::channel(1);
+        let (answers, answered) = mpsc::channel(1);
+        let asker = Asker::new(&self.broker, self.addressing.exchange.clone(), self.status.name());
+        kept.doubtful.forget_question();
+        let mut publishing = Publishing { work: self, session, channel, outstanding, kept, to_ask, answered };
         publishing.send_again(again.unwrap_or_default());
-        let served = publishing.serve(events, jobs).await;
+        let served = tokio::select! {
+            served = publishing.serve(events, jobs) => served,
+            () = asker.run(questions, answers) => Ok(()),
+        };
         backoff.lived(since.elapsed());
         served
     }
@@ -117,7 +131,8 @@ impl Work {
 /// What one connection leaves to the next.
 #[derive(Default)]
 struct Kept {
-    refused: RefusedKeys,
+    keys: Keys,
+    doubtful: Doubtful,
     /// When the connection was lost over a message that was refused: what was not confirmed, to be sent again at once.
     again: Option<Vec<Unconfirmed>>,
 }
@@ -129,6 +144,9 @@ struct Publishing<'a> {
     channel: Channel,
     outstanding: Outstanding,
     kept: &'a mut Kept,
+    /// To the asker, one at a time.
+    to_ask: mpsc::Sender<Question>,
+    answered: mpsc::Receiver<Answer>,
 }
 
 impl Publishing<'_> {
@@ -136,6 +154,7 @@ impl Publishing<'_> {
     async fn serve(mut self, events: impl Stream<Item = Event>, jobs: &mut Jobs) -> Result<(), Lost> {
         let mut events = pin!(events);
         loop {
+            self.ask();
             tokio::select! {
                 biased;
                 // First: RabbitMQ says why it closes a channel before the connection is lost over that.
@@ -143,9 +162,9 @@ impl Publishing<'_> {
                     self.open_again(error).await?;
                 },
                 event = events.next() => self.hear(event.ok_or(Lost::Ended)?, jobs)?,
+                Some(answer) = self.answered.recv() => self.hear_answer(answer)?,
                 job = jobs.next(), if self.outstanding.has_room() => match job {
-                    Some(job) if self.session.connection.status().blocked() => job.fail(Failure::Away),
-                    Some(job) => self.send(job, None),
+                    Some(job) => self.take(job),
                     None => return Ok(()),
                 },
             }
@@ -173,66 +192,99 @@ impl Publishing<'_> {
         Ok(())
     }
 
-    /// The channel is closed. If that is for a message that we may not write, it is refused, and the others go through
-    /// another channel.
+    /// The channel is closed. If that is for a message that we may not write, what came before it goes through another
+    /// channel, and of the rest, which RabbitMQ has dropped, it is asked what may be written.
     async fn open_again(&mut self, error: lapin::Error) -> Result<(), Lost> {
         let unconfirmed = self.outstanding.take_unconfirmed();
-        let unconfirmed = timeout(CONNECT_DEADLINE, unconfirmed).await.map_err(|_| Lost::Silent)?;
+        let mut unconfirmed = timeout(CONNECT_DEADLINE, unconfirmed).await.map_err(|_| Lost::Silent)?;
         // Those behind may have found the channel closed, and not know why.
         let words = unconfirmed.iter().find_map(|message| refusal(&message.error)).map(str::to_owned);
         let Some(words) = words else { return Err(error.into()) };
-        let (refused, others) = self.sort(unconfirmed, &words);
-        if refused.is_empty() {
+        let key = |job: &Job| self.work.addressing.routing_key(&job.content).unwrap_or_default();
+        let Some(refused) = unconfirmed.iter().position(|message| is_about(&words, key(&message.job).as_str())) else {
             // It is not about a single key, and would not be better with the next message.
             return Err(error.into());
-        }
+        };
         debug!(service = self.work.status.name(), why = words, "refused by RabbitMQ");
-        refused.into_iter().for_each(|job| job.fail(Failure::Refused));
+        let dropped = unconfirmed.split_off(refused).into_iter();
+        let dropped = dropped.map(|Unconfirmed { job, id, .. }| Message { key: key(&job), job, id: Some(id) });
+        self.kept.doubtful.put_first(dropped.collect());
+        self.kept.keys.doubt(Instant::now());
         let opening = timeout(CONNECT_DEADLINE, self.work.channel(&self.session)).await;
         match opening.map_err(|_| Lost::Silent).and_then(|opened| Ok(opened?)) {
             Ok(channel) => {
                 self.channel = channel;
-                self.send_again(others);
+                self.send_again(unconfirmed);
                 Ok(())
             }
             // The client library still sends through the old channel what it has begun to, and RabbitMQ ends the
             // connection for that.
             Err(lost) => {
-                self.kept.again = Some(others);
+                self.kept.again = Some(unconfirmed);
                 Err(lost)
             }
         }
     }
 
-    /// All that is new waits until it is confirmed.
     fn send_again(&mut self, unconfirmed: Vec<Unconfirmed>) {
         for Unconfirmed { job, id, .. } in unconfirmed {
             self.send(job, Some(id));
         }
-        self.outstanding.hold();
     }
 
-    /// Those that a refusal is about, and the others, in their order. A key is remembered when no other is meant.
-    fn sort(&mut self, unconfirmed: Vec<Unconfirmed>, words: &str) -> (Vec<Job>, Vec<Unconfirmed>) {
-        let (mut refused, mut others, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-        for message in unconfirmed {
-            match self.work.addressing.routing_key(&message.job.content) {
-                Some(key) if is_about(words, &key) => {
-                    refused.push(message.job);
-                    keys.push(key);
-                }
-                _ => others.push(message),
+    /// A new message: into the channel, unless it is in doubt whether we may write to its key, or one of the same user
+    /// waits for that.
+    fn take(&mut self, job: Job) {
+        // What has no key is told so when it is to be sent.
+        let Some(key) = self.work.addressing.routing_key(&job.content) else { return self.send(job, None) };
+        match self.kept.keys.is_allowed(key.as_str(), Instant::now()) {
+            Some(false) => job.fail(Failure::Refused),
+            Some(true) if !self.kept.doubtful.has(&job.content.user_id) => self.send(job, None),
+            _ => self.kept.doubtful.push(Message { job, key, id: None }),
+        }
+    }
+
+    /// Asks about those in doubt, unless something is asked already.
+    fn ask(&mut self) {
+        let Kept { keys, doubtful, .. } = &mut *self.kept;
+        let now = Instant::now();
+        if let Some(question) = doubtful.question(|key| keys.is_allowed(key, now) == Some(false)) {
+            // There is room: nothing else is asked.
+            let _ = self.to_ask.try_send(question);
+        }
+    }
+
+    fn hear_answer(&mut self, answer: Answer) -> Result<(), Lost> {
+        let refusal = match answer {
+            Ok(refusal) => refusal,
+            Err(lost) => {
+                // Until they are too late, they are asked about again.
+                self.work.status.link.troubled(format!("cannot ask for permissions: {lost}"));
+                self.kept.doubtful.forget_question();
+                return Ok(());
             }
+        };
+        let ended = || Lost::Refused(refusal.clone().unwrap_or_default());
+        let verdict = self.kept.doubtful.answered(refusal.as_deref()).ok_or_else(ended)?;
+        let now = Instant::now();
+        for Message { job, key, id } in verdict.allowed {
+            self.kept.keys.remember(key.as_str(), true, now);
+            self.send(job, id);
         }
-        keys.dedup();
-        if let [key] = &keys[..] {
-            self.kept.refused.remember(key, Instant::now());
+        if let Some(Message { job, key, .. }) = verdict.refused {
+            self.kept.keys.remember(key.as_str(), false, now);
+            debug!(service = self.work.status.name(), why = refusal, "refused by RabbitMQ");
+            job.fail(Failure::Refused);
         }
-        (refused, others)
+        Ok(())
     }
 
     /// Puts a message into the channel: a new one, or one that had an id.
     fn send(&mut self, job: Job, id: Option<ShortString>) {
+        if self.session.connection.status().blocked() {
+            job.fail(Failure::Away);
+            return;
+        }
         if job.time_left().is_zero() {
             // It has been told already that nobody answered: it must not come about behind that.
             job.fail(Failure::Late);
@@ -243,10 +295,6 @@ impl Publishing<'_> {
             job.fail(Failure::Refused);
             return;
         };
-        if self.kept.refused.has(address.routing_key.as_str(), Instant::now()) {
-            job.fail(Failure::Refused);
-            return;
-        }
         let (channel, exchange) = (self.channel.clone(), self.work.addressing.exchange.clone());
         let options = self.work.options;
         self.outstanding.begin(async move {

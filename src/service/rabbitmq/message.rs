@@ -63,14 +63,9 @@ impl Addressing {
         })
     }
 
-    /// `None` when the message lacks what its routing key is made of, or that is longer than AMQP allows or we do, or
-    /// the headers are more than go into a frame. A message that is sent again has its id already.
+    /// `None` when it has no routing key, or the headers are more than go into a frame. A message that is sent again has its id already.
     pub fn address(&self, content: &Content, frame_max: usize, id: Option<ShortString>) -> Option<Address> {
         let routing_key = self.routing_key(content)?;
-        if routing_key.len() > WIDE_KEY_BYTES_MAX && !routing_key.is_ascii() {
-            return None;
-        }
-        let routing_key = ShortString::try_new(routing_key).ok()?;
         let headers = headers(content, frame_max)?;
         let now = Now::read();
         let id = id.unwrap_or_else(|| message_id(now));
@@ -83,19 +78,21 @@ impl Addressing {
         Some(Address { routing_key, properties, id })
     }
 
-    /// `None` when the message lacks what it is made of.
-    pub fn routing_key(&self, content: &Content) -> Option<String> {
-        match &self.routing_key {
+    /// `None` when the message lacks what it is made of, or it is longer than AMQP allows or we do.
+    pub fn routing_key(&self, content: &Content) -> Option<ShortString> {
+        let key = match &self.routing_key {
             RoutingKey::Channel { prefix } => {
                 let mut key = prefix.clone();
                 push_channel(&mut key, content.channel.as_deref()?);
-                Some(key)
+                key
             }
             RoutingKey::Template(template) => template.fill(content, |key, which, value| match which {
                 SubjectValue::Channel => push_channel(key, value),
                 _ => push_word(key, value),
-            }),
-        }
+            })?,
+        };
+        let is_too_wide = key.len() > WIDE_KEY_BYTES_MAX && !key.is_ascii();
+        ShortString::try_new(key).ok().filter(|_| !is_too_wide)
     }
 }
 

@@ -51,9 +51,6 @@ pub struct Outstanding {
     returned: HashSet<ShortString>,
     /// By their places.
     unconfirmed: Vec<(u64, Unconfirmed)>,
-    /// What is sent again after the channel was closed goes alone: each time that one of it closes the next channel, it
-    /// gets less, and nothing that is new comes into that.
-    is_held: bool,
 }
 
 impl Outstanding {
@@ -65,7 +62,6 @@ impl Outstanding {
             confirmed: Vec::new(),
             returned: HashSet::new(),
             unconfirmed: Vec::new(),
-            is_held: false,
         }
     }
 
@@ -74,7 +70,7 @@ impl Outstanding {
     }
 
     pub fn has_room(&self) -> bool {
-        self.sending.len() < MAX && self.confirmed.is_empty() && !self.is_held
+        self.sending.len() < MAX && self.confirmed.is_empty()
     }
 
     /// Puts a message into the channel, behind those that were begun before.
@@ -105,11 +101,6 @@ impl Outstanding {
         }
     }
 
-    /// Nothing new finds room until all that is outstanding is settled.
-    pub fn hold(&mut self) {
-        self.is_held = !self.sending.is_empty();
-    }
-
     /// What the channel that is closed has not confirmed, in the order in which it was sent.
     pub async fn take_unconfirmed(&mut self) -> Vec<Unconfirmed> {
         while let Some((place, sent)) = self.sending.next().await {
@@ -134,9 +125,6 @@ impl Outstanding {
                 }
             }
             Err(error) => self.unconfirmed.push((place, Unconfirmed { job, id, error })),
-        }
-        if self.sending.is_empty() {
-            self.is_held = false;
         }
         if !self.mandatory || self.sending.is_empty() {
             for (job, id) in self.confirmed.drain(..) {

@@ -190,6 +190,69 @@ fn a_key_that_the_broker_forbids_is_refused_and_costs_nobody_else_a_message() {
 }
 
 #[test]
+fn ever_new_forbidden_keys_cost_others_a_message_twice_at_most() {
+    const MESSAGES: usize = 500;
+    const AT_ONCE: usize = 20;
+    let broker = shared();
+    broker.client().make_exchange("many");
+    broker.control(&["add_user", "many", "pw"]);
+    broker.control(&["set_permissions", "many", ".*", ".*", ".*"]);
+    broker.control(&["set_topic_permissions", "many", "many", "^many\\.good", ".*"]);
+    let config = Config::parse(POST).set("auth.secret", SECRET).set("server.shards", 1).set("limits.messages", 0);
+    let url = broker.url().replace("amqp://", "amqp://many:pw@");
+    let config = config.set("rabbitmq.url", url).set("rabbitmq.exchange", "many").set("rabbitmq.source", false);
+    let gateway = started(config, &[("routing_key", "many.{key}".into()), ("timeout", "60s".into())]);
+    let backend = broker.client();
+    backend.keep("many", "many", "many.*");
+    let say = |client: &mut Client, topics: &[String]| {
+        for topic in topics {
+            client.send(&format!(r#"{{"type":"post","topic":"{topic}"}}"#));
+        }
+        topics.iter().map(|_| client.next_json()).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let others = (0..4).map(|n| {
+            let mut client = Client::connect(&gateway, &token(&format!("u{n}")));
+            scope.spawn(move || {
+                for first in (0..MESSAGES).step_by(AT_ONCE) {
+                    let topics: Vec<_> = (first..first + AT_ONCE).map(|at| format!("good-{n}-{at}")).collect();
+                    for answer in say(&mut client, &topics) {
+                        assert_eq!(wire::kind(&answer), "posted", "{answer:?}");
+                    }
+                }
+            })
+        });
+        let others: Vec<_> = others.collect();
+        let mut eve = Client::connect(&gateway, &token("eve"));
+        let mut n = 0;
+        while !others.iter().all(|other| other.is_finished()) {
+            // Another one each time, and long ones, of which RabbitMQ does not say which it means.
+            let end = if n % 100 == 0 { "x".repeat(220) } else { String::new() };
+            let topics: Vec<_> = (n..n + AT_ONCE).map(|n| format!("evil{end}{n}")).collect();
+            for answer in say(&mut eve, &topics) {
+                assert_eq!(wire::string(&answer, &["payload", "code"]), "service_refused", "{answer:?}");
+            }
+            n += AT_ONCE;
+        }
+    });
+    let mut times: HashMap<String, usize> = HashMap::new();
+    let mut order: HashMap<String, Vec<usize>> = HashMap::new();
+    for message in backend.take_all("many") {
+        let key = message.routing_key.to_string();
+        let (who, at) = key.rsplit_once('-').expect("one of theirs");
+        let times = times.entry(key.clone()).or_default();
+        *times += 1;
+        if *times == 1 {
+            order.entry(who.to_owned()).or_default().push(at.parse().expect("a number"));
+        }
+    }
+    assert_eq!(times.len(), 4 * MESSAGES);
+    assert!(order.values().all(|heard| heard.is_sorted()), "each hears them in the order of who says them");
+    let more: Vec<_> = times.iter().filter(|(_, times)| **times > 2).collect();
+    assert!(more.is_empty(), "{} came more than twice: {more:?}", more.len());
+}
+
+#[test]
 fn a_channel_comes_back_as_it_is_whatever_its_name() {
     let broker = shared();
     let gateway = started(config(&broker, "names"), &[]);
