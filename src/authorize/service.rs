@@ -55,7 +55,7 @@ impl Asked {
             // That it has the question is no answer.
             Ok(None) | Err(Failure::Refused) => Permission::Denied,
             Err(Failure::Away) => return None,
-            Err(Failure::Full | Failure::Late) => Permission::Unavailable,
+            Err(Failure::Full | Failure::Late | Failure::Broken) => Permission::Unavailable,
         })
     }
 }

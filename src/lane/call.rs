@@ -116,6 +116,8 @@ pub enum Failure {
     Full,
     /// There was no answer within the time that a call may take.
     Late,
+    /// The backend has the message and fails with it.
+    Broken,
     /// The backend has the message and refuses it.
     Refused,
 }

@@ -279,9 +279,11 @@ fn session_errors() -> Vec<SessionError> {
             BadJson | NotAnObject | NoType | UnknownType | MissingField(_) | BadField(_) => all.push(Request(error)),
         }
     }
-    for failure in [Failure::Away, Failure::Full, Failure::Late, Failure::Refused] {
+    for failure in [Failure::Away, Failure::Full, Failure::Late, Failure::Broken, Failure::Refused] {
         match failure {
-            Failure::Away | Failure::Full | Failure::Late | Failure::Refused => all.push(Service(failure)),
+            Failure::Away | Failure::Full | Failure::Late | Failure::Broken | Failure::Refused => {
+                all.push(Service(failure))
+            }
         }
     }
     for error in &all {

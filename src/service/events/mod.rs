@@ -205,6 +205,7 @@ impl Courier {
         let why = match failure {
             Failure::Away => "it is away",
             Failure::Full => "it takes no more",
+            Failure::Broken => "it fails with the batch",
             Failure::Late => "it does not answer in time",
             Failure::Refused => "it refuses the batch",
         };

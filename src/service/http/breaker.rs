@@ -11,8 +11,11 @@
 //!    └──────────────────────────────── the backend has done its work ─────────────────────┘
 //! ```
 //!
-//! A backend that could not be reached and can be again is believed to work; one that answered with errors is asked
-//! once before it is given everything.
+//! A backend that could not be reached and can be again is believed to work; one that was reached and did not work is
+//! asked once before it is given everything.
+//!
+//! A failure says that the backend is away or gets nothing done. What it answers to a message that it cannot deal with
+//! is none, or whoever says such messages would shut out everybody else.
 
 /// Where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -104,10 +104,10 @@ impl Delivery {
             Err(_) => Err(late(at_most)),
         };
         match &result {
-            // The message had little time left: that says something when no other one was answered meanwhile either.
-            Err(Trouble { failure: Failure::Late, .. }) if at_most < self.attempt_timeout => self.note_silence(),
+            // It may be this message that it does not get done with, or it had little time left.
+            Err(Trouble { failure: Failure::Late, .. }) => self.note_silence(),
             Err(Trouble { says: Some(how), why, .. }) => self.note_failure(*how, why),
-            // It may refuse a message, and works.
+            // It may refuse a message, or fail with that one, and works.
             Ok(_) | Err(_) => self.note_work(),
         }
         result

@@ -56,7 +56,8 @@ pub fn judge(response: Response<Bytes>, reads_all: bool) -> Result<Done, Trouble
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             (Failure::Away, after.unwrap_or(Again::Soon), Some(Failed::Broken))
         }
-        status if status.is_server_error() => (Failure::Away, Again::No, Some(Failed::Broken)),
+        // About this message, as far as is known: the same one may come again and again.
+        status if status.is_server_error() => (Failure::Broken, Again::No, None),
         // A redirect as well: messages go where the configuration says.
         _ => (Failure::Refused, Again::No, None),
     };
@@ -162,12 +163,12 @@ mod tests {
             (429, Some("2"), Failure::Full, after(2), None),
             (429, Some("soon"), Failure::Full, Again::No, None),
             (429, Some("Thu, 01 Jan 1970 00:00:00 GMT"), Failure::Full, after(0), None),
-            (500, Some("1"), Failure::Away, Again::No, broken),
-            (501, None, Failure::Away, Again::No, broken),
+            (500, Some("1"), Failure::Broken, Again::No, None),
+            (501, None, Failure::Broken, Again::No, None),
             (502, None, Failure::Away, Again::Soon, broken),
             (503, Some("3"), Failure::Away, after(3), broken),
             (504, None, Failure::Away, Again::Soon, broken),
-            (599, None, Failure::Away, Again::No, broken),
+            (599, None, Failure::Broken, Again::No, None),
         ] {
             let trouble = judge(response(status, retry_after, ""), true).expect_err("it is not done");
             assert_eq!((trouble.failure, trouble.again, trouble.says), (failure, again, says), "{status}");

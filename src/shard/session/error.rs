@@ -62,7 +62,7 @@ impl SessionError {
             Self::NoPresence => "no_presence",
             Self::Busy => "busy",
             Self::TooManyRequests => "too_many_requests",
-            Self::Service(Failure::Away | Failure::Late) => "service_unavailable",
+            Self::Service(Failure::Away | Failure::Late | Failure::Broken) => "service_unavailable",
             Self::Service(Failure::Full) => "busy",
             Self::Service(Failure::Refused) => "service_refused",
             Self::TypingTooMuch => "too_many_channels",
@@ -102,6 +102,7 @@ impl fmt::Display for SessionError {
             Self::TooManyRequests => f.write_str("too many messages of this connection wait for their answers"),
             Self::Service(Failure::Away) => f.write_str("the service for this message is not reached"),
             Self::Service(Failure::Late) => f.write_str("the service has not answered in time"),
+            Self::Service(Failure::Broken) => f.write_str("the service has failed with this message"),
             Self::Service(Failure::Full) => f.write_str("the service cannot take this now: try again in a moment"),
             Self::Service(Failure::Refused) => f.write_str("the service refuses this message"),
         }

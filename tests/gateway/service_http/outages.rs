@@ -35,11 +35,11 @@ fn a_backend_that_fails_again_and_again_is_left_alone_and_then_asked_once() {
     let backend = HttpBackend::start();
     let gateway = started(&backend, "/", "retries = 0\nbreaker_failures = 3\nbreaker_pause = '500ms'");
     let mut ana = Client::connect(&gateway, &token("ana"));
-    backend.always(Reply::status(500));
+    backend.always(Reply::status(503));
     (0..3).for_each(|n| assert_eq!(refused(&mut ana, &say("b1", n)), "service_unavailable"));
     eventually("it is left alone", || !is_connected(&gateway));
     let ready = gateway.admin().get("/readyz");
-    assert!(ready.status == 200 && ready.body.contains("500 Internal Server Error"), "{ready:?}");
+    assert!(ready.status == 200 && ready.body.contains("503 Service Unavailable"), "{ready:?}");
     // Once in a while a message is let in; all others are refused at once.
     let (before, mut asked) = (backend.count(), 0);
     eventually("it was asked again", || {
@@ -59,6 +59,39 @@ fn a_backend_that_fails_again_and_again_is_left_alone_and_then_asked_once() {
         ana.send(&say("b1", 9));
         wire::kind(&ana.next_json()) == "said"
     });
+    assert!(is_connected(&gateway));
+}
+
+#[test]
+fn messages_that_the_backend_fails_with_shut_out_nobody_else() {
+    const BAD: usize = 20;
+    const SLOW: usize = 6;
+    let backend = HttpBackend::start();
+    let keys = "concurrency = 256\nretries = 0\nbreaker_failures = 2\ntimeout = '2s'\nattempt_timeout = '1s'";
+    let gateway = started(&backend, "/", keys);
+    backend.answers(|received| match received.header("Ringway-Key") {
+        Some("bad") => Reply::status(500),
+        Some(key) if key.starts_with("slow") => Reply::Hang,
+        _ => Reply::status(204),
+    });
+    let mut eve = Client::connect(&gateway, &token("eve"));
+    (0..BAD).for_each(|id| assert_eq!(refused(&mut eve, &say("bad", id)), "service_unavailable"));
+    assert_eq!(backend.count(), BAD, "each is asked about");
+    // Several are late at the same moment, while others are answered: of these one may share a line with a slow one.
+    let mut others = ["ana", "bob", "cem"].map(|user| Client::connect(&gateway, &token(user)));
+    (0..SLOW).for_each(|n| eve.send(&say(&format!("slow {n}"), n)));
+    others.iter_mut().zip(0..).for_each(|(other, n)| other.send(&say(&format!("room {n}"), 1)));
+    let mut late = 0;
+    eventually("all of hers are answered", || {
+        for (n, other) in others.iter_mut().enumerate() {
+            if let Some(Event::Text(_)) = other.poll() {
+                other.send(&say(&format!("room {n}"), 1));
+            }
+        }
+        late += usize::from(matches!(eve.poll(), Some(Event::Text(_))));
+        late == SLOW
+    });
+    assert!(!gateway.log().contains("is away"), "{}", gateway.log());
     assert!(is_connected(&gateway));
 }
 
