@@ -6,11 +6,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::clock::Now;
 use crate::metrics::Counter;
+
+/// Between two lines of the log about why somebody is away.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,6 +37,16 @@ pub struct LinkStatus {
     /// Once reached, every further connection is a reconnect.
     #[serde(skip)]
     reached: bool,
+    #[serde(skip)]
+    told: Told,
+}
+
+/// What the log has been told: who comes and goes, or is away for ever new reasons, does not fill it.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    /// Why it is away, until it is told that it is back.
+    why: Option<String>,
+    at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -46,7 +60,8 @@ pub struct Link {
 impl Default for Link {
     fn default() -> Self {
         let since = Now::read().unix_s();
-        let status = LinkStatus { state: LinkState::Connecting, since, error: None, reached: false };
+        let status =
+            LinkStatus { state: LinkState::Connecting, since, error: None, reached: false, told: Told::default() };
         Self { status: Mutex::new(status), is_connected: AtomicBool::new(false), reconnects: Counter::default() }
     }
 }
@@ -60,19 +75,27 @@ impl Link {
         self.is_connected.load(Relaxed)
     }
 
-    pub fn connected(&self) {
+    /// True when the log is to tell it: the first time, and whenever it has told that it was away.
+    pub fn connected(&self) -> bool {
         let mut status = self.lock();
-        if std::mem::replace(&mut status.reached, true) && status.state != LinkState::Connected {
+        let was_reached = std::mem::replace(&mut status.reached, true);
+        if was_reached && status.state != LinkState::Connected {
             self.reconnects.add(1);
         }
         status.enter(LinkState::Connected);
         self.is_connected.store(true, Relaxed);
+        status.told.why.take().is_some() || !was_reached
     }
 
-    /// False when the same was said before, so that who stays away is logged once.
+    /// True when the log is to tell it: at once, but not the same again, and nothing within ten seconds of the last
+    /// time. What was not told then is told later if it still is so.
     pub fn disconnected(&self, error: String) -> bool {
+        self.disconnected_at(error, Instant::now())
+    }
+
+    fn disconnected_at(&self, error: String, now: Instant) -> bool {
         let mut status = self.lock();
-        let is_news = status.state != LinkState::Disconnected || status.error.as_ref() != Some(&error);
+        let is_news = status.told.is_news(&error, now);
         status.enter(LinkState::Disconnected);
         status.error = Some(error);
         self.is_connected.store(false, Relaxed);
@@ -99,6 +122,18 @@ impl LinkStatus {
     }
 }
 
+impl Told {
+    fn is_news(&mut self, why: &str, now: Instant) -> bool {
+        let is_known = self.why.as_deref() == Some(why);
+        let is_soon = self.at.is_some_and(|at| now.saturating_duration_since(at) < TOLD_EVERY);
+        if is_known || is_soon {
+            return false;
+        }
+        (self.why, self.at) = (Some(why.into()), Some(now));
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,11 +155,30 @@ mod tests {
 
     #[test]
     fn a_failure_is_news_only_once() {
-        let link = Link::default();
-        assert!(link.disconnected("refused".into()));
-        assert!(!link.disconnected("refused".into()));
-        assert!(link.disconnected("wrong password".into()));
-        link.connected();
-        assert!(link.disconnected("wrong password".into()));
+        let (link, start) = (Link::default(), Instant::now());
+        let away = |seconds, why: &str| link.disconnected_at(why.into(), start + Duration::from_secs(seconds));
+        assert!(away(0, "refused") && !away(100, "refused"));
+        assert!(away(200, "wrong password"));
+        assert!(link.connected() && !link.connected());
+        assert!(away(300, "wrong password"));
+    }
+
+    #[test]
+    fn whoever_is_away_for_ever_new_reasons_is_told_once_in_ten_seconds() {
+        let (link, start) = (Link::default(), Instant::now());
+        let told = (0..200)
+            .filter(|n| link.disconnected_at(format!("reset by peer {n}"), start + Duration::from_millis(100 * n)));
+        assert_eq!(told.collect::<Vec<_>>(), [0, 100]);
+        // The last one is shown in any case.
+        assert_eq!(link.status().error.as_deref(), Some("reset by peer 199"));
+    }
+
+    #[test]
+    fn whoever_comes_and_goes_is_told_once_in_ten_seconds() {
+        let (link, start) = (Link::default(), Instant::now());
+        let told = (0..20).map(|n| (link.connected(), link.disconnected_at("gone".into(), start + TOLD_EVERY * n / 5)));
+        let [back, gone] = told
+            .fold([0, 0], |[back, gone], (is_back, is_gone)| [back + u32::from(is_back), gone + u32::from(is_gone)]);
+        assert_eq!([back, gone, link.reconnects.get() as u32], [5, 4, 19]);
     }
 }

@@ -67,8 +67,9 @@ async fn follow(way: Way, intake: Intake) -> Infallible {
     loop {
         let lost = match subscribe(&way).await {
             Ok((connection, subscription)) => {
-                intake.status.link.connected();
-                info!(nats = %way.url, subjects = %way.subjects(), "subscribed");
+                if intake.status.link.connected() {
+                    info!(nats = %way.url, subjects = %way.subjects(), "subscribed");
+                }
                 let since = Instant::now();
                 let lost = match subscription {
                     Subscription::Subject(messages) => listen(connection, messages, &intake).await,

@@ -63,8 +63,9 @@ async fn follow(broker: Broker, topology: Topology, intake: Intake) -> Infallibl
     loop {
         let lost = match topology.open(&broker).await {
             Ok((_session, channel, consumer)) => {
-                status.link.connected();
-                info!(rabbitmq = %address, queue = %consumer.queue(), "consuming");
+                if status.link.connected() {
+                    info!(rabbitmq = %address, queue = %consumer.queue(), "consuming");
+                }
                 let since = Instant::now();
                 let lost = listen(&topology, &channel, consumer, &intake).await;
                 backoff.lived(since.elapsed());

@@ -92,8 +92,9 @@ async fn follow(mut server: Server, deadlines: Deadlines, intake: Intake) -> Inf
     loop {
         let lost = match subscribe(&mut server, deadlines.connect, &pattern).await {
             Ok(pubsub) => {
-                intake.status.link.connected();
-                info!(redis = %address, %pattern, "subscribed");
+                if intake.status.link.connected() {
+                    info!(redis = %address, %pattern, "subscribed");
+                }
                 let since = Instant::now();
                 let listening = listen(pubsub, &intake, deadlines.response);
                 let lost = server.while_named(listening).await.unwrap_or_else(Lost::from);

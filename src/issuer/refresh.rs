@@ -132,7 +132,7 @@ impl Refresh {
     fn take(&mut self, answer: Answer) {
         let Answer { keys, left_out, fresh_for } = answer;
         let (count, url) = (keys.len(), self.status.url());
-        if !self.status.link.is_connected() || count != self.status.keys() {
+        if self.status.link.connected() || count != self.status.keys() {
             info!(url, keys = count, "the issuer's keys are here");
             for key in left_out {
                 info!(url, key = key.place, why = %key.why, "a key of the issuer is left out");
@@ -140,7 +140,6 @@ impl Refresh {
         }
         self.keys.replace(keys);
         self.status.holds(count);
-        self.status.link.connected();
         self.pace.succeeded(fresh_for, Instant::now());
     }
 

@@ -76,8 +76,9 @@ impl Work {
         loop {
             let lost = match Session::open(&self).await {
                 Ok(session) => {
-                    self.status.link.connected();
-                    info!(service = self.status.name(), nats = %self.url, "connected");
+                    if self.status.link.connected() {
+                        info!(service = self.status.name(), nats = %self.url, "connected");
+                    }
                     let since = Instant::now();
                     let Err(lost) = session.serve(&mut jobs).await else { return };
                     backoff.lived(since.elapsed());

@@ -101,8 +101,9 @@ impl Work {
             // It had been lost, and nobody was told.
             self.status.link.reconnects.add(1);
         }
-        self.status.link.connected();
-        info!(service = self.status.name(), rabbitmq = %self.broker.address, "connected");
+        if self.status.link.connected() {
+            info!(service = self.status.name(), rabbitmq = %self.broker.address, "connected");
+        }
         let since = Instant::now();
         let outstanding = Outstanding::new(self.options.mandatory);
         let (to_ask, questions) = mpsc::channel(1);

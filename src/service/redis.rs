@@ -72,8 +72,9 @@ impl Work {
         loop {
             let error = match connect(&mut commands).await {
                 Ok(connection) => {
-                    self.status.link.connected();
-                    info!(service = self.status.name(), redis = %self.address, "connected");
+                    if self.status.link.connected() {
+                        info!(service = self.status.name(), redis = %self.address, "connected");
+                    }
                     let since = Instant::now();
                     let served = commands.while_named(self.serve(connection, &mut jobs)).await;
                     let Err(error) = served.and_then(|served| served) else { return };

@@ -253,7 +253,7 @@ fn whatever_the_issuer_answers_the_keys_that_it_had_hold() {
         let before = failures(&gateway);
         issuer.behave(manner);
         eventually("it is asked in vain", || failures(&gateway) > before);
-        eventually(why, || gateway.log().contains(why));
+        eventually(why, || gateway.admin().get("/readyz").body.contains(why));
         Client::connect(&gateway, &token("p384")).ping();
         assert_eq!(state(&gateway).0, 200);
         // Each is tried anew, from a good one on.

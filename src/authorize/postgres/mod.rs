@@ -95,10 +95,9 @@ impl Database {
     }
 
     fn tell_connected(&self) {
-        if !self.status.link.is_connected() {
+        if self.status.link.connected() {
             info!(postgres = %self.address, "connected");
         }
-        self.status.link.connected();
     }
 
     fn tell_failed(&self, error: String) {

@@ -193,10 +193,9 @@ impl Courier {
             self.meanwhile(sleep(backoff.delay().min(RETRY_MAX))).await;
             self.status.repeated.add(1);
         }
-        if !self.status.link.is_connected() {
+        if self.status.link.connected() {
             info!(service = self.status.service(), "the service is told who connects and disconnects");
         }
-        self.status.link.connected();
         self.status.sent.add(batch.events.len() as u64);
         self.show(&Batch { events: vec![], ..batch }, 0);
     }
@@ -205,8 +204,8 @@ impl Courier {
         let why = match failure {
             Failure::Away => "it is away",
             Failure::Full => "it takes no more",
-            Failure::Broken => "it fails with the batch",
             Failure::Late => "it does not answer in time",
+            Failure::Broken => "it fails with the batch",
             Failure::Refused => "it refuses the batch",
         };
         if self.status.link.disconnected(why.into()) {

@@ -156,7 +156,10 @@ impl Target {
             Ok(health) if health.get_ref().status == NOT_SERVING => {
                 Err("the backend says that it does not serve".into())
             }
-            Err(status) if is_of_transport(&status) => Err(whole(&status)),
+            // Its cause alone: in words a status has the whole of it as its programmer sees it.
+            Err(status) if is_of_transport(&status) => {
+                Err(status.source().map_or_else(|| status.message().to_owned(), whole))
+            }
             _ => Ok(()),
         }
     }

@@ -136,8 +136,9 @@ impl Work {
             // It had been lost, and nobody was told.
             link.reconnects.add(1);
         }
-        link.connected();
-        info!(service = self.status.name(), backend = ?self.target, "connected");
+        if link.connected() {
+            info!(service = self.status.name(), backend = ?self.target, "connected");
+        }
     }
 
     fn tell_away(&self, error: String, delay: Duration) {

@@ -173,8 +173,9 @@ impl Delivery {
     }
 
     fn tell_connected(&self) {
-        self.status.link.connected();
-        info!(service = self.status.name(), backend = %self.origin, "connected");
+        if self.status.link.connected() {
+            info!(service = self.status.name(), backend = %self.origin, "connected");
+        }
     }
 
     fn tell_away(&self, why: &str) {

@@ -20,6 +20,7 @@ fn what_is_no_backend_is_not_connected_and_harms_nobody() {
         eventually("it is known to be none, and why", || {
             let ready = gateway.admin().get("/readyz").body;
             let line = ready.split(&format!(r#"{{"name":"s{n}""#)).nth(1).expect("its line").to_owned();
+            assert!(!line.contains("source: "), "not as its programmer sees it: {line}");
             line.starts_with(r#","kind":"grpc","state":"disconnected""#) && !line.contains(r#""error":null,"recon"#)
         });
         ana.send(&format!(r#"{{"type":"ask.{n}"}}"#));
