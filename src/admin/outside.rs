@@ -1,4 +1,5 @@
-//! How those outside do: of each source and service its state, what came or waits, what failed and how long it took.
+//! How those outside do: of each source and service its state, what came or waits, what failed and how long it took;
+//! and of who wants to join whether anybody could decide.
 //!
 //! Read by the [dashboard](super::dashboard). Every ten seconds a task of the control side remembers what was counted
 //! so far, so that percentiles are those of the last ten to twenty seconds and not of all days, and writes a line into
@@ -12,6 +13,7 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
+use crate::authorize::decisions::{Decided, Decisions};
 use crate::ingress::SourceStatus;
 use crate::lane::Totals;
 use crate::metrics::Times;
@@ -30,6 +32,7 @@ pub struct Outside(Mutex<[Look; 2]>);
 struct Look {
     services: Vec<ServiceCounts>,
     sources: Vec<SourceCounts>,
+    decided: Decided,
 }
 
 #[derive(Clone, Default)]
@@ -138,7 +141,11 @@ impl Look {
             totals: context.services.totals(service.name()).unwrap_or_default(),
             times: service.latency(),
         });
-        Self { services: services.collect(), sources: context.sources.iter().map(SourceCounts::of).collect() }
+        Self {
+            services: services.collect(),
+            sources: context.sources.iter().map(SourceCounts::of).collect(),
+            decided: context.decisions.as_deref().map(Decisions::read).unwrap_or_default(),
+        }
     }
 
     /// Writes into the log what has happened since `before`: failures for everybody, all else for who wants to know.
@@ -162,6 +169,10 @@ impl Look {
             } else if messages > 0 {
                 debug!(source, ?state, messages, unmatched, p50_us, p99_us, "passed on");
             }
+        }
+        let Decided { granted, denied, unavailable } = self.decided.since(before.decided);
+        if unavailable > 0 {
+            warn!(granted, denied, unavailable, "nobody could decide about joins");
         }
     }
 }

@@ -21,6 +21,14 @@ pub struct Decisions {
     unavailable: AtomicU64,
 }
 
+/// What they came to so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Decided {
+    pub granted: u64,
+    pub denied: u64,
+    pub unavailable: u64,
+}
+
 impl Decisions {
     pub(super) fn count(&self, permission: Permission, channels: usize) {
         let counter = match permission {
@@ -29,6 +37,22 @@ impl Decisions {
             Permission::Unavailable => &self.unavailable,
         };
         counter.fetch_add(channels as u64, Relaxed);
+    }
+
+    pub fn read(&self) -> Decided {
+        let [granted, denied, unavailable] = [&self.granted, &self.denied, &self.unavailable].map(|n| n.load(Relaxed));
+        Decided { granted, denied, unavailable }
+    }
+}
+
+impl Decided {
+    /// What was counted after `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            granted: self.granted.saturating_sub(before.granted),
+            denied: self.denied.saturating_sub(before.denied),
+            unavailable: self.unavailable.saturating_sub(before.unavailable),
+        }
     }
 }
 
@@ -39,12 +63,11 @@ pub struct DecisionsPage(pub Option<Arc<Decisions>>);
 impl Collector for DecisionsPage {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(decisions) = &self.0 else { return Ok(()) };
+        let Decided { granted, denied, unavailable } = decisions.read();
         let help = "Channels that clients wanted to join, by what whoever decides said of it, or that nobody could.";
         let mut metric = encoder.encode_descriptor("authorize_decisions", help, None, MetricType::Counter)?;
-        for (decision, count) in
-            [("granted", &decisions.granted), ("denied", &decisions.denied), ("unavailable", &decisions.unavailable)]
-        {
-            ConstCounter::new(count.load(Relaxed)).encode(metric.encode_family(&[("decision", decision)])?)?;
+        for (decision, count) in [("granted", granted), ("denied", denied), ("unavailable", unavailable)] {
+            ConstCounter::new(count).encode(metric.encode_family(&[("decision", decision)])?)?;
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! How it is shows in two ways. A look, again and again, tells whether the database is there and understands the query;
 //! while it does not, nobody is asked. And what questions come to tells whether the query can be executed: it may lack
-//! rights, or wait for a lock. Questions go on then, as the next one may be answered.
+//! rights, or wait for a lock. Questions go on then, as the next one may be answered; and the query is tried for nobody,
+//! so that one that is mended shows although nobody asks.
 //!
 //! Invariant: a database that is away, or does not understand the query, opens nothing.
 
@@ -77,7 +78,11 @@ impl Database {
         let (mut backoff, mut health) = (Backoff::default(), Health::default());
         loop {
             let looked = self.look().await;
-            self.is_there.set(looked.is_ok());
+            if !self.is_there.replace(looked.is_ok()) {
+                // What was asked before it was away says nothing about it now.
+                self.outcomes.take();
+                health = Health::default();
+            }
             let delay = if looked.is_ok() { PULSE } else { backoff.delay() };
             match looked {
                 Ok(()) => {
@@ -112,9 +117,8 @@ impl Database {
         if let Some(error) = health.see(self.outcomes.take()) {
             warn!(postgres = %self.address, error, "some joins are refused, as PostgreSQL does not answer all questions");
         }
-        // Nobody has to ask for the operator to see that he has mended it.
-        if health.failing().is_some() && self.try_query().await.is_ok() {
-            health.works();
+        if health.failing().is_some() {
+            health.tried(self.try_query().await.is_ok());
         }
     }
 

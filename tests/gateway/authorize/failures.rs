@@ -93,6 +93,39 @@ fn a_query_that_may_not_read_is_told_and_counted_until_it_may() {
 }
 
 #[test]
+fn a_query_that_fails_for_every_user_and_for_nobody_alone_does_not_is_told() {
+    let postgres = Postgres::start();
+    postgres.execute(
+        "CREATE FUNCTION may(member text, conversation text) RETURNS boolean LANGUAGE plpgsql STRICT AS \
+         $$ BEGIN RAISE 'never'; END $$",
+    );
+    let gateway = Gateway::start(configured(&postgres).set("authorize.sql", "SELECT may($1, $2)"));
+    eventually("the database is connected", || is_connected(&gateway));
+    let mut ana = Client::connect(&gateway, &token("ana"));
+    let mut ask = || {
+        subscribe(&mut ana, r#""c1""#);
+        assert_eq!(code(&mut ana), "service_unavailable");
+    };
+    eventually("it is told", || {
+        ask();
+        gateway.log().contains("P0001")
+    });
+    // It stays so as long as somebody asks.
+    for _ in 0..100 {
+        ask();
+        assert!(!is_connected(&gateway) && gateway.admin().get("/readyz").body.contains("P0001"));
+    }
+    eventually("how many joins that concerns is told", || gateway.log().contains("nobody could decide about joins"));
+    postgres.execute(
+        "CREATE OR REPLACE FUNCTION may(member text, conversation text) RETURNS boolean LANGUAGE sql STRICT AS \
+         'SELECT true'",
+    );
+    subscribe(&mut ana, r#""c1""#);
+    ana.expect_type("subscribed");
+    eventually("it is shown that it works", || is_connected(&gateway));
+}
+
+#[test]
 fn one_who_asks_what_fails_does_not_take_it_away_from_others() {
     let postgres = Postgres::start();
     postgres.execute(
