@@ -75,9 +75,11 @@ impl<'a> Request<'a> {
         Ok(Request { text: message, kind: kind.ok_or(RequestError::NoType)?, id, outer, inner })
     }
 
-    /// The value of a field as JSON text: looked for in `payload`, when that is an object, then beside `type`.
+    /// The value of a field as JSON text: looked for in `payload`, when that is an object, then beside `type`. `null`
+    /// counts as not there.
     pub fn field(&self, name: &str) -> Option<&'a RawValue> {
-        find(&self.inner, name).or_else(|| find(&self.outer, name))
+        let found = find(&self.inner, name).or_else(|| find(&self.outer, name));
+        found.filter(|value| value.get() != "null")
     }
 
     /// A required string.

@@ -137,7 +137,7 @@ impl Field {
         matches!(self.kind, Kind::Number(_) | Kind::Integer(_))
     }
 
-    /// Finds and checks the field in a message. `null` counts as not there.
+    /// Finds and checks the field in a message.
     fn read<'a>(&'static self, request: &Request<'a>) -> Result<Option<&'a RawValue>, RequestError> {
         match self.find(request) {
             Ok(found) => Ok(found.or(self.default.as_deref())),
@@ -148,7 +148,7 @@ impl Field {
 
     /// As it stands in a message.
     pub fn find<'a>(&self, request: &Request<'a>) -> Result<Option<&'a RawValue>, Wrong> {
-        match request.field(&self.name).filter(|value| value.get() != "null") {
+        match request.field(&self.name) {
             Some(value) if self.accepts(value) => Ok(Some(value)),
             Some(_) => Err(Wrong::Bad),
             None if self.is_required => Err(Wrong::Missing),

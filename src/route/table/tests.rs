@@ -48,6 +48,22 @@ fn a_message_finds_its_route_by_type_and_field() {
 }
 
 #[test]
+fn a_field_that_is_null_is_not_there() {
+    for (message, file) in [
+        (r#"{"type":"typing","conversation_id":null,"clanId":"k1","isTyping":true}"#, "community.toml"),
+        (r#"{"type":"typing","payload":{"conversation_id":null,"clanId":"k1","isTyping":true}}"#, "community.toml"),
+        (r#"{"type":"presence.get","channel":"conv:c1","conversation_id":null}"#, "core.toml"),
+        (r#"{"type":"subscribe","channels":["conv:c1"],"conversation_ids":null}"#, "core.toml"),
+    ] {
+        assert_eq!(found(Routes::shipped(), message, None).map(|route| &*route.file), Ok(file), "{message}");
+    }
+    let neither = found(Routes::shipped(), r#"{"type":"typing","clanId":null}"#, None).err();
+    assert!(matches!(neither, Some(NotFound::WithoutField(_))), "{neither:?}");
+    let example = "[[routes]]\ntype = 'a'\nwhen = 'f'\naction = 'accept'\nexample = '{\"type\":\"a\",\"f\":null}'";
+    assert_eq!(errors_of(example)[0].problem, Problem::Example("the field f is missing".into()));
+}
+
+#[test]
 fn a_message_finds_its_route_by_who_sends_it() {
     let message = r#"{"type":"location_update","latitude":1,"longitude":1}"#;
     let file = |user_type| found(Routes::shipped(), message, user_type).map(|route| &*route.file);
