@@ -29,7 +29,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 
-use super::Pattern;
+use super::{Pattern, name};
 use pace::Pace;
 use places::Places;
 use roster::Roster;
@@ -135,9 +135,10 @@ impl Presence {
         !self.stripes.is_empty()
     }
 
-    /// Whether the users of this channel are known.
+    /// Whether the users of this channel are known. Those in an implicit one are not: nobody joins it, so nobody comes
+    /// or goes.
     pub fn covers(&self, channel: &str) -> bool {
-        self.settings.channels.iter().any(|pattern| pattern.matches(channel))
+        !name::is_implicit(channel) && self.settings.channels.iter().any(|pattern| pattern.matches(channel))
     }
 
     /// A session of `user` has joined the channel.

@@ -184,3 +184,17 @@ fn a_drain_tells_nobody_who_leaves() {
     assert_eq!(reader.join().expect("it was told nothing"), Some(wire::CLOSE_GOING_AWAY));
     assert!(began.elapsed() < Duration::from_secs(60), "no grace is waited for");
 }
+
+#[test]
+fn of_a_channel_that_nobody_joins_there_is_no_presence_whatever_the_patterns_say() {
+    let gateway = Gateway::start(Config::new().list("presence.channels", &["*"]));
+    let mut ann = Client::connect_at(&gateway, "/ws?userType=driver", &token("ann"));
+    for channel in ["user:ann", "type:driver"] {
+        ann.send(&format!(r#"{{"type":"presence.get","channel":"{channel}"}}"#));
+        assert_eq!(wire::string(&ann.expect_type("error"), &["payload", "code"]), "no_presence", "{channel}");
+        assert_eq!(gateway.admin().get(&format!("/presence?channel={channel}")).status, 404, "{channel}");
+    }
+    let mut bob = subscribed(&gateway, "bob", "news");
+    bob.send(r#"{"type":"presence.get","channel":"news"}"#);
+    assert_eq!(users_and_count(&bob.expect_type("presence.state")["payload"]), (vec!["bob".into()], 1));
+}
