@@ -46,7 +46,7 @@ impl Findings {
         self.warnings.push(finding(format!("{key} ({set_by})"), message));
     }
 
-    pub fn note_at(&mut self, key: impl fmt::Display, set_by: &SetBy, message: impl fmt::Display) {
+    pub fn note_at(&mut self, key: impl fmt::Display, set_by: impl fmt::Display, message: impl fmt::Display) {
         self.notes.push(finding(format!("{key} ({set_by})"), message));
     }
 }

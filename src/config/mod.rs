@@ -92,7 +92,7 @@ where
     config.check(&mut Checks { provenance: &provenance, findings: &mut findings });
 
     let on = config.vocabularies.on();
-    match section::routes::compile(&on, &config, &provenance.lists, &mut findings) {
+    match section::routes::compile(&on, &config, &provenance, &mut findings) {
         Some(routes) if findings.problems.is_empty() => {
             Ok(Loaded { config, routes, provenance, warnings: findings.warnings, notes: findings.notes })
         }

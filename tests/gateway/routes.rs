@@ -131,6 +131,9 @@ fn a_vocabulary_that_is_off_is_not_understood() {
     client.expect_type("subscribed");
     let log = gateway.log();
     assert!(log.contains("dispatch") && !log.contains("community"), "{log}");
+    assert!(log.contains("vocabularies (file "), "{log}");
+    let gateway = Gateway::start(Config::new());
+    assert!(gateway.log().contains("vocabularies (default): "), "{}", gateway.log());
 }
 
 #[test]

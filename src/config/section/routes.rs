@@ -2,8 +2,10 @@
 //!
 //! What a route is and what can be wrong with it is `route`'s; here it becomes a finding with its line in the file.
 
+use std::collections::BTreeSet;
+
 use crate::config::finding::Findings;
-use crate::config::{Config, SetBy};
+use crate::config::{Config, Key, Provenance, SetBy, Vocabularies};
 use crate::route::{Definitions, Routes, Vocabulary};
 
 /// Its name in the file.
@@ -18,11 +20,17 @@ pub fn read(text: &str, set_by: &SetBy, findings: &mut Findings) -> Definitions 
 }
 
 /// Compiles everything that clients may say. It lives as long as the process; `None`: there are problems.
-pub fn compile(on: &[Vocabulary], config: &Config, set_by: &SetBy, findings: &mut Findings) -> Option<&'static Routes> {
+pub fn compile(
+    on: &[Vocabulary],
+    config: &Config,
+    provenance: &Provenance,
+    findings: &mut Findings,
+) -> Option<&'static Routes> {
+    let set_by = &provenance.lists;
     let services: Vec<&str> = config.services.iter().map(|service| service.common.name.as_str()).collect();
     match Routes::compile(on, &config.routes, &services) {
         Ok(routes) => {
-            findings.note_at("vocabularies", set_by, told(on, &routes));
+            findings.note_at(Vocabularies::SECTION, chosen_by(provenance), told(on, &routes));
             routes.replaced().iter().for_each(|replaced| findings.note_at(LIST, set_by, replaced));
             Some(Box::leak(Box::new(routes)))
         }
@@ -31,6 +39,14 @@ pub fn compile(on: &[Vocabulary], config: &Config, set_by: &SetBy, findings: &mu
             None
         }
     }
+}
+
+/// What switched vocabularies on or off.
+fn chosen_by(provenance: &Provenance) -> String {
+    let keys = Vocabulary::ALL.iter().map(|vocabulary| Key::of(Vocabularies::SECTION, vocabulary.name));
+    let set = keys.map(|key| provenance.of(key)).filter(|set_by| **set_by != SetBy::Default);
+    let set: BTreeSet<String> = set.map(SetBy::to_string).collect();
+    if set.is_empty() { SetBy::Default.to_string() } else { Vec::from_iter(set).join(", ") }
 }
 
 /// Which vocabularies are on, and what of them comes to other clients.

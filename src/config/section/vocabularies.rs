@@ -22,6 +22,8 @@ impl Default for Vocabularies {
 }
 
 impl Vocabularies {
+    pub const SECTION: &'static str = "vocabularies";
+
     /// In the order in which their routes are looked at.
     pub fn on(&self) -> Vec<Vocabulary> {
         let Vocabularies { conversations, dispatch, community, tracking, relay } = *self;
