@@ -244,7 +244,7 @@ pub struct Storm {
     #[command(flatten)]
     pub common: Common,
 
-    /// Connections that stay and receive messages all the while
+    /// Connections that stay and receive messages all the while, at most half of --connections
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub background: u32,
 

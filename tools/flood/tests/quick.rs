@@ -142,6 +142,16 @@ fn after_a_storm_everybody_is_back_and_those_who_stayed_missed_nothing() {
 }
 
 #[test]
+fn a_storm_in_which_nobody_would_drop_is_refused() {
+    for connections in [1, 200, 399] {
+        let told = flood_gateway(&format!("storm --connections {connections} --background 200 --duration 1s"));
+        assert_eq!(told.code(), Some(3), "{connections}: {}", told.errors());
+        assert!(told.errors().contains("nobody would drop"), "{}", told.errors());
+        assert!(told.phases.is_empty(), "{connections}");
+    }
+}
+
+#[test]
 fn everything_that_clients_say_to_each_other_reaches_those_whom_it_concerns() {
     let told = flood_gateway(
         "mix --connections 1000 --duration 3s --location-interval 1s --chat-interval 3s --slow-percent 5",

@@ -34,7 +34,7 @@ pub fn play(scenario: &Scenario) -> Result<bool, Trouble> {
         Scenario::Fanout(args) => fanout::play(run(name, &args.common, Clients::of(fanout::troupe(args)))?, args),
         Scenario::Saturate(args) => saturate::play(run(name, &args.common, saturate::clients(args))?, args),
         Scenario::Fairness(args) => fairness::play(run(name, &fairness::common(args), fairness::clients(args))?, args),
-        Scenario::Storm(args) => storm::play(run(name, &args.common, storm::clients(args))?, args),
+        Scenario::Storm(args) => storm::play(run(name, &args.common, storm::clients(args)?)?, args),
         Scenario::Mix(args) => mix::play(run(name, &args.common, Clients::of(mix::troupe(args)))?, args),
         Scenario::BaselineEcho(args) => {
             echo::play(baseline_run(name, Mode::Echo, &args.common, Clients::of(alike))?, args)

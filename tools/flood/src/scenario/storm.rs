@@ -14,8 +14,18 @@ use crate::publish::Publisher;
 /// Of the phases before and after.
 const LENGTH: Duration = Duration::from_secs(10);
 
-pub(super) fn clients(args: &Storm) -> Clients {
-    Clients { closes_by_reset: !args.orderly, ..Clients::of(troupe(args)) }
+/// # Errors
+///
+/// When everybody would stay.
+pub(super) fn clients(args: &Storm) -> Result<Clients, Trouble> {
+    let troupe = troupe(args);
+    if troupe.part(1).stays {
+        let (all, background) = (args.common.connections, args.background);
+        return Err(Trouble::new(format!(
+            "nobody would drop of {all} connections: --background {background} may be half of them at most"
+        )));
+    }
+    Ok(Clients { closes_by_reset: !args.orderly, ..Clients::of(troupe) })
 }
 
 fn troupe(args: &Storm) -> Troupe {
