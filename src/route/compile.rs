@@ -309,6 +309,8 @@ impl fmt::Display for FieldError {
         match self {
             FieldError::Unused(key) => write!(f, "is of a type that has no use for {key}"),
             FieldError::EmptyRange => f.write_str("has a range in which there is nothing"),
+            FieldError::NoText => f.write_str("has a one_of that is empty"),
+            FieldError::Twice => f.write_str("is in fields and in optional: one of them is meant"),
             FieldError::BadDefault => f.write_str("has a default that it cannot have"),
         }
     }

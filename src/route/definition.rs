@@ -140,9 +140,11 @@ impl Definitions {
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, SyntaxError> {
-    toml::from_str(text).map_err(|error| SyntaxError {
-        line: line_of(text, error.span().map_or(0, |span| span.start)),
-        message: error.message().to_owned(),
+    toml::from_str(text).map_err(|mut error: toml::de::Error| {
+        let line = line_of(text, error.span().map_or(0, |span| span.start));
+        // Without the text it names the key instead of quoting the line.
+        error.set_input(None);
+        SyntaxError { line, message: error.to_string().trim_end().replace('\n', " ") }
     })
 }
 

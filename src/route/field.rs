@@ -4,8 +4,11 @@
 //! message as it is: it is complete JSON of the described type, and its strings are text that every reader can decode.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::RangeInclusive;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
@@ -19,7 +22,7 @@ const ID_BYTES_MAX: usize = 128;
 pub type Values<'a> = SmallVec<[Option<&'a RawValue>; 8]>;
 
 /// A field as it is written: its type, or a table with more.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Description {
     Kind(KindName),
@@ -88,8 +91,12 @@ enum Kind {
 pub enum FieldError {
     /// The type has no use for this key.
     Unused(&'static str),
-    /// `min` is above `max`, or one of them is no number.
+    /// `min` is above `max`, or one of them is no number, or there is no integer between them.
     EmptyRange,
+    /// `one_of` has nothing in it.
+    NoText,
+    /// It is described as required, and as optional.
+    Twice,
     /// A required field has a default, or the default is not of the field's type.
     BadDefault,
 }
@@ -177,6 +184,31 @@ pub fn read<'a>(fields: &'static [Field], request: &Request<'a>) -> Result<Value
     fields.iter().map(|field| field.read(request)).collect()
 }
 
+/// By hand: the library would only say that it is neither.
+impl<'de> Deserialize<'de> for Description {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Described)
+    }
+}
+
+struct Described;
+
+impl<'de> Visitor<'de> for Described {
+    type Value = Description;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a type, or a table with it")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Description, E> {
+        KindName::deserialize(name.into_deserializer()).map(Description::Kind)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Description, M::Error> {
+        Details::deserialize(MapAccessDeserializer::new(map)).map(Description::Details)
+    }
+}
+
 impl Details {
     fn of(kind: KindName) -> Self {
         Self { kind, min: None, max: None, bytes_max: None, one_of: None, default: None }
@@ -196,8 +228,12 @@ impl Details {
             }
         }
         let range = self.min.unwrap_or(f64::MIN)..=self.max.unwrap_or(f64::MAX);
-        if range.is_empty() {
+        let is_without_integer = self.kind == KindName::Integer && range.start().ceil() > range.end().floor();
+        if range.is_empty() || is_without_integer {
             return Err(FieldError::EmptyRange);
+        }
+        if self.one_of.as_ref().is_some_and(Vec::is_empty) {
+            return Err(FieldError::NoText);
         }
         Ok(match self.kind {
             KindName::Id => Kind::Id,
@@ -296,6 +332,8 @@ mod tests {
             ("{ type = \"boolean\", bytes_max = 1 }", FieldError::Unused("bytes_max")),
             ("{ type = \"number\", one_of = [] }", FieldError::Unused("one_of")),
             ("{ type = \"number\", min = 2, max = 1 }", FieldError::EmptyRange),
+            ("{ type = \"integer\", min = 0.1, max = 0.9 }", FieldError::EmptyRange),
+            ("{ type = \"text\", one_of = [] }", FieldError::NoText),
             ("{ type = \"number\", default = \"x\" }", FieldError::BadDefault),
             ("{ type = \"number\", max = 1, default = 2 }", FieldError::BadDefault),
         ] {

@@ -295,7 +295,20 @@ fn what_no_route_is_made_of_is_named_with_its_line() {
         ("[[routes]]\ntype = \"a\"\naction = \"fly\"", "fly"),
         ("[[routes]]\ntype = \"a\"\nactoin = \"ping\"", "actoin"),
         ("[[routes]]\ntype = \"a\"\naction = \"ping\"\nreply = 7", "invalid type"),
-        ("[[routes]]\ntype = \"a\"\naction = \"ping\"\nfields = { f = 'float' }", "did not match"),
+        (
+            "[[routes]]\ntype = \"a\"\naction = \"ping\"\nfields = { f = 'float' }",
+            "`float`, expected one of `id`, `text`",
+        ),
+        ("[[routes]]\ntype = \"a\"\naction = \"ping\"\nfields = { f = 'float' }", "in `routes.fields.f`"),
+        (
+            "[[routes]]\ntype = \"a\"\naction = \"ping\"\nfields.f = { type = 'text', bytes_max = -1 }",
+            "`-1`, expected usize in `routes.fields.f.bytes_max`",
+        ),
+        ("[[routes]]\ntype = \"a\"\naction = \"ping\"\nfields = { f = { type = 'text', words_max = 1 } }", "words_max"),
+        (
+            "[[routes]]\ntype = \"a\"\naction = \"ping\"\nfields = { f = 7 }",
+            "expected the name of a type, or a table with it",
+        ),
     ] {
         let error = Definitions::read("own.toml", text).err().unwrap_or_else(|| panic!("{text} can be read"));
         assert!(error.line >= 1 && error.message.contains(word), "{text}: {error:?}");
