@@ -1,7 +1,5 @@
 //! What a route leads to, with what the route says about it. The session executes it.
 
-use std::borrow::Cow;
-
 use super::template::{NameTemplate, Template};
 
 /// What is done with a message.
@@ -69,15 +67,9 @@ impl Action {
 pub struct ChannelList {
     /// The field that holds it.
     pub field: Box<str>,
-    pub channel: ChannelName,
+    /// Of each item.
+    pub channel: NameTemplate,
     pub reply: Template,
-}
-
-/// How an item of a list names a channel: what stands before it and behind it.
-#[derive(Debug)]
-pub struct ChannelName {
-    before: Box<str>,
-    after: Box<str>,
 }
 
 #[derive(Debug)]
@@ -137,35 +129,4 @@ pub struct Nearby {
     /// A field, in metres.
     pub radius: usize,
     pub reply: Option<Template>,
-}
-
-impl ChannelName {
-    /// From `conv:{field}`. `None` when the field is not named in it.
-    pub fn parse(text: &str, field: &str) -> Option<ChannelName> {
-        let (before, after) = text.split_once(&format!("{{{field}}}"))?;
-        Some(ChannelName { before: before.into(), after: after.into() })
-    }
-
-    /// The channel of an item.
-    pub fn of<'a>(&self, item: &'a str) -> Cow<'a, str> {
-        match (&*self.before, &*self.after) {
-            ("", "") => Cow::Borrowed(item),
-            (before, after) => Cow::Owned([before, item, after].concat()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_item_names_a_channel() {
-        let conversation = ChannelName::parse("conv:{ids}", "ids").unwrap();
-        assert_eq!(conversation.of("c1"), "conv:c1");
-        let itself = ChannelName::parse("{ids}", "ids").unwrap();
-        assert!(matches!(itself.of("news"), Cow::Borrowed("news")));
-        assert_eq!(ChannelName::parse("a{x}b", "x").unwrap().of("{x}"), "a{x}b");
-        assert!(ChannelName::parse("conv:{id}", "ids").is_none());
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::action::{Action, Audience, ChannelList, ChannelName, Forward, Locate, Nearby, OneChannel, Typing};
+use super::action::{Action, Audience, ChannelList, Forward, Locate, Nearby, OneChannel, Typing};
 use super::definition::{ActionName, Definition};
 use super::field::{Field, FieldError};
 use super::table::Route;
@@ -24,8 +24,20 @@ pub enum Problem {
     Missing(&'static str),
     /// The action has no use for this key.
     Unused(&'static str),
+    /// A message without a type is answered before it is looked for a route.
+    NoType,
+    /// `roles` is empty.
+    NoRole,
+    /// The key names a field, and its name is empty.
+    NoFieldName(&'static str),
+    /// The key names the field `payload`.
+    Payload(&'static str),
     /// `channel` does not name the field.
     ChannelWithoutField,
+    /// `channel` can be no channel's name, of which the longest has so many bytes.
+    NoChannelName(usize),
+    /// `channel` follows from who somebody is, and the action is joining it, leaving it or listing who is there.
+    ImplicitChannel,
     /// A key that names a field names none of the route, or one of the wrong type.
     NoSuchField(&'static str, String),
     Field(String, FieldError),
@@ -46,6 +58,8 @@ pub enum Problem {
 
 /// What all routes are compiled with.
 pub struct Context<'a> {
+    /// Longest name of a channel, in bytes.
+    pub channel_name_bytes_max: usize,
     /// Those that routes ask for, in the order of their bits.
     pub claims: Vec<String>,
     /// Those of the configuration, beside [`SERVICES`].
@@ -59,6 +73,7 @@ impl Route {
         definition: &Definition,
         context: &mut Context<'_>,
     ) -> Result<Self, Problem> {
+        check_names(definition)?;
         let mut fields = Vec::new();
         for (is_required, described) in [(true, &definition.fields), (false, &definition.optional)] {
             for (name, description) in described {
@@ -69,7 +84,12 @@ impl Route {
         if fields.len() > FIELDS_MAX {
             return Err(Problem::TooManyFields);
         }
-        let mut entry = Entry { keys: definition.clone(), fields: &fields, services: context.services };
+        let mut entry = Entry {
+            keys: definition.clone(),
+            fields: &fields,
+            services: context.services,
+            channel_name_bytes_max: context.channel_name_bytes_max,
+        };
         entry.check_phase()?;
         let action = entry.action(definition.action)?;
         entry.refuse_unused()?;
@@ -89,11 +109,35 @@ impl Route {
     }
 }
 
+/// What no message and no session could have: a type, a role or a field of this name.
+fn check_names(definition: &Definition) -> Result<(), Problem> {
+    if definition.kind.is_empty() {
+        return Err(Problem::NoType);
+    }
+    if definition.roles.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Problem::NoRole);
+    }
+    let Definition { when, field, fields, optional, .. } = definition;
+    let single = [("when", when), ("field", field)].into_iter().filter_map(|(key, name)| Some((key, name.as_ref()?)));
+    let described = [("fields", fields), ("optional", optional)];
+    let described = described.into_iter().flat_map(|(key, map)| map.keys().map(move |name| (key, name)));
+    for (key, name) in single.chain(described) {
+        match name.as_str() {
+            "" => return Err(Problem::NoFieldName(key)),
+            "payload" => return Err(Problem::Payload(key)),
+            _ => {}
+        }
+    }
+    let twice = fields.keys().find(|name| optional.contains_key(*name));
+    twice.map_or(Ok(()), |name| Err(Problem::Field(name.clone(), FieldError::Twice)))
+}
+
 /// What is left of a route's keys while its action takes those that it needs.
 struct Entry<'a> {
     keys: Definition,
     fields: &'a [Field],
     services: &'a [&'a str],
+    channel_name_bytes_max: usize,
 }
 
 impl Entry<'_> {
@@ -143,14 +187,17 @@ impl Entry<'_> {
 
     fn list(&mut self) -> Result<ChannelList, Problem> {
         let field = self.take_field()?;
-        let channel = self.keys.channel.take().ok_or(Problem::Missing("channel"))?;
-        let channel = ChannelName::parse(&channel, &field).ok_or(Problem::ChannelWithoutField)?;
+        let channel = self.channel(Some(&field))?;
+        if !channel.has_item() {
+            return Err(Problem::ChannelWithoutField);
+        }
+        let channel = to_be_joined(channel)?;
         let reply = required("reply", self.reply(&[OF_SESSION, &[Place::List]])?)?;
         Ok(ChannelList { field: field.into(), channel, reply })
     }
 
     fn one_channel(&mut self, places: &[&[Place]]) -> Result<OneChannel, Problem> {
-        Ok(OneChannel { channel: self.channel()?, reply: self.reply(places)? })
+        Ok(OneChannel { channel: to_be_joined(self.channel(None)?)?, reply: self.reply(places)? })
     }
 
     fn forward(&mut self) -> Result<Forward, Problem> {
@@ -161,14 +208,14 @@ impl Entry<'_> {
         if audience.is_some() && message.is_none() {
             return Err(Problem::Missing("message"));
         }
-        let key = self.keys.key.take().map(|text| self.name("key", &text)).transpose()?;
+        let key = self.keys.key.take().map(|text| self.name("key", &text, None)).transpose()?;
         Ok(Forward { service: self.service()?, key, audience, message, reply: self.reply(places)? })
     }
 
     /// The channel of the others, to which only members send unless the route says otherwise.
     fn audience(&mut self, to_sender: bool) -> Result<Audience, Problem> {
         Ok(Audience {
-            channel: self.channel()?,
+            channel: self.channel(None)?,
             members_only: self.keys.members_only.take().unwrap_or(true),
             to_sender: self.keys.to_sender.take().unwrap_or(to_sender),
         })
@@ -186,7 +233,7 @@ impl Entry<'_> {
     fn locate(&mut self) -> Result<Locate, Problem> {
         let message = self.keys.message.take().ok_or(Problem::Missing("message"))?;
         Ok(Locate {
-            channel: self.channel()?,
+            channel: self.channel(None)?,
             latitude: self.find("fields", "latitude", Field::is_number)?,
             longitude: self.find("fields", "longitude", Field::is_number)?,
             message: self.template("message", &message, &[OF_SESSION])?,
@@ -207,9 +254,12 @@ impl Entry<'_> {
         self.keys.field.take().ok_or(Problem::Missing("field"))
     }
 
-    fn channel(&mut self) -> Result<NameTemplate, Problem> {
+    /// `list` is the field of the list whose items are named, if there is one.
+    fn channel(&mut self, list: Option<&str>) -> Result<NameTemplate, Problem> {
         let text = self.keys.channel.take().ok_or(Problem::Missing("channel"))?;
-        self.name("channel", &text)
+        let channel = self.name("channel", &text, list)?;
+        let can_be = channel.can_be_channel(self.channel_name_bytes_max);
+        if can_be { Ok(channel) } else { Err(Problem::NoChannelName(self.channel_name_bytes_max)) }
     }
 
     fn service(&mut self) -> Result<Box<str>, Problem> {
@@ -228,8 +278,8 @@ impl Entry<'_> {
         Template::parse(text, Scope { fields: self.fields, places }).map_err(|error| Problem::Template(key, error))
     }
 
-    fn name(&self, key: &'static str, text: &str) -> Result<NameTemplate, Problem> {
-        NameTemplate::parse(text, self.fields).map_err(|error| Problem::Template(key, error))
+    fn name(&self, key: &'static str, text: &str, list: Option<&str>) -> Result<NameTemplate, Problem> {
+        NameTemplate::parse(text, self.fields, list).map_err(|error| Problem::Template(key, error))
     }
 
     /// The position of a required field that the action reads.
@@ -276,6 +326,11 @@ fn bit_of(claim: &str, claims: &mut Vec<String>) -> Result<u8, Problem> {
     if at < CLAIMS_MAX { Ok(1 << at) } else { Err(Problem::TooManyClaims) }
 }
 
+/// Where a session is by who it is, it neither comes by itself nor goes, and nobody is listed.
+fn to_be_joined(channel: NameTemplate) -> Result<NameTemplate, Problem> {
+    if channel.is_implicit() { Err(Problem::ImplicitChannel) } else { Ok(channel) }
+}
+
 fn required<T>(key: &'static str, value: Option<T>) -> Result<T, Problem> {
     value.ok_or(Problem::Missing(key))
 }
@@ -285,7 +340,25 @@ impl fmt::Display for Problem {
         match self {
             Problem::Missing(key) => write!(f, "the action needs the key {key}"),
             Problem::Unused(key) => write!(f, "the action has no use for the key {key}"),
+            Problem::NoType => f.write_str("type: a message's type is not empty"),
+            Problem::NoRole => {
+                f.write_str("roles: it names nobody; for everybody leave it out, for nobody the action is refuse")
+            }
+            Problem::NoFieldName(key) => write!(f, "{key}: a field's name is not empty"),
+            Problem::Payload(key) => {
+                write!(f, "{key}: the fields of a message stand in payload or beside it: name the field that is meant")
+            }
             Problem::ChannelWithoutField => f.write_str("the channel does not name the field in braces"),
+            Problem::NoChannelName(max) => {
+                write!(
+                    f,
+                    "channel: it can be no channel's name: 1 to {max} bytes without blanks (limits.channel_name_bytes)"
+                )
+            }
+            Problem::ImplicitChannel => f.write_str(
+                "channel: all, user:, type: and cell: follow from who somebody is: nobody joins, leaves or lists it by \
+                 himself",
+            ),
             Problem::NoSuchField(key, name) => {
                 write!(f, "{key}: there is no required field {name} of a type that the action can use")
             }

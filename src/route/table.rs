@@ -119,14 +119,14 @@ impl Routes {
     /// The vocabularies inside the binary. They live as long as the process.
     pub fn shipped() -> &'static Routes {
         static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
-            Routes::compile(&Vocabulary::ALL, &Definitions::default(), &[])
+            Routes::compile(&Vocabulary::ALL, &Definitions::default(), &[], usize::MAX)
                 .unwrap_or_else(|errors| panic!("{errors:?}"))
         });
         &ROUTES
     }
 
     /// Compiles vocabularies, and what the configuration adds to them or puts in the place of their routes: services
-    /// and routes of its own.
+    /// and routes of its own, whose channels have names of at most so many bytes.
     ///
     /// # Errors
     ///
@@ -135,10 +135,13 @@ impl Routes {
         vocabularies: &[Vocabulary],
         own: &Definitions,
         services: &[&str],
+        channel_name_bytes_max: usize,
     ) -> Result<Routes, Vec<RouteError>> {
         let mut errors = Vec::new();
-        let (mut events, mut context) = (Vec::new(), Context { claims: Vec::new(), services });
+        let (mut events, mut context) = (Vec::new(), Context { claims: Vec::new(), services, channel_name_bytes_max });
         let mut routes = compiled(own, &mut context, &mut errors);
+        // Nobody wrote the shipped ones for this configuration: where names are too short for one, it is not used.
+        context.channel_name_bytes_max = usize::MAX;
         let mut shipped = Vec::new();
         for definitions in vocabularies.iter().map(|vocabulary| vocabulary.definitions()) {
             let file = definitions.file.clone();

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Map;
 use serde_json::value::RawValue;
 
+use crate::channel::name;
 use crate::protocol::request::text_of;
 
 use super::field::Field;
@@ -242,24 +243,30 @@ pub struct NameTemplate(Box<[NamePart]>);
 enum NamePart {
     Text(Box<str>),
     UserId,
+    SessionId,
+    /// Of the list that the message is about.
+    Item,
     Field(usize),
 }
 
+/// What a name is made of, beside what is written in its template.
+pub struct NameValues<'a> {
+    pub user_id: &'a str,
+    pub session_id: &'a dyn Display,
+    pub item: &'a str,
+    /// Of the route's fields.
+    pub fields: &'a [Option<&'a RawValue>],
+}
+
 impl NameTemplate {
-    pub fn parse(text: &str, fields: &[Field]) -> Result<Self, TemplateError> {
-        let scope = Scope { fields, places: &[&[Place::UserId]] };
+    /// `list` is the field of the list whose items are named, if there is one.
+    pub fn parse(text: &str, fields: &[Field], list: Option<&str>) -> Result<Self, TemplateError> {
+        let scope = Scope { fields, places: &[&[Place::UserId, Place::SessionId]] };
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some((before, opened)) = rest.split_once('{') {
             let (name, after) = opened.split_once('}').ok_or_else(|| TemplateError::UnknownPlace(opened.to_owned()))?;
-            let (place, field) = scope.find(name)?;
-            if field.is_some_and(|field| !field.has_text() || field.may_be_missing()) {
-                return Err(TemplateError::NotAName(name.to_owned()));
-            }
             parts.push(NamePart::Text(before.into()));
-            parts.push(match place {
-                Place::Field(at) => NamePart::Field(at),
-                _ => NamePart::UserId,
-            });
+            parts.push(if list == Some(name) { NamePart::Item } else { NamePart::find(name, scope)? });
             rest = after;
         }
         parts.push(NamePart::Text(rest.into()));
@@ -272,27 +279,58 @@ impl NameTemplate {
         self.0.iter().any(|part| matches!(part, NamePart::UserId))
     }
 
-    /// What it begins with whatever the values are.
-    pub fn prefix(&self) -> &str {
-        match self.0.first() {
-            Some(NamePart::Text(text)) => text,
-            _ => "",
+    /// Whether it names the items of a list.
+    pub fn has_item(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, NamePart::Item))
+    }
+
+    /// Whether it can be a channel's name, as far as it is the same whatever the values are.
+    pub fn can_be_channel(&self, bytes_max: usize) -> bool {
+        let texts = self.0.iter().filter_map(|part| if let NamePart::Text(text) = part { Some(&**text) } else { None });
+        let fixed: String = texts.collect();
+        let has_values = self.0.iter().any(|part| !matches!(part, NamePart::Text(_)));
+        name::is_valid(&fixed, bytes_max) || fixed.is_empty() && has_values
+    }
+
+    /// Whether it is an implicit channel's name whatever the values are.
+    pub fn is_implicit(&self) -> bool {
+        match &*self.0 {
+            [NamePart::Text(text)] => name::is_implicit(text),
+            [NamePart::Text(text), ..] => **text != *name::ALL && name::is_implicit(text),
+            _ => false,
         }
     }
 
     /// # Errors
     ///
-    /// When `name` has no room for it, or a field beside a user id has blanks, which the whole cannot be asked for
-    /// then.
-    pub fn fill(&self, name: &mut impl fmt::Write, user_id: &str, values: &[Option<&RawValue>]) -> fmt::Result {
+    /// When `name` has no room for it, or what a client says beside a user id has blanks, which the whole cannot be
+    /// asked for then.
+    pub fn fill(&self, name: &mut impl fmt::Write, values: &NameValues<'_>) -> fmt::Result {
+        let has_user_id = self.has_user_id();
+        let write_said = |name: &mut dyn fmt::Write, text: &str| {
+            let is_foreign = has_user_id && text.chars().any(|c| c.is_control() || c.is_whitespace());
+            if is_foreign { Err(fmt::Error) } else { name.write_str(text) }
+        };
         self.0.iter().try_for_each(|part| match part {
             NamePart::Text(text) => name.write_str(text),
-            NamePart::UserId => name.write_str(user_id),
-            NamePart::Field(at) => values[*at].map_or(Ok(()), |value| {
-                let text = plain(value);
-                let is_foreign = self.has_user_id() && text.chars().any(|c| c.is_control() || c.is_whitespace());
-                if is_foreign { Err(fmt::Error) } else { name.write_str(&text) }
-            }),
+            NamePart::UserId => name.write_str(values.user_id),
+            NamePart::SessionId => write!(name, "{}", values.session_id),
+            NamePart::Item => write_said(name, values.item),
+            NamePart::Field(at) => values.fields[*at].map_or(Ok(()), |value| write_said(name, &plain(value))),
+        })
+    }
+}
+
+impl NamePart {
+    fn find(name: &str, scope: Scope<'_>) -> Result<Self, TemplateError> {
+        let (place, field) = scope.find(name)?;
+        if field.is_some_and(|field| !field.has_text() || field.may_be_missing()) {
+            return Err(TemplateError::NotAName(name.to_owned()));
+        }
+        Ok(match place {
+            Place::Field(at) => Self::Field(at),
+            Place::SessionId => Self::SessionId,
+            _ => Self::UserId,
         })
     }
 }
@@ -389,20 +427,33 @@ mod tests {
         let name = |text: &str, value: &str| {
             let value = RawValue::from_string(value.into()).unwrap();
             let mut name = String::new();
-            let values = [Some(&*value), None, None];
-            NameTemplate::parse(text, &fields()).unwrap().fill(&mut name, "U", &values).unwrap();
+            let fields_of_it = [Some(&*value), None, None];
+            let values = NameValues { user_id: "U", session_id: &9, item: "I", fields: &fields_of_it };
+            NameTemplate::parse(text, &fields(), Some("ids")).unwrap().fill(&mut name, &values).unwrap();
             name
         };
         assert_eq!(name("clan:{clanId}", r#""a{user_id}\u0062""#), "clan:a{user_id}b");
         assert_eq!(name("{user_id}:{clanId}:x", "7"), "U:7:x");
-        assert_eq!(NameTemplate::parse("clan:{clanId}", &fields()).unwrap().prefix(), "clan:");
+        assert_eq!(name("{ids}-{clanId}-{ids}-{session_id}", r#""{ids}""#), "I-{ids}-I-9");
         for (text, error) in [
             ("a:{b}", TemplateError::UnknownPlace("b".into())),
+            ("a:{ids}", TemplateError::UnknownPlace("ids".into())),
             ("a:{clanId", TemplateError::UnknownPlace("clanId".into())),
             ("a:{speed}", TemplateError::NotAName("speed".into())),
             ("a:{timestamp}", TemplateError::UnknownPlace("timestamp".into())),
         ] {
-            assert_eq!(NameTemplate::parse(text, &fields()).err(), Some(error), "{text}");
+            assert_eq!(NameTemplate::parse(text, &fields(), None).err(), Some(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_begins_by_who_somebody_is_is_implicit_whatever_is_filled_in() {
+        let is_implicit = |text: &str| NameTemplate::parse(text, &fields(), Some("ids")).unwrap().is_implicit();
+        for text in ["all", "user:{clanId}", "user:{ids}", "type:x", "cell:{user_id}"] {
+            assert!(is_implicit(text), "{text}");
+        }
+        for text in ["all{ids}", "all{clanId}", "{ids}", "us{ids}", "x:user:{ids}", "allies"] {
+            assert!(!is_implicit(text), "{text}");
         }
     }
 

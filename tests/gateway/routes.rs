@@ -122,6 +122,91 @@ fn a_claim_of_the_token_opens_a_route_until_a_fresh_token_has_it_no_more() {
 }
 
 #[test]
+fn the_channels_of_a_list_are_named_by_who_asks_and_by_what_else_he_says() {
+    let gateway = Gateway::start(
+        Config::parse(
+            r#"
+            [[routes]]
+            type = "open"
+            action = "subscribe"
+            field = "boxes"
+            fields = { folder = "id" }
+            channel = "inbox:{user_id}:{folder}:{boxes}:{session_id}"
+            reply = '{"type":"opened","folder":"{folder}","boxes":"{list}","session":"{session_id}"}'
+
+            [[routes]]
+            type = "close"
+            action = "unsubscribe"
+            field = "boxes"
+            fields = { folder = "id" }
+            channel = "inbox:{user_id}:{folder}:{boxes}:{session_id}"
+            reply = '{"type":"closed","folder":"{folder}","boxes":"{list}"}'
+            "#,
+        )
+        .set("auth.secret", SECRET)
+        .set("server.shards", 1),
+    );
+    let (mut ana, mut bob) = (Client::connect(&gateway, &token("ana")), Client::connect(&gateway, &token("bob")));
+    let channel = |client: &mut Client, user: &str| {
+        client.send(r#"{"type":"open","folder":7,"boxes":["x","{user_id}","a b"],"id":1}"#);
+        let opened = client.expect_type("opened");
+        assert_eq!(wire::strings(&opened, &["boxes"]), ["x", "{user_id}"], "what a client writes is not filled");
+        assert_eq!(wire::string(&client.expect_type("error"), &["payload", "code"]), "bad_channel");
+        format!("inbox:{user}:7:x:{}", wire::string(&opened, &["session"]))
+    };
+    let (of_ana, of_bob) = (channel(&mut ana, "ana"), channel(&mut bob, "bob"));
+    for (channel, message) in [("inbox:{user_id}:7:x", "no channel"), (&of_ana, "to ana"), (&of_bob, "to bob")] {
+        gateway
+            .admin()
+            .broadcast(&format!("/broadcast/channel/{}", channel.replace('{', "%7B").replace('}', "%7D")), message);
+    }
+    assert_eq!((ana.next_text(), bob.next_text()), ("to ana".to_owned(), "to bob".to_owned()));
+    ana.send(r#"{"type":"close","folder":7,"boxes":["x"]}"#);
+    assert_eq!(ana.next_text(), r#"{"type":"closed","folder":7,"boxes":["x"]}"#);
+    gateway.admin().broadcast(&format!("/broadcast/channel/{of_ana}"), "to nobody");
+    ana.ping();
+    bob.ping();
+}
+
+#[test]
+fn no_field_completes_the_name_of_a_channel_that_nobody_joins() {
+    let route = r#"
+        [[routes]]
+        type = "tail"
+        fields = { to = "text" }
+        action = "forward"
+        channel = "all{to}"
+        members_only = false
+        message = '{"type":"tailed"}'
+        reply = '{"type":"tail.sent"}'
+        "#;
+    let gateway = Gateway::start(Config::parse(route).set("auth.secret", SECRET).set("server.shards", 1));
+    let (mut ana, mut bob) = (Client::connect(&gateway, &token("ana")), Client::connect(&gateway, &token("bob")));
+    ana.send(r#"{"type":"tail","to":""}"#);
+    assert_eq!(wire::string(&ana.expect_type("error"), &["payload", "code"]), "not_allowed");
+    ana.send(r#"{"type":"tail","to":"ies"}"#);
+    ana.expect_type("tail.sent");
+    bob.ping();
+}
+
+#[test]
+fn the_answer_to_a_token_names_what_came_with_it() {
+    let login = r#"
+        [[routes]]
+        type = "login"
+        action = "authenticate"
+        before_auth = true
+        field = "jwt"
+        fields = { device = "id" }
+        reply = '{"type":"welcome","user":"{user_id}","device":"{device}"}'
+        "#;
+    let gateway = Gateway::start(Config::parse(login).set("auth.secret", SECRET).set("server.shards", 1));
+    let (mut client, _) = Client::upgrade(&gateway, "/ws", &[]).expect("an upgrade");
+    client.send(&format!(r#"{{"type":"login","jwt":"{}","device":"d1"}}"#, token("ana")));
+    assert_eq!(client.next_text(), r#"{"type":"welcome","user":"ana","device":"d1"}"#);
+}
+
+#[test]
 fn a_vocabulary_that_is_off_is_not_understood() {
     let gateway = Gateway::start(Config::new().set("vocabularies.community", false));
     let mut client = Client::connect(&gateway, &token("u1"));

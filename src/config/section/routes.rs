@@ -28,7 +28,7 @@ pub fn compile(
 ) -> Option<&'static Routes> {
     let set_by = &provenance.lists;
     let services: Vec<&str> = config.services.iter().map(|service| service.common.name.as_str()).collect();
-    match Routes::compile(on, &config.routes, &services) {
+    match Routes::compile(on, &config.routes, &services, config.limits.channel_name_bytes) {
         Ok(routes) => {
             findings.note_at(Vocabularies::SECTION, chosen_by(provenance), told(on, &routes));
             routes.replaced().iter().for_each(|replaced| findings.note_at(LIST, set_by, replaced));

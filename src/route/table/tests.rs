@@ -8,12 +8,14 @@ fn own(text: &str) -> Definitions {
 }
 
 fn with(text: &str) -> &'static Routes {
-    let routes = Routes::compile(&Vocabulary::ALL, &own(text), &["orders"]);
+    let routes = Routes::compile(&Vocabulary::ALL, &own(text), &["orders"], 255);
     Box::leak(Box::new(routes.unwrap_or_else(|errors| panic!("{text}: {errors:?}"))))
 }
 
 fn errors_of(text: &str) -> Vec<RouteError> {
-    Routes::compile(&Vocabulary::ALL, &own(text), &["orders"]).err().unwrap_or_else(|| panic!("{text} can be used"))
+    Routes::compile(&Vocabulary::ALL, &own(text), &["orders"], 255)
+        .err()
+        .unwrap_or_else(|| panic!("{text} can be used"))
 }
 
 fn found(routes: &'static Routes, message: &str, user_type: Option<&str>) -> Result<&'static Route, NotFound> {
@@ -254,7 +256,7 @@ fn what_is_wrong_is_named_with_file_and_line() {
     for (rest, words) in [
         ("action = 'subscribe'\nchannel = '{f}'", "needs the key field"),
         ("action = 'subscribe'\nfield = 'f'", "needs the key channel"),
-        ("action = 'subscribe'\nfield = 'f'\nchannel = '{g}'", "does not name the field"),
+        ("action = 'subscribe'\nfield = 'f'\nchannel = 'x:{user_id}'", "does not name the field"),
         ("action = 'ping'", "needs the key reply"),
         ("action = 'ping'\nreply = '{}'", "not a JSON object"),
         ("action = 'ping'\nreply = '{\"type\":\"t\",\"a\":\"{user_id}\"}'", "there is no {user_id} here"),
@@ -287,6 +289,66 @@ fn what_is_wrong_is_named_with_file_and_line() {
         let line = errors[0].to_string();
         assert!(line.starts_with("own.toml, line 3: route b: ") && line.contains(words), "{rest}: {line}");
     }
+}
+
+/// Each of these was a route that could be read, and that nobody could have used, or everybody.
+#[test]
+fn a_route_that_nobody_could_use_is_refused_with_what_would_be_right() {
+    let reply = "reply = '{\"type\":\"t\",\"l\":\"{list}\"}'";
+    let of_list = |keys: &str| format!("type = 'b'\naction = 'subscribe'\nfield = 'l'\n{reply}\n{keys}");
+    let joining =
+        |channel: &str| format!("type = 'b'\naction = 'join'\nfields = {{ to = 'id' }}\nchannel = \"{channel}\"");
+    let accepting = |keys: &str| format!("type = 'b'\naction = 'accept'\n{keys}");
+    let is_a_name = "it can be no channel's name: 1 to 255 bytes without blanks";
+    let by_oneself = "nobody joins, leaves or lists it by himself";
+    let mut wrong = Vec::new();
+    for (route, words) in [
+        ("type = ''\naction = 'accept'".to_owned(), "type: a message's type is not empty"),
+        (accepting("when = ''"), "when: a field's name is not empty"),
+        (accepting("when = 'payload'"), "when: the fields of a message stand in payload"),
+        (
+            accepting("roles = []"),
+            "roles: it names nobody; for everybody leave it out, for nobody the action is refuse",
+        ),
+        (accepting("fields = { payload = 'object' }"), "fields: the fields of a message stand in payload"),
+        (accepting("optional = { payload = 'object' }"), "optional: the fields of a message stand in payload"),
+        (accepting("optional = { \"\" = 'id' }"), "optional: a field's name is not empty"),
+        (accepting("fields = { f = 'id' }\noptional = { f = 'text' }"), "the field f is in fields and in optional"),
+        (accepting("fields = { f = { type = 'text', one_of = [] } }"), "the field f has a one_of that is empty"),
+        (accepting("fields = { f = { type = 'integer', min = 0.1, max = 0.9 } }"), "the field f has a range"),
+        (joining(""), is_a_name),
+        (joining("a b"), is_a_name),
+        (joining("a\\n:{to}"), is_a_name),
+        (joining(&"a".repeat(256)), is_a_name),
+        (joining(&("é".repeat(128) + "{to}")), is_a_name),
+        (joining("all"), by_oneself),
+        (joining("user:{to}"), by_oneself),
+        (joining("type:x").replace("join", "leave"), by_oneself),
+        (joining("user:{user_id}").replace("join", "presence"), by_oneself),
+        (of_list("channel = 'cell:{l}'"), by_oneself),
+        (of_list("channel = 'a b:{l}'"), is_a_name),
+        (of_list("channel = 'a:{who}:{l}'"), "channel: there is no {who} here"),
+        (of_list("channel = 'a:{o}:{l}'\noptional = { o = 'id' }"), "channel: {o} is no text, or may be missing"),
+        (of_list("channel = 'a:{g}:{l}'\nfields = { g = 'object' }"), "channel: {g} is no text"),
+        (of_list("channel = '{l}'").replace("'l'", "'payload'"), "field: the fields of a message stand in payload"),
+    ] {
+        match Routes::compile(&Vocabulary::ALL, &own(&format!("\n[[routes]]\n{route}\n")), &[], 255) {
+            Ok(_) => wrong.push(format!("{route}\ncan be used")),
+            Err(errors) => {
+                let told = errors[0].to_string();
+                if errors.len() != 1 || !told.starts_with("own.toml, line 2: route ") || !told.contains(words) {
+                    wrong.push(format!("{route}\n{errors:?}\n{told}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    // What is just short enough, and what only begins like a channel that is nobody's to join.
+    with(
+        &["allies:{to}", &"a".repeat(255)]
+            .map(|name| format!("[[routes]]\n{}\n", joining(name)).replace("'b'", &format!("'{name}'")))
+            .concat(),
+    );
 }
 
 #[test]

@@ -65,6 +65,7 @@ impl Session<'_> {
         request: &Request<'_>,
         identity: Identity,
         reply: &Template,
+        given: &Given<'_>,
     ) -> Result<(), SessionError> {
         if connection.phase().is_open() && *self.user_id(connection) != *identity.user_id {
             return Err(SessionError::OtherUser);
@@ -79,7 +80,7 @@ impl Session<'_> {
         if !self.admit(connection, identity) {
             return Err(SessionError::RoleNotAllowed);
         }
-        self.reply(connection, request, reply, &Given::default());
+        self.reply(connection, request, reply, given);
         if begins {
             self.hand_out_kept(connection);
         }

@@ -48,11 +48,11 @@ impl Session<'_> {
         match action {
             Action::Subscribe(list) => {
                 for item in &request.strings(&list.field, CHANNELS_PER_REQUEST_MAX)? {
-                    let channel = list.channel.of(item);
+                    let Ok(channel) = self.item_channel(connection, list, item, given) else { continue };
                     // More could not be joined.
                     let has_room = channels.len() < self.state.rules.channels_per_connection_max;
                     if has_room && self.is_in_question(connection, &channel) {
-                        channels.push(channel.into());
+                        channels.push(channel.as_str().into());
                     }
                 }
             }

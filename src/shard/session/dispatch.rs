@@ -68,7 +68,7 @@ impl Session<'_> {
         }
         match &route.action {
             Action::Authenticate { field, reply } => match self.identity(connection, request, field, verified)? {
-                Some(identity) => self.authenticate(connection, request, identity, reply),
+                Some(identity) => self.authenticate(connection, request, identity, reply, &given),
                 None => Ok(()),
             },
             Action::Ping { reply } => {
@@ -80,8 +80,8 @@ impl Session<'_> {
                 Ok(())
             }
             Action::Refuse => Err(SessionError::Forbidden),
-            Action::Subscribe(list) => Ok(self.settle(connection, request, list, Self::join)?),
-            Action::Unsubscribe(list) => Ok(self.settle(connection, request, list, Self::leave)?),
+            Action::Subscribe(list) => Ok(self.settle(connection, request, list, &given, Self::join)?),
+            Action::Unsubscribe(list) => Ok(self.settle(connection, request, list, &given, Self::leave)?),
             Action::Join(one) => self.settle_one(connection, request, one, &given, Self::join),
             Action::Leave(one) => self.settle_one(connection, request, one, &given, Self::leave),
             Action::Presence(one) => self.list_present(connection, request, one, &given),

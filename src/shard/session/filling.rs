@@ -1,6 +1,7 @@
 //! What the templates of a route are filled with: who the session is, the time, and what its message says.
 
 use std::cell::OnceCell;
+use std::fmt::{self, Display};
 
 use arrayvec::ArrayString;
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use uuid::{Builder, Uuid};
 use crate::channel::name;
 use crate::protocol::reply::Timestamp;
 use crate::protocol::request::Request;
-use crate::route::template::{NameTemplate, Place, Template, Value};
+use crate::route::template::{NameTemplate, NameValues, Place, Template, Value};
 use crate::shard::connection::Connection;
 use crate::shard::id::SessionId;
 use crate::shard::session::Session;
@@ -26,6 +27,8 @@ pub(super) struct Given<'a> {
     /// Of the route's fields.
     pub values: &'a [Option<&'a RawValue>],
     pub list: &'a [&'a str],
+    /// The one of the message's list that is looked at.
+    pub item: &'a str,
     /// The one that the message is about, where its action says so.
     pub channel: &'a str,
     /// JSON.
@@ -40,6 +43,15 @@ pub(super) struct Once {
     message_id: OnceCell<Uuid>,
     session_id: OnceCell<SessionId>,
     timestamp: OnceCell<Timestamp>,
+}
+
+/// Made when it is written, which few names ask for.
+struct Shown<F>(F);
+
+impl<F: Fn() -> SessionId> Display for Shown<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0().fmt(f)
+    }
 }
 
 impl Session<'_> {
@@ -97,7 +109,7 @@ impl Session<'_> {
         name: &NameTemplate,
         given: &Given<'_>,
     ) -> Result<ChannelName, SessionError> {
-        let channel = self.text(connection, name, given)?;
+        let channel = self.text(connection, name, given).map_err(SessionError::Channel)?;
         // What the issuer of the token calls the user is no word of a client: blanks and length are the issuer's.
         let own_bytes = if name.has_user_id() { self.user_id(connection).len() } else { 0 };
         let is_short = channel.len() - own_bytes <= self.state.rules.channel_name_bytes_max;
@@ -115,10 +127,12 @@ impl Session<'_> {
         connection: &Connection,
         name: &NameTemplate,
         given: &Given<'_>,
-    ) -> Result<ChannelName, SessionError> {
+    ) -> Result<ChannelName, ChannelError> {
         let mut text = ChannelName::new();
-        let written = name.fill(&mut text, self.user_id(connection), given.values);
-        written.map(|()| text).map_err(|_| SessionError::Channel(ChannelError::BadName))
+        let session_id = &Shown(|| *given.once.session_id.get_or_init(|| self.session_id(connection)));
+        let values =
+            NameValues { user_id: self.user_id(connection), session_id, item: given.item, fields: given.values };
+        name.fill(&mut text, &values).map(|()| text).map_err(|_| ChannelError::BadName)
     }
 
     fn fill(

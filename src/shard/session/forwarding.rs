@@ -49,7 +49,8 @@ impl Session<'_> {
     ) -> Result<(), SessionError> {
         let audience = forward.audience.as_ref();
         let channel = audience.map(|audience| self.addressed(connection, audience, given)).transpose()?;
-        let key = forward.key.as_ref().map(|key| self.text(connection, key, given)).transpose()?;
+        let key = forward.key.as_ref().map(|key| self.text(connection, key, given)).transpose();
+        let key = key.map_err(SessionError::Channel)?;
         let body = match &forward.message {
             Some(message) => self.text_of(connection, message, given),
             None => request.text.into(),
@@ -84,7 +85,7 @@ impl Session<'_> {
         given: &Given<'_>,
     ) -> Result<ChannelName, SessionError> {
         let channel = self.named(connection, name, given)?;
-        let is_allowed = !name::is_implicit(&channel) || name::is_implicit(name.prefix());
+        let is_allowed = !name::is_implicit(&channel) || name.is_implicit();
         is_allowed.then_some(channel).ok_or(SessionError::Channel(ChannelError::NotAllowed))
     }
 

@@ -11,7 +11,7 @@ use crate::route::action::{ChannelList, OneChannel};
 use crate::shard::connection::Connection;
 use crate::shard::session::Session;
 use crate::shard::session::error::{ChannelError, SessionError};
-use crate::shard::session::filling::Given;
+use crate::shard::session::filling::{ChannelName, Given};
 
 /// Channels in one request. More are refused as a bad field; the channels a connection may be in are limited apart.
 pub(super) const CHANNELS_PER_REQUEST_MAX: usize = 1024;
@@ -45,19 +45,32 @@ impl Session<'_> {
         connection: &Connection,
         request: &Request<'_>,
         list: &'static ChannelList,
+        given: &Given<'_>,
         act: impl Fn(&mut Self, &Connection, &str) -> Result<(), ChannelError>,
     ) -> Result<(), RequestError> {
         let items = request.strings(&list.field, CHANNELS_PER_REQUEST_MAX)?;
         let mut settled = Settled { held: Vec::with_capacity(items.len()), refused: Vec::new() };
         for item in &items {
-            match act(self, connection, &list.channel.of(item)) {
+            let channel = self.item_channel(connection, list, item, given);
+            match channel.and_then(|channel| act(self, connection, &channel)) {
                 Ok(()) => settled.held.push(item),
                 Err(error) => settled.refused.push((error, item)),
             }
         }
         debug_assert_eq!(settled.held.len() + settled.refused.len(), items.len(), "each is told of once");
-        self.tell(connection, request, list, &settled);
+        self.tell(connection, request, list, given, &settled);
         Ok(())
+    }
+
+    /// The channel of an item of a list. Whether there may be one of this name is for who joins it to say.
+    pub(super) fn item_channel(
+        &self,
+        connection: &Connection,
+        list: &ChannelList,
+        item: &str,
+        given: &Given<'_>,
+    ) -> Result<ChannelName, ChannelError> {
+        self.text(connection, &list.channel, &Given { values: given.values, item, ..Given::default() })
     }
 
     /// One answer with what holds, unless that is nothing, and one error for each reason.
@@ -66,10 +79,16 @@ impl Session<'_> {
         connection: &Connection,
         request: &Request<'_>,
         list: &ChannelList,
+        given: &Given<'_>,
         Settled { held, refused }: &Settled<'_>,
     ) {
         if !held.is_empty() || refused.is_empty() {
-            self.reply(connection, request, &list.reply, &Given { list: held, ..Given::default() });
+            self.reply(
+                connection,
+                request,
+                &list.reply,
+                &Given { values: given.values, list: held, ..Given::default() },
+            );
         }
         if refused.is_empty() {
             return;
