@@ -4,8 +4,8 @@
 use crate::protocol::request::Request;
 
 use super::action::Action;
-use super::compile::Problem;
 use super::field::Wrong;
+use super::problem::Problem;
 use super::table::{Route, Sender};
 
 impl Route {

@@ -12,9 +12,10 @@ use serde::Serialize;
 use crate::protocol::request::{Request, RequestError};
 
 use super::action::Action;
-use super::compile::{Context, Problem};
+use super::compile::Context;
 use super::definition::{Definition, Definitions, Event};
 use super::field::{self, Field, Values};
+use super::problem::Problem;
 use super::reach;
 use super::vocabulary::Vocabulary;
 
