@@ -122,8 +122,8 @@ fn circles_and_vendors_that_jump_over_the_globe() {
 #[test]
 fn ids_of_notifications_that_are_huge_new_or_always_the_same() {
     let (gateway, mut bystanders) = start();
-    withstand((&gateway, &mut bystanders), attackers(&gateway), |_, n| match n % 4 {
-        0 => format!(r#"{{"type":"notification_ack","notificationId":"{}"}}"#, "9".repeat(7000)),
+    withstand((&gateway, &mut bystanders), attackers(&gateway), |attacker, n| match n % 4 {
+        0 => format!(r#"{{"type":"notification_ack","notificationId":"{n}-{attacker}-{}"}}"#, "9".repeat(7000)),
         1 => format!(r#"{{"type":"notification_ack","notificationId":{}}}"#, "9".repeat(400)),
         2 => format!(r#"{{"type":"notification.read","notification_id":"n{n}"}}"#),
         _ => r#"{"type":"notification.read","notification_id":"n1"}"#.into(),
