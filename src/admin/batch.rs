@@ -24,16 +24,12 @@ use crate::ws::frame::MESSAGE_BYTES_MAX;
 use super::State;
 use super::error::AdminError;
 use super::idempotency::{KEY_BYTES_MAX, Place, Seen};
-use super::publish::{self, LATER};
+use super::publish::{self, LATER, UNDER_WAY};
 use super::published::{Delivered, Published};
 
 /// Messages of one request, and the channels that all of them together name.
 const MESSAGES_MAX: usize = 1000;
 const CHANNELS_MAX: usize = 10_000;
-
-/// What is said under a key when no shard has answered.
-const UNKNOWN: &str =
-    "no shard answered in time: what was asked may still happen, and is not done again under this key";
 
 /// Bytes of all messages, each once for every channel: so much is under way in the lanes at once.
 const BYTES_MAX: usize = MESSAGE_BYTES_MAX;
@@ -97,11 +93,7 @@ pub async fn once(
 /// Goes on when whoever asked has gone: he will ask again under the same key.
 async fn carry_out_once(state: Arc<State>, entries: Vec<Entry>, place: Place) -> Result<Published, AdminError> {
     let carrying_out = tokio::spawn(async move {
-        let published = match carry_out(&state, entries).await {
-            // It is on its way: sent again it would be there twice.
-            Err(AdminError::NoAnswer) => Published { results: Vec::new(), note: Some(UNKNOWN.into()) },
-            done => done?,
-        };
+        let published = carry_out(&state, entries).await?;
         place.keep(&published);
         Ok(published)
     });
@@ -129,6 +121,7 @@ pub async fn carry_out(state: &State, entries: Vec<Entry>) -> Result<Published, 
     let ask = state.shards.deliver(move |bus, answer| posting(bus, &entries, ways, &notifications, &answer));
     let answers = match ask.await {
         Ok(answers) => answers,
+        Err(AdminError::NoAnswer) => return Ok(Published { results, note: Some(UNDER_WAY.into()) }),
         Err(_) if is_any_kept => return Ok(Published { results, note: Some(LATER.into()) }),
         Err(error) => return Err(error),
     };

@@ -18,7 +18,10 @@ use super::State;
 use super::error::AdminError;
 use super::shards::Answers;
 
-/// Of what is kept although the shards did not take it, or not in time.
+/// Of what all shards took and none has finished with. No error: whoever sent it again would have it delivered twice.
+pub(super) const UNDER_WAY: &str = "no shard has handed it to everybody in time: it is under way";
+
+/// Of what is kept although the shards did not take it.
 pub(super) const LATER: &str = "no shard took it in time; it is kept and sent again";
 
 /// Narrows the recipients. An unknown name is refused: a slip must not turn a message to few into one to all.
@@ -104,7 +107,7 @@ pub(super) async fn deliver_to_session(state: &State, id: &str, message: String)
         return Ok(Delivered::default());
     };
     let ask = state.shards.deliver(move |bus, answer| bus.addressed(to, &message, Some(answer)));
-    Ok(Delivered::to(&ask.await?))
+    Delivered::of(ask.await, false)
 }
 
 /// Hands a message to who is in a channel, and keeps it before when its user is to confirm it.
@@ -116,12 +119,7 @@ pub(super) async fn deliver(
 ) -> Result<Delivered, AdminError> {
     let kept = state.context.inlet.keep(&channel, &message, filter.as_ref());
     let ask = state.shards.deliver(move |bus, answer| bus.publication(&channel, &message, filter, Some(answer)));
-    let delivered = match (ask.await, kept) {
-        (Ok(answers), _) => Delivered::to(&answers),
-        // It was not taken, but it is kept: it goes out later.
-        (Err(_), Some(Some(_))) => Delivered { note: Some(LATER.into()), ..Delivered::default() },
-        (Err(error), _) => return Err(error),
-    };
+    let delivered = Delivered::of(ask.await, kept.is_some_and(|kept| kept.is_some()))?;
     if let Some(Some(kept)) = kept.filter(|_| delivered.delivered > 0) {
         state.context.inlet.notifications.sent(kept);
     }
@@ -129,8 +127,15 @@ pub(super) async fn deliver(
 }
 
 impl Delivered {
-    fn to(answers: &Answers<usize>) -> Self {
-        Self { delivered: answers.values.iter().sum(), kept: None, note: answers.note() }
+    fn of(asked: Result<Answers<usize>, AdminError>, is_kept: bool) -> Result<Self, AdminError> {
+        let (delivered, note) = match asked {
+            Ok(answers) => (answers.values.iter().sum(), answers.note()),
+            Err(AdminError::NoAnswer) => (0, Some(UNDER_WAY.into())),
+            // It goes out later.
+            Err(_) if is_kept => (0, Some(LATER.into())),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { delivered, kept: None, note })
     }
 }
 
@@ -140,4 +145,20 @@ fn message(body: BodyOf) -> Result<String, AdminError> {
         return Err(AdminError::BodyEmpty);
     }
     String::from_utf8(body.into()).map_err(|_| AdminError::BodyNotUtf8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_under_way_or_kept_is_no_error() {
+        let note = |error, is_kept| Delivered::of(Err(error), is_kept).map(|delivered| delivered.note);
+        for is_kept in [false, true] {
+            assert_eq!(note(AdminError::NoAnswer, is_kept), Ok(Some(UNDER_WAY.into())));
+        }
+        assert_eq!(note(AdminError::NotTaken, true), Ok(Some(LATER.into())));
+        assert_eq!(note(AdminError::NotTaken, false), Err(AdminError::NotTaken));
+        assert_eq!(note(AdminError::Busy, false), Err(AdminError::Busy));
+    }
 }

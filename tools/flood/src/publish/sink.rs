@@ -6,8 +6,9 @@ use redis::Commands;
 
 use crate::limits::Trouble;
 
-/// A server that takes longer than this to accept one message is broken.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// A server that takes longer than this to accept one message is broken. The gateway answers after 30 s at the latest,
+/// when it has not yet handed one to everybody.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub enum Sink {
     Http { agent: ureq::Agent, url: String, token: Option<String> },
