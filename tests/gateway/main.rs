@@ -58,6 +58,7 @@ mod seccomp;
 #[cfg(feature = "grpc")]
 mod service_grpc;
 mod service_http;
+mod service_memory;
 #[cfg(feature = "nats")]
 mod service_nats;
 #[cfg(feature = "rabbitmq")]
