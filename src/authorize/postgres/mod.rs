@@ -2,8 +2,8 @@
 //!
 //! How it is shows in two ways. A look, again and again, tells whether the database is there and understands the query;
 //! while it does not, nobody is asked. And what questions come to tells whether the query can be executed: it may lack
-//! rights, or wait for a lock. Questions go on then, as the next one may be answered; and the query is tried for nobody,
-//! so that one that is mended shows although nobody asks.
+//! rights, or wait for a lock. Questions go on then, as the next one may be answered; and the query is tried for
+//! nobody, so that one that is mended shows although nobody asks.
 //!
 //! Invariant: a database that is away, or does not understand the query, opens nothing.
 
