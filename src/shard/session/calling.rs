@@ -57,7 +57,8 @@ impl Session<'_> {
             body,
             channel,
             key,
-            deadline_us: now.us + u64::from(remote.timeout_ticks) * u64::from(TICK_MS) * 1000,
+            // When the client is told at the earliest: nothing is to come about behind that.
+            deadline_us: u64::from(now.tick() + remote.timeout_ticks) * u64::from(TICK_MS) * 1000,
         };
         let call = Call { from, ticket, content };
         if let Err(failure) = remote.service.call(call) {

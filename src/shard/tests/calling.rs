@@ -12,6 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::auth::Grants;
+use crate::clock::TICK_MS;
 use crate::lane::call::STREAM_WINDOW;
 use crate::lane::{Call, Command, ConnectionId, Failure, Fate, Part, Remote, Response, Service, Services, Ticket};
 use crate::shard::calls::{BYTES_OF_CONNECTION_MAX, CALLS_OF_CONNECTION_MAX};
@@ -129,6 +130,9 @@ fn a_message_reaches_its_service_with_who_says_it_and_its_answer_reaches_him() {
     with_service(|mut shard, outside| {
         let mut ann = shard.client_with("ann", |identity, _| identity.user_type = Some("driver".into()));
         let mut bob = shard.client("bob");
+        // Between two ticks.
+        shard.clock.advance(30);
+        shard.settle();
         shard.call(&ann, "chat", 7).unwrap();
         shard.settle();
         assert_eq!(ann.heard(), []);
@@ -136,7 +140,8 @@ fn a_message_reaches_its_service_with_who_says_it_and_its_answer_reaches_him() {
         assert_eq!((&*call.content.user_id, call.content.user_type.as_deref()), ("ann", Some("driver")));
         assert_eq!((call.from, &*call.content.session_id), (ann.id, &*shard.session_id(ann.id)));
         assert_eq!((&*call.content.kind, &*call.content.body), ("chat", r#"{"type":"chat","id":7}"#));
-        assert_eq!(call.content.deadline_us, shard.clock.now().us + TIMEOUT_MS * 1000);
+        let told_at_ms = u64::from(shard.clock.now().tick() * TICK_MS) + TIMEOUT_MS;
+        assert_eq!(call.content.deadline_us, told_at_ms * 1000, "when the client is told, and not later");
 
         shard.respond(ann.id, call.ticket, Part::Taken);
         shard.settle();
