@@ -105,7 +105,7 @@ impl Calls {
         if self.calls.len() >= CALLS_MAX || self.bytes + bytes > BYTES_MAX {
             return Err(NoRoom::OfShard);
         }
-        let due = tick.saturating_add(self.timeout_ticks(service));
+        let due = self.due(service, tick);
         let entry = self.calls.vacant_entry();
         let place = entry.key() as Place;
         self.begun += 1;
@@ -144,7 +144,7 @@ impl Calls {
         }
         match part {
             Part::More(frame) => {
-                self.wait_until(place, tick.saturating_add(self.timeout_ticks(self.calls[place].service)));
+                self.wait_until(place, self.due(self.calls[place].service, tick));
                 self.hold(place, HeldAnswer { said: Said::Message(frame), is_part: true, fate });
             }
             Part::Message(frame) => self.end_with(place, Said::Message(frame), fate),
@@ -216,7 +216,7 @@ impl Calls {
             let Some(call) = self.calls.get(place as usize).filter(is_due) else { continue };
             let slot = call.from.slot;
             if self.may_not_go_on(place) {
-                self.wait_until(place as usize, tick.saturating_add(self.timeout_ticks(call.service)));
+                self.wait_until(place as usize, self.due(call.service, tick));
             } else if tick < self.patient_until {
                 self.wait_until(place as usize, self.patient_until);
             } else if self.heard_until_us < u64::from(call.due) * u64::from(TICK_MS) * 1000 {
@@ -275,8 +275,9 @@ impl Calls {
         self.lines.is_empty()
     }
 
-    fn timeout_ticks(&self, service: ServiceId) -> u32 {
-        self.services.remote(service).map_or(1, |remote| remote.timeout_ticks)
+    /// With which tick a call is over that begins, or goes on, in this one: not before all of its time has passed.
+    pub fn due(&self, service: ServiceId, tick: u32) -> u32 {
+        tick.saturating_add(self.services.remote(service).map_or(1, |remote| remote.timeout_ticks) + 1)
     }
 
     /// The call that an answer is for, while it waits.

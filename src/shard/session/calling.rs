@@ -58,7 +58,7 @@ impl Session<'_> {
             channel,
             key,
             // When the client is told at the earliest: nothing is to come about behind that.
-            deadline_us: u64::from(now.tick() + remote.timeout_ticks) * u64::from(TICK_MS) * 1000,
+            deadline_us: u64::from(self.state.calls.due(service, now.tick())) * u64::from(TICK_MS) * 1000,
         };
         let call = Call { from, ticket, content };
         if let Err(failure) = remote.service.call(call) {

@@ -140,7 +140,7 @@ fn a_message_reaches_its_service_with_who_says_it_and_its_answer_reaches_him() {
         assert_eq!((&*call.content.user_id, call.content.user_type.as_deref()), ("ann", Some("driver")));
         assert_eq!((call.from, &*call.content.session_id), (ann.id, &*shard.session_id(ann.id)));
         assert_eq!((&*call.content.kind, &*call.content.body), ("chat", r#"{"type":"chat","id":7}"#));
-        let told_at_ms = u64::from(shard.clock.now().tick() * TICK_MS) + TIMEOUT_MS;
+        let told_at_ms = u64::from((shard.clock.now().tick() + 1) * TICK_MS) + TIMEOUT_MS;
         assert_eq!(call.content.deadline_us, told_at_ms * 1000, "when the client is told, and not later");
 
         shard.respond(ann.id, call.ticket, Part::Taken);
