@@ -63,7 +63,8 @@ impl Addressing {
         })
     }
 
-    /// `None` when it has no routing key, or the headers are more than go into a frame. A message that is sent again has its id already.
+    /// `None` when it has no routing key, or the headers are more than go into a frame. A message that is sent again
+    /// has its id already.
     pub fn address(&self, content: &Content, frame_max: usize, id: Option<ShortString>) -> Option<Address> {
         let routing_key = self.routing_key(content)?;
         let headers = headers(content, frame_max)?;
