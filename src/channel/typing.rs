@@ -168,6 +168,12 @@ impl Typing {
         self.entries.is_empty()
     }
 
+    /// Who writes, in whatever channels.
+    #[cfg(test)]
+    pub fn members(&self) -> impl Iterator<Item = Member> {
+        self.of_member.keys().copied()
+    }
+
     fn find(&self, member: Member, channel: &str, activity: Activity) -> Option<EntryId> {
         let is_it = |entry: &Entry| entry.activity == activity && *entry.stop.channel == *channel;
         self.of_member.get(&member)?.iter().copied().find(|id| is_it(&self.entries[*id as usize]))

@@ -11,6 +11,7 @@ use crate::auth::Grants;
 use crate::channel::policy::Policy;
 use crate::channel::{Overflow, Policies};
 use crate::lane::{Addressed, Answer, Command, Query};
+use crate::shard::connection::Connection;
 use crate::shard::io::memory::Chance;
 use crate::shard::seats::Sessions;
 use crate::ws::close::CloseCode;
@@ -262,6 +263,8 @@ impl Scene {
         let state = &self.shard.floor.state;
         let is_single = state.rules.sessions == Sessions::Single;
         assert!(!is_single || state.sessions as i64 == state.table.user_share(), "one session per user");
+        let is_there = |slot| wire.connections.get(slot as usize).is_some_and(Connection::is_alive);
+        assert!(state.typing.members().all(is_there), "who has left writes no more");
         let alive = wire.connections.iter().filter(|(_, c)| c.is_alive()).count();
         assert_eq!(
             self.shard.counters().upgraded.get() as usize,
