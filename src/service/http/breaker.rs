@@ -1,8 +1,8 @@
 //! Whether messages go to a backend at all. Sans-IO: what became of requests in, whether there are to be any out.
 //!
 //! ```text
-//!            too many failures in a row,                the pause is over and
-//!            the last an answer, or none in time        a connection can be had
+//!            too many failures in a row, the last       the pause is over and
+//!            an answer, or none in time                 a connection can be had
 //!  Closed ─────────────────────────────────────► Open ───────────────────────────► HalfOpen: one message is let in
 //!    ▲  │    the last: it was not reached         ▲                                    │  │
 //!    │  └──────────────────► Unreached ◄──────────┼── it was not reached ──────────────┘  │
@@ -15,13 +15,14 @@
 //! asked once before it is given everything.
 //!
 //! A failure says that the backend is away or gets nothing done. What it answers to a message that it cannot deal with
-//! is none, or whoever says such messages would shut out everybody else.
+//! is none, or whoever says such messages would shut out everybody else. Where the two look alike it takes the messages
+//! of two users.
 
 /// Where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Messages go out. So many in a row have failed.
-    Closed { failures: u32 },
+    Closed { failures: u32, evidence: Evidence },
     /// None goes out: the backend is not reached.
     Unreached,
     /// None goes out: the backend is reached and does not work.
@@ -35,8 +36,32 @@ enum State {
 pub enum Failed {
     /// The backend was not reached.
     Unreached,
-    /// It was, and has not done its work.
-    Broken,
+    /// It was, and answers nobody.
+    Silent,
+    /// It was, and has not done its work with a message of this user: a number of his own.
+    Broken { user: u64 },
+}
+
+/// Whether failures in a row can be the fault of one user's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    Nothing,
+    User(u64),
+    Enough,
+}
+
+impl State {
+    const CLOSED: Self = Self::Closed { failures: 0, evidence: Evidence::Nothing };
+}
+
+impl Evidence {
+    fn and(self, how: Failed) -> Self {
+        match (self, how) {
+            (Self::Nothing, Failed::Broken { user }) => Self::User(user),
+            (Self::User(before), Failed::Broken { user }) if before == user => self,
+            _ => Self::Enough,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -67,21 +92,22 @@ impl Breaker {
 
     /// The backend has done its work. True when it did not before.
     pub fn worked(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.state, State::Closed { failures: 0 });
-        !matches!(before, State::Closed { .. })
+        !matches!(std::mem::replace(&mut self.state, State::CLOSED), State::Closed { .. })
     }
 
     /// It has not. True when that is one failure too many.
     pub fn failed(&mut self, how: Failed) -> bool {
         let opened = match how {
             Failed::Unreached => State::Unreached,
-            Failed::Broken => State::Open,
+            Failed::Silent | Failed::Broken { .. } => State::Open,
         };
         let (next, is_too_many) = match self.state {
-            State::Closed { failures } if failures + 1 < self.failures_max => {
-                (State::Closed { failures: failures + 1 }, false)
+            State::Closed { failures, evidence } => {
+                let (failures, evidence) = (failures.saturating_add(1), evidence.and(how));
+                let is_too_many = failures >= self.failures_max && evidence == Evidence::Enough;
+                (if is_too_many { opened } else { State::Closed { failures, evidence } }, is_too_many)
             }
-            State::Closed { .. } | State::HalfOpen => (opened, true),
+            State::HalfOpen => (opened, true),
             // Of a request that was on its way already.
             State::Unreached | State::Open => (self.state, false),
         };
@@ -93,7 +119,7 @@ impl Breaker {
     pub fn reached(&mut self) -> bool {
         match self.state {
             State::Unreached => {
-                self.state = State::Closed { failures: 0 };
+                self.state = State::CLOSED;
                 true
             }
             State::Open => {
@@ -116,6 +142,8 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    const BROKEN: [Failed; 3] = [Failed::Broken { user: 1 }, Failed::Broken { user: 2 }, Failed::Broken { user: 1 }];
+
     fn closed() -> Breaker {
         let mut breaker = Breaker::new(3);
         assert!(!breaker.lets_out() && breaker.reached() && breaker.lets_out());
@@ -126,10 +154,21 @@ mod tests {
     fn failures_in_a_row_open_it_and_others_do_not() {
         let mut breaker = closed();
         for _ in 0..10 {
-            assert!(!breaker.failed(Failed::Broken) && !breaker.failed(Failed::Unreached) && !breaker.worked());
+            assert!(!breaker.failed(Failed::Silent) && !breaker.failed(Failed::Unreached) && !breaker.worked());
         }
-        assert!(!breaker.failed(Failed::Broken) && !breaker.failed(Failed::Broken) && breaker.failed(Failed::Broken));
-        assert!(!breaker.lets_out() && !breaker.failed(Failed::Broken), "it is opened once");
+        assert_eq!(BROKEN.map(|how| breaker.failed(how)), [false, false, true]);
+        assert!(!breaker.lets_out() && !breaker.failed(BROKEN[0]), "it is opened once");
+    }
+
+    #[test]
+    fn failures_of_one_user_do_not_open_it() {
+        for other in [Failed::Broken { user: 8 }, Failed::Silent, Failed::Unreached] {
+            let mut breaker = closed();
+            for _ in 0..10 {
+                assert!(!breaker.failed(Failed::Broken { user: 7 }));
+            }
+            assert!(breaker.lets_out() && breaker.failed(other), "{other:?}");
+        }
     }
 
     #[test]
@@ -143,9 +182,9 @@ mod tests {
 
     #[test]
     fn who_answered_with_errors_is_asked_once_at_first() {
-        for (outcome, works) in [(None, true), (Some(Failed::Broken), false), (Some(Failed::Unreached), false)] {
+        for (outcome, works) in [(None, true), (Some(BROKEN[0]), false), (Some(Failed::Unreached), false)] {
             let mut breaker = closed();
-            (0..3).for_each(|_| _ = breaker.failed(Failed::Broken));
+            BROKEN.iter().for_each(|how| _ = breaker.failed(*how));
             assert!(!breaker.reached() && breaker.is_half_open() && breaker.lets_out() && !breaker.is_closed());
             assert!(match outcome {
                 None => breaker.worked(),
@@ -158,7 +197,7 @@ mod tests {
     #[test]
     fn what_was_on_its_way_already_may_close_it() {
         let mut breaker = closed();
-        (0..3).for_each(|_| _ = breaker.failed(Failed::Broken));
+        BROKEN.iter().for_each(|how| _ = breaker.failed(*how));
         assert!(breaker.worked() && breaker.is_closed());
         breaker.not_reached();
         assert!(breaker.is_closed(), "a request says more than a connection");

@@ -1,6 +1,7 @@
 //! Brings a message to the backend: one request, and further ones while that makes sense and there is time; and looks
 //! after a backend that is away, until it is back.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::service::{Job, ServiceStatus};
 
 use super::breaker::{Breaker, Failed};
 use super::post::{Letter, Post};
-use super::verdict::{Again, Done, Trouble, judge, late};
+use super::verdict::{Again, Done, Says, Trouble, judge, late};
 
 /// Of an answer. It goes to one client, whose outbox takes less by default.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
@@ -38,6 +39,8 @@ pub struct Delivery {
     retries: u32,
     pause: Duration,
     breaker: Mutex<Breaker>,
+    /// Of users, to tell them apart.
+    hasher: RandomState,
     /// When it last answered anything.
     heard_us: AtomicU64,
     opened: Notify,
@@ -55,6 +58,7 @@ impl Delivery {
             retries: service.retries,
             pause: service.breaker_pause,
             breaker: Mutex::new(Breaker::new(service.breaker_failures)),
+            hasher: RandomState::new(),
             heard_us: AtomicU64::new(0),
             opened: Notify::new(),
             status,
@@ -74,7 +78,9 @@ impl Delivery {
                 return Err(Failure::Away);
             }
             let at_most = time_left.min(self.attempt_timeout);
-            let trouble = match self.attempt(&letter, at_most, job.reads_all()).await {
+            let result = self.attempt(&letter, at_most, job.reads_all()).await;
+            self.note(&result, &job.content.user_id);
+            let trouble = match result {
                 Ok(done) => return Ok(done),
                 Err(trouble) => trouble,
             };
@@ -94,30 +100,29 @@ impl Delivery {
 
     async fn attempt(&self, letter: &Letter, at_most: Duration, reads_all: bool) -> Result<Done, Trouble> {
         let request = letter.request(Now::read().unix_s());
-        let result = match timeout(at_most, exchange(&self.client, request, ANSWER_BYTES_MAX)).await {
-            Ok(answer) => {
-                if answer.is_ok() {
-                    self.heard_us.store(now_us(), Relaxed);
-                }
-                answer.map_err(Trouble::from).and_then(|answer| judge(answer, reads_all))
-            }
-            Err(_) => Err(late(at_most)),
+        let Ok(answer) = timeout(at_most, exchange(&self.client, request, ANSWER_BYTES_MAX)).await else {
+            return Err(late(at_most));
         };
-        match &result {
-            // It may be this message that it does not get done with, or it had little time left.
-            Err(Trouble { failure: Failure::Late, .. }) => self.note_silence(),
-            Err(Trouble { says: Some(how), why, .. }) => self.note_failure(*how, why),
-            // It may refuse a message, or fail with that one, and works.
-            Ok(_) | Err(_) => self.note_work(),
-        }
-        result
+        let answer = answer?;
+        self.heard_us.store(now_us(), Relaxed);
+        judge(answer, reads_all)
     }
 
-    /// A failure when it has answered nothing for as long as one request may take.
-    fn note_silence(&self) {
-        let silent = Duration::from_micros(now_us().saturating_sub(self.heard_us.load(Relaxed)));
-        if silent >= self.attempt_timeout {
-            self.note_failure(Failed::Broken, &format!("it has answered nothing for {:?}", self.attempt_timeout));
+    /// Notes what became of a message of this user.
+    fn note(&self, result: &Result<Done, Trouble>, user_id: &str) {
+        let Err(Trouble { says, why, .. }) = result else { return self.note_work() };
+        match says {
+            Says::Works => self.note_work(),
+            Says::Unreached => self.note_failure(Failed::Unreached, why),
+            // It is the backend when that has answered nothing for as long as one request may take.
+            Says::Late => {
+                let silent = Duration::from_micros(now_us().saturating_sub(self.heard_us.load(Relaxed)));
+                if silent >= self.attempt_timeout {
+                    let why = format!("it has answered nothing for {:?}", self.attempt_timeout);
+                    self.note_failure(Failed::Silent, &why);
+                }
+            }
+            Says::Broken => self.note_failure(Failed::Broken { user: self.hasher.hash_one(user_id) }, why),
         }
     }
 

@@ -11,7 +11,17 @@ use serde::Deserialize;
 use crate::broker::http::Unanswered;
 use crate::lane::Failure;
 
-use super::breaker::Failed;
+/// What trouble with a message says about the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// Nothing: it may refuse a message, or fail with that one, and works.
+    Works,
+    Unreached,
+    /// It has not answered in time: it may be that message which it does not get done with, or that had little time left.
+    Late,
+    /// It has not done its work.
+    Broken,
+}
 
 /// The backend has done its work.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,8 +40,7 @@ pub struct Trouble {
     /// For the log.
     pub why: String,
     pub again: Again,
-    /// What it says about the backend, if it says anything.
-    pub says: Option<Failed>,
+    pub says: Says,
 }
 
 /// Whether the same message is worth another request.
@@ -52,14 +61,14 @@ pub fn judge(response: Response<Bytes>, reads_all: bool) -> Result<Done, Trouble
     }
     let after = retry_after(&response).map(Again::After);
     let (failure, again, says) = match status {
-        StatusCode::TOO_MANY_REQUESTS => (Failure::Full, after.unwrap_or(Again::No), None),
+        StatusCode::TOO_MANY_REQUESTS => (Failure::Full, after.unwrap_or(Again::No), Says::Works),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            (Failure::Away, after.unwrap_or(Again::Soon), Some(Failed::Broken))
+            (Failure::Away, after.unwrap_or(Again::Soon), Says::Broken)
         }
         // About this message, as far as is known: the same one may come again and again.
-        status if status.is_server_error() => (Failure::Broken, Again::No, None),
+        status if status.is_server_error() => (Failure::Broken, Again::No, Says::Works),
         // A redirect as well: messages go where the configuration says.
-        _ => (Failure::Refused, Again::No, None),
+        _ => (Failure::Refused, Again::No, Says::Works),
     };
     Err(Trouble { failure, why: format!("it answered {status}"), again, says })
 }
@@ -68,9 +77,9 @@ pub fn judge(response: Response<Bytes>, reads_all: bool) -> Result<Done, Trouble
 impl From<Unanswered> for Trouble {
     fn from(unanswered: Unanswered) -> Self {
         let (failure, again, says) = match &unanswered {
-            Unanswered::NotReached(_) => (Failure::Away, Again::Soon, Some(Failed::Unreached)),
-            Unanswered::Lost(_) => (Failure::Away, Again::No, Some(Failed::Broken)),
-            Unanswered::TooLarge => (Failure::Refused, Again::No, None),
+            Unanswered::NotReached(_) => (Failure::Away, Again::Soon, Says::Unreached),
+            Unanswered::Lost(_) => (Failure::Away, Again::No, Says::Broken),
+            Unanswered::TooLarge => (Failure::Refused, Again::No, Says::Works),
         };
         Self { failure, why: unanswered.to_string(), again, says }
     }
@@ -79,7 +88,7 @@ impl From<Unanswered> for Trouble {
 /// Of a request whose time was over.
 pub fn late(waited: Duration) -> Trouble {
     let why = format!("it did not answer within {waited:?}");
-    Trouble { failure: Failure::Late, why, again: Again::No, says: Some(Failed::Broken) }
+    Trouble { failure: Failure::Late, why, again: Again::No, says: Says::Late }
 }
 
 /// Whether a text can be sent to a client: one JSON object with a `type`. Everything else that comes with a 2xx is none
@@ -154,21 +163,21 @@ mod tests {
     #[test]
     fn every_status_has_its_consequence() {
         let after = |seconds| Again::After(Duration::from_secs(seconds));
-        let broken = Some(Failed::Broken);
+        let (works, broken) = (Says::Works, Says::Broken);
         for (status, retry_after, failure, again, says) in [
-            (301, None, Failure::Refused, Again::No, None),
-            (400, Some("1"), Failure::Refused, Again::No, None),
-            (404, None, Failure::Refused, Again::No, None),
-            (429, None, Failure::Full, Again::No, None),
-            (429, Some("2"), Failure::Full, after(2), None),
-            (429, Some("soon"), Failure::Full, Again::No, None),
-            (429, Some("Thu, 01 Jan 1970 00:00:00 GMT"), Failure::Full, after(0), None),
-            (500, Some("1"), Failure::Broken, Again::No, None),
-            (501, None, Failure::Broken, Again::No, None),
+            (301, None, Failure::Refused, Again::No, works),
+            (400, Some("1"), Failure::Refused, Again::No, works),
+            (404, None, Failure::Refused, Again::No, works),
+            (429, None, Failure::Full, Again::No, works),
+            (429, Some("2"), Failure::Full, after(2), works),
+            (429, Some("soon"), Failure::Full, Again::No, works),
+            (429, Some("Thu, 01 Jan 1970 00:00:00 GMT"), Failure::Full, after(0), works),
+            (500, Some("1"), Failure::Broken, Again::No, works),
+            (501, None, Failure::Broken, Again::No, works),
             (502, None, Failure::Away, Again::Soon, broken),
             (503, Some("3"), Failure::Away, after(3), broken),
             (504, None, Failure::Away, Again::Soon, broken),
-            (599, None, Failure::Broken, Again::No, None),
+            (599, None, Failure::Broken, Again::No, works),
         ] {
             let trouble = judge(response(status, retry_after, ""), true).expect_err("it is not done");
             assert_eq!((trouble.failure, trouble.again, trouble.says), (failure, again, says), "{status}");
