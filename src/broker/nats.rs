@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::config::{Nats, NatsUrl, Secret};
@@ -39,6 +40,9 @@ const MESSAGE_BYTES_MIN: usize = 16;
 /// Messages that wait for who takes them. What comes on top the library drops, so it has room for all that it can read
 /// in a turn; what it does not read waits at the server.
 const MESSAGES_MAX: usize = READ_BYTES as usize * READS_PER_TURN / MESSAGE_BYTES_MIN;
+
+/// What the server refuses, until the library's task has told us of it: what comes on top it drops.
+pub const REFUSALS_MAX: usize = 128;
 
 /// What we say and the library has not written yet. Twice what is said without looking whether it has.
 const COMMANDS_MAX: usize = 256;
@@ -95,7 +99,7 @@ impl Connection {
     pub async fn open(settings: &Nats, url: &NatsUrl, name: &str) -> Result<Self, Lost> {
         // Where several are built in, one has to be chosen; whoever was first may have.
         let _ = ring::default_provider().install_default();
-        let (sender, events) = mpsc::channel(COMMANDS_MAX);
+        let (sender, events) = mpsc::channel(REFUSALS_MAX);
         let options = options(settings).await?.name(name).event_callback(move |event| {
             let sender = sender.clone();
             async move { _ = sender.send(event).await }
@@ -114,16 +118,6 @@ impl Connection {
                 return news;
             }
         }
-    }
-
-    /// What is new already.
-    pub fn news_so_far(&mut self) -> Option<News> {
-        while let Ok(event) = self.events.try_recv() {
-            if let Some(news) = self.interpret(event) {
-                return Some(news);
-            }
-        }
-        None
     }
 
     fn interpret(&mut self, event: Event) -> Option<News> {
@@ -163,8 +157,7 @@ impl Connection {
         let mut news = answered.await.map_err(|_| Lost::silent())?;
         if news.is_none() {
             self.echoes += 1;
-            self.catch_up().await;
-            news = self.news_so_far();
+            news = self.news_before().await.into_iter().next();
         }
         match news {
             // Who may not write to himself has been answered as well.
@@ -192,10 +185,20 @@ impl Connection {
         }
     }
 
-    /// What the server refused before it answered is news a step later than its answer: news takes its way through a
-    /// task of the library. Returns when it is there.
-    pub async fn catch_up(&self) {
-        tokio::task::yield_now().await;
+    /// What the server has said before an answer that is here. Its news is later than the answer, as it takes its way
+    /// through a task of the library, and comes in several steps where there is much.
+    pub async fn news_before(&mut self) -> Vec<News> {
+        let mut news = Vec::new();
+        loop {
+            yield_now().await;
+            let before = news.len();
+            while let Ok(event) = self.events.try_recv() {
+                news.extend(self.interpret(event));
+            }
+            if news.len() == before {
+                return news;
+            }
+        }
     }
 
     /// Messages that have come for others than ourselves, also those that the library had no room for.

@@ -10,7 +10,9 @@
 //! All three are messages to one inbox of ours, by number. The client library has requests of its own, but keeps those
 //! that are never answered, and what it calls flushing promises nothing of the server.
 //!
-//! Invariant: what waits for an answer is bounded ([`OUTSTANDING_MAX`]); what the library holds is one batch.
+//! Invariant: what waits for an answer is bounded ([`OUTSTANDING_MAX`]), and what the server may refuse without one by
+//! what the library can tell of at once ([`REFUSALS_MAX`]): no echo comes without the refusals before it. What the
+//! library holds is one batch.
 
 mod message;
 mod outstanding;
@@ -26,7 +28,7 @@ use futures_util::future::{Fuse, FusedFuture, FutureExt};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
-use crate::broker::nats::{Connection, Lost, News, RESPONSE_TIMEOUT, next};
+use crate::broker::nats::{Connection, Lost, News, REFUSALS_MAX, RESPONSE_TIMEOUT, next};
 use crate::config::{Config, Nats, NatsService, NatsUrl};
 use crate::control::{Backoff, Control, Stop};
 use crate::lane::Failure;
@@ -36,7 +38,7 @@ use super::{Job, Jobs, ServiceStatus};
 use message::Settled;
 use outstanding::{Outstanding, Sent, Waiting};
 
-/// Messages of one batch. If the server refuses each of them, the library has room to tell (128).
+/// Messages of one batch.
 const BATCH_MAX: usize = 64;
 
 /// Messages that wait for what comes back.
@@ -136,7 +138,7 @@ impl<'a> Session<'a> {
     async fn serve(mut self, jobs: &mut Jobs) -> Result<(), Lost> {
         let mut flushed = pin!(Fuse::terminated());
         loop {
-            let room = BATCH_MAX.min(OUTSTANDING_MAX - self.outstanding.jobs());
+            let room = self.room();
             let next = tokio::select! {
                 biased;
                 news = self.connection.news() => Next::News(news),
@@ -158,6 +160,17 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    /// How many messages may go out.
+    fn room(&self) -> usize {
+        let left = if self.is_answered() {
+            OUTSTANDING_MAX - self.outstanding.jobs()
+        } else {
+            // It may refuse the echoes as well.
+            (REFUSALS_MAX - 1).saturating_sub(self.outstanding.jobs() + self.outstanding.answers())
+        };
+        left.min(BATCH_MAX)
     }
 
     async fn send(&mut self, batch: Vec<Job>) -> Result<(), Lost> {
@@ -217,9 +230,8 @@ impl<'a> Session<'a> {
         let mut heard = Ok(());
         if self.outstanding.is_batch(number) {
             // What the server has refused of it.
-            self.connection.catch_up().await;
-            while let (Ok(()), Some(news)) = (&heard, self.connection.news_so_far()) {
-                heard = self.hear(news);
+            for news in self.connection.news_before().await {
+                heard = heard.and(self.hear(news));
             }
         }
         match self.outstanding.take(number) {

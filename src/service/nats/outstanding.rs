@@ -34,6 +34,11 @@ impl Outstanding {
         self.jobs
     }
 
+    /// How many answers are to come.
+    pub fn answers(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The number of the answer to what is put in next.
     pub fn next(&self) -> u64 {
         self.last + 1

@@ -131,3 +131,27 @@ fn a_nats_that_stands_still_slows_no_shard_and_nothing_waits_without_end() {
     eventually("the service is connected again", || is_connected(&gateway));
     assert_eq!(answer_to(&mut ana, CHAT), "message_sent");
 }
+
+#[test]
+fn what_is_refused_all_at_once_is_refused_to_each() {
+    const CLIENTS: usize = 16;
+    const EACH: usize = 30;
+    let nats = Nats::start_with(
+        "authorization { users: [\n\
+         { user: gateway, password: x, permissions: { publish: { allow: \"_INBOX.>\" } } }\n] }",
+    );
+    let more = "[nats]\nuser = 'gateway'\npassword = 'x'\nsource = false";
+    let gateway = started_with(&nats, "subject = 'chat.{key}'\nqueue = 1000", more);
+    let mut members: Vec<_> = (0..CLIENTS).map(|n| member(&gateway, &format!("user{n}"))).collect();
+    for _ in 0..3 {
+        // It gets everything at once when it goes on, and says no to each in one breath.
+        nats.stop();
+        members.iter_mut().for_each(|member| (0..EACH).for_each(|n| member.send(&chat(n))));
+        let calls = || gateway.admin().metrics().labelled("ringway_service_waiting", "service", "chat") as usize;
+        eventually("all wait", || calls() == CLIENTS * EACH);
+        nats.go_on();
+        for member in &mut members {
+            (0..EACH).for_each(|_| assert_eq!(error_code(&member.next_json()), "service_refused"));
+        }
+    }
+}
