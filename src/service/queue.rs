@@ -295,11 +295,12 @@ mod tests {
     }
 
     #[test]
-    fn one_is_let_in_to_see_whether_it_is_back() {
+    fn some_are_let_in_to_see_whether_it_is_back() {
         let (queue, jobs, _end) = queue(3);
         jobs.status.link.disconnected("broken".into());
-        jobs.status.let_one_in();
+        jobs.status.let_in(true);
         assert_eq!(queue.call(call(1, 10)), Ok(()));
+        jobs.status.let_in(false);
         assert_eq!(queue.call(call(2, 10)), Err(Failure::Away));
         assert_eq!(jobs.status.waiting(), 1);
     }

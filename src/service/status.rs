@@ -17,8 +17,8 @@ pub struct ServiceStatus {
     waiting_max: usize,
     /// To the backend.
     pub link: Link,
-    /// One call may come although the backend is away: its answer tells whether it still is.
-    lets_one_in: AtomicBool,
+    /// Calls may come although the backend is away: the answers to some tell whether it still is.
+    lets_in: AtomicBool,
     /// Calls that wait in the queue or for the backend, and their bytes.
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
@@ -42,7 +42,7 @@ impl ServiceStatus {
             kind,
             waiting_max,
             link: Link::default(),
-            lets_one_in: AtomicBool::new(false),
+            lets_in: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             latency: SharedTimes::default(),
@@ -79,15 +79,14 @@ impl ServiceStatus {
         self.waiting_bytes.load(Relaxed)
     }
 
-    /// The next call may come, wherever the backend is.
-    pub fn let_one_in(&self) {
-        self.lets_one_in.store(true, Relaxed);
+    /// Whether calls may come while the backend is away.
+    pub fn let_in(&self, is_let_in: bool) {
+        self.lets_in.store(is_let_in, Relaxed);
     }
 
-    /// Whether a call may come. Of several that ask at once while the backend is away one may.
+    /// Whether a call may come.
     pub(super) fn takes_calls(&self) -> bool {
-        let is_let_in = || self.lets_one_in.load(Relaxed) && self.lets_one_in.swap(false, Relaxed);
-        self.link.is_connected() || is_let_in()
+        self.link.is_connected() || self.lets_in.load(Relaxed)
     }
 
     /// A copy of what has been timed.

@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
@@ -19,7 +19,7 @@ use crate::control::Backoff;
 use crate::lane::Failure;
 use crate::service::{Job, ServiceStatus};
 
-use super::breaker::{Breaker, Failed};
+use super::breaker::{Breaker, Failed, User};
 use super::post::{Letter, Post};
 use super::verdict::{Again, Done, Says, Trouble, judge, late};
 
@@ -69,17 +69,18 @@ impl Delivery {
     pub async fn bring(&self, job: &Job) -> Result<Done, Failure> {
         let Some(letter) = self.post.letter(&job.content) else { return Err(Failure::Refused) };
         let (mut backoff, mut retries_left) = (Backoff::default(), self.retries);
+        let user = self.hasher.hash_one(&job.content.user_id);
         loop {
             let time_left = job.time_left();
             if time_left.is_zero() {
                 return Err(Failure::Late);
             }
-            if !self.breaker().lets_out() {
+            if !self.with_breaker(|breaker| breaker.let_out(user)) {
                 return Err(Failure::Away);
             }
             let at_most = time_left.min(self.attempt_timeout);
             let result = self.attempt(&letter, at_most, job.reads_all()).await;
-            self.note(&result, &job.content.user_id);
+            self.note(&result, user);
             let trouble = match result {
                 Ok(done) => return Ok(done),
                 Err(trouble) => trouble,
@@ -109,40 +110,36 @@ impl Delivery {
     }
 
     /// Notes what became of a message of this user.
-    fn note(&self, result: &Result<Done, Trouble>, user_id: &str) {
+    fn note(&self, result: &Result<Done, Trouble>, user: User) {
         let Err(Trouble { says, why, .. }) = result else { return self.note_work() };
-        match says {
-            Says::Works => self.note_work(),
-            Says::Unreached => self.note_failure(Failed::Unreached, why),
-            // It is the backend when that has answered nothing for as long as one request may take.
-            Says::Late => {
-                let silent = Duration::from_micros(now_us().saturating_sub(self.heard_us.load(Relaxed)));
-                if silent >= self.attempt_timeout {
-                    let why = format!("it has answered nothing for {:?}", self.attempt_timeout);
-                    self.note_failure(Failed::Silent, &why);
-                }
-            }
-            Says::Broken => self.note_failure(Failed::Broken { user: self.hasher.hash_one(user_id) }, why),
-        }
-    }
-
-    fn note_work(&self) {
-        if self.breaker().worked() {
-            self.tell_connected();
-        }
-    }
-
-    fn note_failure(&self, how: Failed, why: &str) {
-        if self.breaker().failed(how) {
+        let how = match says {
+            Says::Works => return self.note_work(),
+            // The backend may answer others.
+            Says::Late if self.silent() < self.attempt_timeout => return,
+            Says::Late | Says::Broken => Failed::Broken(user),
+            Says::Unreached => Failed::Unreached,
+        };
+        if self.with_breaker(|breaker| breaker.failed(how)) {
             self.tell_away(why);
             self.opened.notify_one();
         }
     }
 
+    fn note_work(&self) {
+        if self.with_breaker(Breaker::worked) {
+            self.tell_connected();
+        }
+    }
+
+    /// For how long it has answered nothing.
+    fn silent(&self) -> Duration {
+        Duration::from_micros(now_us().saturating_sub(self.heard_us.load(Relaxed)))
+    }
+
     /// Looks again and again whether a backend that is away is back, for ever.
     pub async fn watch(&self) {
         loop {
-            while !self.breaker().is_closed() {
+            while !self.with_breaker(|breaker| breaker.is_closed()) {
                 self.look().await;
                 // Not all nodes at once.
                 sleep(self.pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
@@ -155,14 +152,13 @@ impl Delivery {
     /// Whether a connection can be had.
     async fn look(&self) {
         match self.connect().await {
-            Ok(()) if self.breaker().reached() => self.tell_connected(),
             Ok(()) => {
-                if self.breaker().is_half_open() {
-                    self.status.let_one_in();
+                if self.with_breaker(Breaker::reached) {
+                    self.tell_connected();
                 }
             }
             Err(why) => {
-                self.breaker().not_reached();
+                self.with_breaker(Breaker::not_reached);
                 self.tell_away(&why);
             }
         }
@@ -190,7 +186,10 @@ impl Delivery {
         }
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn with_breaker<T>(&self, use_it: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = use_it(&mut breaker);
+        self.status.let_in(breaker.is_half_open());
+        result
     }
 }
