@@ -1,4 +1,4 @@
-//! What has been decided a while ago, and how often each user may ask for what has not.
+//! What has been decided a while ago.
 //!
 //! Used by the task alone, which runs on one thread.
 
@@ -11,10 +11,6 @@ use crate::lane::Permission;
 
 /// A refusal holds for less long: whoever is let in meanwhile tries again soon.
 const DENIED_MAX: Duration = Duration::from_secs(5);
-
-/// Questions of one user in a minute that reach whoever decides: several full reconnects, and no flood.
-const QUESTIONS_MAX: u32 = 600;
-const WINDOW: Duration = Duration::from_secs(60);
 
 /// Decisions by user and channel, the oldest of which go when there are too many.
 pub struct Cache {
@@ -76,39 +72,6 @@ fn key(user_id: &str, channel: &str) -> String {
     [user_id, "\n", channel].concat()
 }
 
-/// How often each user has asked in this minute. Holds who has: forgotten with the minute.
-#[derive(Default)]
-pub struct Budget(RefCell<Spent>);
-
-#[derive(Default)]
-struct Spent {
-    since: Option<Instant>,
-    by_user: HashMap<Box<str>, u32>,
-}
-
-impl Budget {
-    /// False when the user has asked as often as he may.
-    pub fn spend(&self, user_id: &str) -> bool {
-        let mut spent = self.0.borrow_mut();
-        if spent.since.is_none_or(|since| since.elapsed() >= WINDOW) {
-            *spent = Spent { since: Some(Instant::now()), by_user: HashMap::new() };
-        }
-        if let Some(count) = spent.by_user.get_mut(user_id) {
-            *count += 1;
-            return *count <= QUESTIONS_MAX;
-        }
-        spent.by_user.insert(user_id.into(), 1);
-        true
-    }
-
-    /// Nobody was asked after all.
-    pub fn give_back(&self, user_id: &str) {
-        if let Some(count) = self.0.borrow_mut().by_user.get_mut(user_id) {
-            *count = count.saturating_sub(1);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,12 +101,5 @@ mod tests {
         let none = Cache::new(Duration::ZERO, 2);
         none.put("ana", "conv:1", Permission::Granted);
         assert_eq!(none.get("ana", "conv:1"), None);
-    }
-
-    #[test]
-    fn nobody_asks_for_ever() {
-        let budget = Budget::default();
-        assert!((0..QUESTIONS_MAX).all(|_| budget.spend("ana")));
-        assert!(!budget.spend("ana") && budget.spend("bob"));
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! Invariant: only an answer that says so opens a channel. Nobody reached, nothing understood, no time left: not now.
 
+mod budget;
 mod cache;
 pub mod decisions;
 #[cfg(feature = "postgres")]
@@ -32,7 +33,8 @@ use crate::control::Control;
 use crate::lane::{Authorizer, Bus, Failure, Permission, Question, Verdict};
 use crate::service::Started;
 
-use cache::{Budget, Cache};
+use budget::Budget;
+use cache::Cache;
 use decisions::Decisions;
 
 /// Questions that may wait. A shard has at most one of each connection under way.
@@ -66,7 +68,7 @@ pub fn start(
         oracle,
         decisions: decisions.clone(),
         cache: Cache::new(wish.cache, wish.cache_entries),
-        budget: Budget::default(),
+        budget: Budget::new(at_once(config)),
         timeout: wish.timeout,
     };
     let bus = bus.clone();
@@ -92,6 +94,13 @@ fn oracle(config: &Config, started: &mut Started) -> io::Result<Oracle> {
         return Ok(Oracle::Postgres(Box::new(database)));
     }
     Err(io::Error::other("authorize.sql needs PostgreSQL"))
+}
+
+/// Questions of one user that are decided at the same time: never all that a database has connections for, but where
+/// that is one alone.
+fn at_once(config: &Config) -> usize {
+    let connections = if config.authorize.service.is_some() { AT_ONCE_MAX } else { config.postgres.pool };
+    (connections / 4).max(1)
 }
 
 /// A question that waits.
@@ -196,9 +205,11 @@ impl Decider {
         if let Some(permission) = self.cache.get(user_id, channel) {
             return permission;
         }
-        if Instant::now() >= deadline || !self.budget.spend(user_id) {
+        let now = Instant::now();
+        if now >= deadline || !self.budget.spend(user_id, now) {
             return Permission::Unavailable;
         }
+        let Some(_turn) = self.budget.turn(user_id, now).await else { return Permission::Unavailable };
         let Some(permission) = self.oracle.decide(user_id, channel).await else {
             // Whoever tried all the time while it was away is heard when it is back.
             self.budget.give_back(user_id);

@@ -19,7 +19,7 @@ fn decider(timeout: Duration) -> (Decider, Jobs, Bus, LaneEnd) {
         oracle: Oracle::Service(service::Asked::new(Arc::new(queue), timeout)),
         decisions: Arc::default(),
         cache: Cache::new(Duration::ZERO, 1),
-        budget: Budget::default(),
+        budget: Budget::new(1),
         timeout,
     };
     (decider, jobs, bus, ends.remove(0))
@@ -76,5 +76,5 @@ async fn who_has_asked_while_nobody_was_there_may_ask_when_somebody_is() {
         let permission = decider.permission("ana", "conv:c1", Instant::now() + DEADLINE).await;
         assert_eq!(permission, Permission::Unavailable);
     }
-    assert!(decider.budget.spend("ana"));
+    assert!(decider.budget.spend("ana", Instant::now()));
 }

@@ -58,3 +58,23 @@ fn many_who_ask_a_database_that_hangs_are_all_answered() {
     let page = gateway.admin().get("/metrics").body;
     assert!(page.contains("ringway_authorize_decisions_total{decision=\"unavailable\"} 600\n"), "{page}");
 }
+
+#[test]
+fn questions_of_one_user_that_hang_leave_room_for_others() {
+    let postgres = Postgres::start();
+    let sql = "SELECT true FROM pg_sleep(CASE WHEN $2::text LIKE 'slow%' THEN 600 ELSE 0 END) WHERE $1::text <> ''";
+    let config = configured(&postgres).set("authorize.sql", sql).set("authorize.timeout", "20s");
+    let gateway = Gateway::start(config.set("postgres.pool", 4));
+    eventually("the database is connected", || is_connected(&gateway));
+    let mut eves: Vec<Client> = (0..8).map(|_| Client::connect(&gateway, &token("eve"))).collect();
+    for (n, eve) in eves.iter_mut().enumerate() {
+        subscribe(eve, &format!("\"slow{n}\""));
+    }
+    let waiting = || gateway.admin().metrics().labelled("ringway_service_waiting", "service", "authorize");
+    eventually("one of hers is asked", || waiting() >= 1.0);
+    let mut ana = Client::connect(&gateway, &token("ana"));
+    for _ in 0..20 {
+        subscribe(&mut ana, "\"c1\"");
+        ana.expect_type("subscribed");
+    }
+}
