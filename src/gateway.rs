@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  bind ──► services, issuer ──► shards ──► upkeep ──► sources ──► admin port ──► …
-//!  ──► drain the shards ──► send the last events ──► stop the control side ──► close
+//!  ──► drain the shards ──► send the last events and messages ──► stop the control side ──► close
 //! ```
 
 mod rules;
@@ -11,10 +11,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use tracing::warn;
 
 use crate::channel::Presence;
 use crate::clock::{Now, ticks};
@@ -28,6 +29,7 @@ use crate::lane::events::Teller;
 use crate::lane::{Bus, Command, LaneEnd};
 use crate::metrics::Counters;
 use crate::route::Routes;
+use crate::service::ServiceStatus;
 use crate::service::events::{End, Telling};
 use crate::shard::io::{Capacity, Chosen};
 use crate::shard::lobby::addresses::Addresses;
@@ -43,6 +45,10 @@ use crate::{admin, authorize, ingress, issuer, service, upkeep};
 /// How long the last events may take on their way to their service when the shards have ended.
 const EVENTS_DEADLINE: Duration = Duration::from_secs(2);
 
+/// The same for what clients have said, and how often it is looked whether it is there.
+const CALLS_DEADLINE: Duration = Duration::from_secs(2);
+const CALLS_LOOK: Duration = Duration::from_millis(10);
+
 pub struct Gateway {
     /// Where clients connect.
     pub public: SocketAddr,
@@ -52,6 +58,7 @@ pub struct Gateway {
     bus: Bus,
     shards: Vec<JoinHandle<()>>,
     draining: Arc<AtomicBool>,
+    backends: Vec<Arc<ServiceStatus>>,
     events: End,
 }
 
@@ -117,7 +124,7 @@ impl Gateway {
             issuer: issuer.map(|issuer| issuer.status),
             verification,
             services: rules.services.clone(),
-            backends: services.statuses,
+            backends: services.statuses.clone(),
             decisions,
             events,
             session_key: rules.session_key.clone(),
@@ -125,7 +132,7 @@ impl Gateway {
             draining: draining.clone(),
         };
         let admin = admin::start(&config.admin, admin_listener, context, control)?;
-        Ok(Self { public, admin, listeners: Arc::new(listeners), bus, shards, draining, events: end })
+        Ok(Self { public, admin, listeners: Arc::new(listeners), bus, shards, draining, backends: services.statuses, events: end })
     }
 
     /// For who ends the process without draining: these must be closed then, too.
@@ -141,9 +148,21 @@ impl Gateway {
         let failed = self.shards.into_iter().filter_map(|shard| shard.join().err()).count();
         // The services go on meanwhile.
         self.events.wait(EVENTS_DEADLINE);
+        wait_for_calls(&self.backends);
         control.stop();
         self.listeners.close();
         failed == 0
+    }
+}
+
+/// Until services have what clients have said, or that takes too long.
+fn wait_for_calls(services: &[Arc<ServiceStatus>]) {
+    let until = Instant::now() + CALLS_DEADLINE;
+    while services.iter().any(|service| service.waiting() > 0) && Instant::now() < until {
+        thread::sleep(CALLS_LOOK);
+    }
+    for service in services.iter().filter(|service| service.waiting() > 0) {
+        warn!(service = service.name(), waiting = service.waiting(), "calls are left behind");
     }
 }
 

@@ -20,10 +20,6 @@ use crate::config::LogFormat;
 /// Lines that may wait: a burst, at some hundred bytes each.
 const WAITING_MAX: usize = 1024;
 
-/// Libraries that say for themselves what whoever uses them says as well, and with it messages of clients, or
-/// passwords.
-const UNHEARD: &str = "async_nats=off,lapin=off";
-
 /// How long the end of the process waits for its last lines.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -50,7 +46,7 @@ pub fn start(settings: &config::Log) -> io::Result<Log> {
     let (log, entries) = Log::new();
     let lost = log.lost.clone();
     thread::Builder::new().name("log".into()).spawn(move || write_all(&entries, &lost, io::stderr()))?;
-    let (filter, way) = (EnvFilter::new(format!("{},{UNHEARD}", settings.level.as_str())), log.clone());
+    let (filter, way) = (filter(settings.level.as_str()), log.clone());
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || way.clone()).with_target(false);
     match settings.format {
@@ -58,6 +54,12 @@ pub fn start(settings: &config::Log) -> io::Result<Log> {
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
     Ok(log)
+}
+
+/// What Ringway itself says. Libraries say for themselves what whoever uses them says as well, with it messages of
+/// clients, or passwords, and as often as somebody outside makes them.
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::new(format!("ringway={level}"))
 }
 
 fn write_all(entries: &Receiver<Entry>, lost: &AtomicU64, mut to: impl Write) {
@@ -115,6 +117,15 @@ mod tests {
         (0..WAITING_MAX + 3).for_each(|_| log.write_all(b"a line\n").expect("it never fails"));
         assert_eq!((entries.len(), log.lost.load(Relaxed)), (WAITING_MAX, 3));
         Log::flush(&log);
+    }
+
+    #[test]
+    fn libraries_are_not_heard() {
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter("trace")).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(tracing::enabled!(target: "ringway::gateway", tracing::Level::TRACE));
+            assert!(!tracing::enabled!(target: "h2::proto::streams", tracing::Level::ERROR));
+        });
     }
 
     #[test]

@@ -150,12 +150,13 @@ impl Look {
 
     /// Writes into the log what has happened since `before`: failures for everybody, all else for who wants to know.
     fn tell(&self, before: &Self, context: &Context) {
-        for (service, (now, before)) in context.backends.iter().zip(self.services.iter().zip(&before.services)) {
+        for (backend, (now, before)) in context.backends.iter().zip(self.services.iter().zip(&before.services)) {
             let Totals { calls, refused, failed, late } = now.totals.since(before.totals);
             let [p50_us, p99_us] = quantiles(&now.times.since(&before.times));
-            let (service, waiting, state) = (service.name(), service.waiting(), service.link.status().state);
+            let (service, waiting, state) = (backend.name(), backend.waiting(), backend.link.status().state);
             if refused + failed + late > 0 {
-                warn!(service, ?state, waiting, calls, refused, failed, late, p50_us, p99_us, "calls have failed");
+                let why = backend.take_why();
+                warn!(service, ?state, waiting, calls, refused, failed, late, p50_us, p99_us, why, "calls have failed");
             } else if calls > 0 || waiting > 0 {
                 debug!(service, ?state, waiting, calls, p50_us, p99_us, "served");
             }

@@ -186,7 +186,7 @@ impl Decider {
 
     /// One channel after the other: a client that asks for many waits for itself.
     async fn decide(&self, Waiting { question, since }: Waiting) -> Verdict {
-        let Question { from, ticket, user_id, channels, .. } = question;
+        let Question { from, ticket, user_id, channels } = question;
         let deadline = since + self.timeout;
         let mut permissions: Vec<(Box<str>, Permission)> = Vec::with_capacity(channels.len());
         let deciding = async {

@@ -30,7 +30,6 @@ fn question(number: u64) -> Question {
         from: ConnectionId { shard: 0, slot: number as u32, generation: 0 },
         ticket: Ticket(number),
         user_id: format!("user{number}").into(),
-        user_type: None,
         channels: vec!["conv:c1".into()],
     }
 }

@@ -25,7 +25,6 @@ pub struct Question {
     pub from: ConnectionId,
     pub ticket: Ticket,
     pub user_id: Box<str>,
-    pub user_type: Option<Box<str>>,
     pub channels: Vec<Box<str>>,
 }
 

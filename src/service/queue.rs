@@ -49,7 +49,7 @@ pub struct Jobs {
 pub struct Job {
     pub content: Content,
     back: Option<Back>,
-    _waiting: Waiting,
+    waiting: Waiting,
 }
 
 enum Back {
@@ -106,7 +106,7 @@ impl Queue {
         }
         let bytes = JOB_BYTES + content.body.len();
         let waiting = self.status.enter(bytes, BYTES_MAX).ok_or(Failure::Full)?;
-        let job = Job { content, back: Some(back), _waiting: waiting };
+        let job = Job { content, back: Some(back), waiting };
         self.sender.send(job).map_err(|refused| {
             refused.0.unanswered();
             Failure::Away
@@ -195,6 +195,7 @@ impl Job {
 
     /// Nobody waits for an answer any more.
     pub fn unanswered(mut self) {
+        self.waiting.untimed();
         self.back = None;
     }
 
@@ -211,14 +212,17 @@ impl Job {
     }
 
     fn answer_with(&mut self, part: Part, result: Result<Option<Box<str>>, Failure>) {
-        match self.back.take() {
-            Some(Back::Client { bus, to, ticket }) => {
+        let Some(back) = self.back.take() else { return };
+        if matches!(result, Err(Failure::Away | Failure::Full)) {
+            self.waiting.untimed();
+        }
+        match back {
+            Back::Client { bus, to, ticket } => {
                 // Waits while the lane of the client's shard is full, and so does whatever the backend says meanwhile.
                 bus.respond(Response { to, ticket, part, fate: None }).put();
             }
             // Whoever asked does not wait any more.
-            Some(Back::Asker { sender, .. }) => drop(sender.send(result)),
-            None => {}
+            Back::Asker { sender, .. } => drop(sender.send(result)),
         }
     }
 }
@@ -311,7 +315,9 @@ mod tests {
         (1..=3).for_each(|ticket| queue.call(call(ticket, 10)).expect("room"));
         next(&mut jobs).answer("{}");
         next(&mut jobs).fail(Failure::Refused);
+        let status = jobs.status.clone();
         drop(jobs);
+        assert_eq!(status.latency().histogram().len(), 2, "what nobody has looked at says nothing of the backend");
         let answers = [told(&end), told(&end), told(&end)];
         assert_eq!(answers.map(|(ticket, _)| ticket), [1, 2, 3].map(Ticket));
         assert_eq!(answers.map(|(_, result)| result), [Ok(()), Err(Failure::Refused), Err(Failure::Away)]);

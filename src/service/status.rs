@@ -3,8 +3,10 @@
 //! Read by the admin port at any time. What clients are told of their calls is counted by the shards
 //! ([`crate::lane::services`]); this is the backend's side.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::debug;
 
 use crate::clock::now_us;
 use crate::control::Link;
@@ -22,16 +24,22 @@ pub struct ServiceStatus {
     /// Calls that wait in the queue or for the backend, and their bytes.
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
-    /// From a call to its last answer, in microseconds. Written by the service's thread.
+    /// From a call to the backend's last answer, in microseconds.
     latency: SharedTimes,
+    /// Why a call failed last, for the log.
+    why: Mutex<Option<String>>,
 }
 
-/// A call that waits, until this is dropped; then it is known how long.
+/// Characters of a reason that are kept: it may be the backend's.
+const WHY_MAX: usize = 200;
+
+/// A call that waits, until this is dropped; then it is known how long it took the backend.
 #[derive(Debug)]
 pub struct Waiting {
     status: Arc<ServiceStatus>,
     bytes: usize,
     begun_us: u64,
+    is_timed: bool,
 }
 
 impl ServiceStatus {
@@ -46,6 +54,7 @@ impl ServiceStatus {
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             latency: SharedTimes::default(),
+            why: Mutex::default(),
         }
     }
 
@@ -89,6 +98,17 @@ impl ServiceStatus {
         self.link.is_connected() || self.lets_in.load(Relaxed)
     }
 
+    /// The backend is there and does not do what a call wants: in its words, or ours.
+    pub fn tell_failed(&self, why: &str) {
+        debug!(service = self.name(), why, "a call has failed");
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.chars().take(WHY_MAX).collect());
+    }
+
+    /// Why a call failed last, if one has since this was last asked.
+    pub fn take_why(&self) -> Option<String> {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// A copy of what has been timed.
     pub fn latency(&self) -> Times {
         self.latency.copy()
@@ -102,7 +122,7 @@ impl ServiceStatus {
         if !fits {
             self.leave(bytes);
         }
-        fits.then(|| Waiting { status: self.clone(), bytes, begun_us: now_us() })
+        fits.then(|| Waiting { status: self.clone(), bytes, begun_us: now_us(), is_timed: true })
     }
 
     fn leave(&self, bytes: usize) {
@@ -111,9 +131,18 @@ impl ServiceStatus {
     }
 }
 
+impl Waiting {
+    /// That it is over says nothing about the backend.
+    pub fn untimed(&mut self) {
+        self.is_timed = false;
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.status.leave(self.bytes);
-        self.status.latency.record(now_us().saturating_sub(self.begun_us));
+        if self.is_timed {
+            self.status.latency.record(now_us().saturating_sub(self.begun_us));
+        }
     }
 }

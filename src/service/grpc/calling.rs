@@ -12,7 +12,6 @@ use futures_util::stream::{BoxStream, StreamExt};
 use http::Uri;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code, Request, Response, Status, Streaming};
-use tracing::debug;
 
 use crate::config::GrpcService;
 use crate::lane::Failure;
@@ -22,7 +21,7 @@ use crate::proto::notification::v1::notification_service_client::NotificationSer
 use crate::proto::relay::v1::relay_service_client::RelayServiceClient;
 use crate::service::lines::Key;
 use crate::service::queue::CallId;
-use crate::service::stream::{Flow, Stream};
+use crate::service::stream::{Ended, Flow, Stream};
 use crate::service::{Job, ServiceStatus};
 
 use super::connection::{Target, Transport, is_of_transport, is_unsent};
@@ -144,11 +143,12 @@ impl Inner {
                 Err(_) => Err(Failure::Late),
             };
             match said {
-                Ok(Said::Message(text)) => {
-                    if stream.part(&text).await.is_err() {
-                        return stream.end();
-                    }
-                }
+                Ok(Said::Message(text)) => match timeout_at(until, stream.part(&text)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(Ended)) => return stream.end(),
+                    // Its client has not taken it in all that time.
+                    Err(_) => return stream.fail(Failure::Late),
+                },
                 Ok(Said::Nothing) => {}
                 Err(failure) => return stream.fail(failure),
             }
@@ -156,8 +156,7 @@ impl Inner {
     }
 
     fn unfit(&self, job: &Job, Unfit(field): Unfit) -> Failure {
-        let kind = &*job.content.kind;
-        debug!(service = self.status.name(), kind, field, "a message does not fit the contract");
+        self.status.tell_failed(&format!("`{field}` of {} does not fit the contract", job.content.kind));
         Failure::Refused
     }
 
@@ -167,14 +166,13 @@ impl Inner {
             return Ok(said);
         }
         said.checked().map_err(|Garbage| {
-            debug!(service = self.status.name(), "the backend answered with what is no message");
+            self.status.tell_failed("the backend answered with what is no message");
             Failure::Refused
         })
     }
 
     fn failure(&self, status: &Status) -> Failure {
-        let (code, message) = (status.code(), status.message());
-        debug!(service = self.status.name(), ?code, message, "refused by the backend");
+        self.status.tell_failed(&format!("{:?}: {}", status.code(), status.message()));
         failure(status)
     }
 

@@ -104,7 +104,7 @@ impl Work {
             // Those who wait patiently are told when that is over, however long the backend would take.
             let patience = patient_until.saturating_duration_since(Instant::now());
             let (target, within) = (self.target.clone(), if patience.is_zero() { CONNECT_TIMEOUT } else { patience });
-            let error = match self.meanwhile(target.connect(within)).await {
+            let error = match self.meanwhile(&mut jobs, target.connect(within)).await {
                 Ok(connection) => {
                     self.tell_connected();
                     let since = Instant::now();
@@ -123,10 +123,9 @@ impl Work {
             if Instant::now() >= patient_until {
                 self.tell_away(error, delay);
                 // Those who came before it was known that the backend is away.
-                self.refuse();
-                jobs.refuse(Failure::Away);
+                self.refuse(&mut jobs);
             }
-            self.meanwhile(sleep(delay)).await;
+            self.meanwhile(&mut jobs, sleep(delay)).await;
         }
     }
 
@@ -150,20 +149,23 @@ impl Work {
         }
     }
 
-    fn refuse(&mut self) {
+    fn refuse(&mut self, jobs: &mut Jobs) {
+        jobs.refuse(Failure::Away);
         for Waiting { job, .. } in self.lines.drain() {
             job.id().map(|call| self.flows.remove(&call));
             job.fail(Failure::Away);
         }
     }
 
-    /// Calls that are under way go on while something else is waited for.
-    async fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> T {
+    /// Calls that are under way go on while something else is waited for, and those that come find their lines.
+    async fn meanwhile<T>(&mut self, jobs: &mut Jobs, awaited: impl Future<Output = T>) -> T {
         let mut awaited = pin!(awaited);
         loop {
             tokio::select! {
+                // Of a call that is forgotten the job has been seen.
                 biased;
                 done = &mut awaited => return done,
+                Some(job) = jobs.next() => self.put(job),
                 Some(event) = self.running.next() => self.heard(event),
                 Some(call) = self.forgotten.recv() => self.forget(call),
             }
@@ -183,7 +185,7 @@ impl Work {
                 self.running.push(caller.call(key, waiting));
             }
             tokio::select! {
-                // Jobs first: of a call that is forgotten the job has been seen. They end, as the queue is bounded.
+                // Jobs first, for the same reason. They end, as the queue is bounded.
                 biased;
                 job = jobs.next() => self.put(job?),
                 lost = &mut connection.lost => return Some(lost.unwrap_or_default()),

@@ -10,7 +10,7 @@ use http::Uri;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::broker::http::{Client, Connector, client, exchange};
 use crate::clock::{Now, now_us};
@@ -85,7 +85,7 @@ impl Delivery {
                 Ok(done) => return Ok(done),
                 Err(trouble) => trouble,
             };
-            debug!(service = self.status.name(), backend = %self.origin, why = trouble.why, "a request has failed");
+            self.status.tell_failed(&trouble.why);
             let delay = match trouble.again {
                 Again::No => return Err(trouble.failure),
                 Again::Soon => backoff.delay(),

@@ -89,9 +89,8 @@ impl Session<'_> {
         let Some(authorizer) = self.state.rules.authorizer.clone() else { return Ok(false) };
         let from = self.id(connection);
         let ticket = self.state.pending.begin(from, request.text, self.state.now.tick())?;
-        let user_type = self.state.profiles.user_type(connection.profile).map(Into::into);
         let user_id = self.user_id(connection).into();
-        let asked = authorizer.ask(Question { from, ticket, user_id, user_type, channels });
+        let asked = authorizer.ask(Question { from, ticket, user_id, channels });
         if asked.is_err() {
             self.state.pending.go_on_without(self.slot);
         }

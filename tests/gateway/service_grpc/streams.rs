@@ -122,6 +122,17 @@ fn a_stream_ends_with_its_client_its_backend_or_its_deadline() {
 }
 
 #[test]
+fn a_stream_whose_client_reads_nothing_ends_when_its_time_is_over() {
+    let backend = Backend::start();
+    let gateway = started(asked(&backend.url(), "streaming = true\nstream_timeout = '1s'"));
+    let mut ana = Client::connect(&gateway, &token("ana"));
+    ana.send(r#"{"type":"ask","do":"stream:10000","size":4000}"#);
+    eventually("the backend hears of it", || backend.book().cancelled.load(SeqCst) == 1);
+    let end = std::iter::repeat_with(|| ana.next_json()).find(|said| wire::kind(said) != "part").expect("an end");
+    assert_eq!(code(&end), "service_unavailable");
+}
+
+#[test]
 fn typed_streams_become_messages() {
     let backend = Backend::start();
     let service = |name: &str, contract: &str, kind: &str, fields: &str| {

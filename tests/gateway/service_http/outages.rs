@@ -98,6 +98,30 @@ fn messages_that_the_backend_fails_with_shut_out_nobody_else() {
 }
 
 #[test]
+fn what_was_taken_before_the_end_of_the_node_reaches_its_backend() {
+    const MESSAGES: usize = 10;
+    let backend = HttpBackend::start();
+    let mut gateway = started(&backend, "/", "concurrency = 1");
+    let (go_on, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    backend.answers(move |_| {
+        // Until the test says so, or is over.
+        _ = held.lock().expect("no panic").recv();
+        Reply::status(204)
+    });
+    let mut ana = Client::connect(&gateway, &token("ana"));
+    (0..MESSAGES).for_each(|id| ana.send(&say("b1", id)));
+    let waiting = || gateway.admin().metrics().labelled("ringway_service_waiting", "service", "desk") as usize;
+    eventually("they wait", || waiting() == MESSAGES && backend.count() == 1);
+    gateway.process().signal("TERM");
+    assert!(matches!(ana.next(), Event::Closed(..)), "she is closed before the backend has answered");
+    drop(ana);
+    drop(go_on);
+    assert!(gateway.process().wait().success());
+    assert_eq!(backend.count(), MESSAGES);
+}
+
+#[test]
 fn killed_and_restarted_under_load_it_loses_nothing_that_was_confirmed() {
     const CLIENTS: usize = 8;
     /// Confirmed to each of them.
