@@ -20,8 +20,12 @@ use super::tls;
 /// From the first packet to a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection on which nothing was said for so long is not used again: what stands between may have forgotten it.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection on which nothing was said for so long is not used again: many servers close it then (Node.js after
+/// 5 s), and a request that meets that is lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Between two looks of the kernel whether the other end is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Opens connections.
 pub type Connector = HttpsConnector<HttpConnector>;
@@ -59,7 +63,7 @@ pub fn connector(ca_file: Option<&Path>) -> io::Result<Connector> {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    tcp.set_keepalive(Some(IDLE_TIMEOUT));
+    tcp.set_keepalive(Some(KEEP_ALIVE));
     let builder = HttpsConnectorBuilder::new().with_tls_config(tls::client(ca_file)?);
     Ok(builder.https_or_http().enable_http1().wrap_connector(tcp))
 }

@@ -3,7 +3,9 @@
 //! Made by `load` when everything has been read. Invariant: rules only read; what passes is used as it stands.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use super::finding::Findings;
@@ -55,6 +57,13 @@ impl Check<'_> {
     pub fn number(&mut self, name: &'static str, value: usize, bounds: RangeInclusive<usize>) {
         if !bounds.contains(&value) {
             self.problem(name, format_args!("{value} is not between {} and {}", bounds.start(), bounds.end()));
+        }
+    }
+
+    /// That a file is there and can be read. What it says shows when it is used.
+    pub fn readable(&mut self, name: &'static str, path: Option<&Path>) {
+        if let Some(Err(error)) = path.map(File::open) {
+            self.problem(name, format_args!("cannot be read: {error}"));
         }
     }
 

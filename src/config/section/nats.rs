@@ -71,6 +71,7 @@ impl Nats {
             check.problem("prefix", format_args!("`{}` is no prefix such as `ws`", self.prefix));
         }
         check.time("jetstream_age", self.jetstream_age);
+        check.readable("tls_ca_file", self.tls_ca_file.as_deref());
         check.number("jetstream_bytes", self.jetstream_bytes, 1 << 20..=1 << 40);
         let names = [("jetstream", &self.jetstream), ("jetstream_durable", &self.jetstream_durable)];
         for (key, name) in names.into_iter().chain([("queue_group", &self.queue_group)]) {

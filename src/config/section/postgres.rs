@@ -29,6 +29,7 @@ impl Default for Postgres {
 impl Postgres {
     pub(super) fn check(&self, check: &mut Check<'_>) {
         check.number("pool", self.pool, 1..=256);
+        check.readable("tls_ca_file", self.tls_ca_file.as_deref());
         if self.dsn.is_some() && cfg!(not(feature = "postgres")) {
             check.problem("dsn", "this build has no PostgreSQL (feature `postgres`)");
         }

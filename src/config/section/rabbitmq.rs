@@ -57,6 +57,7 @@ impl Default for RabbitMq {
 impl RabbitMq {
     pub(super) fn check(&self, check: &mut Check<'_>) {
         self.check_reach(check);
+        check.readable("tls_ca_file", self.tls_ca_file.as_deref());
         for (key, name) in [("exchange", Some(&self.exchange)), ("queue", self.queue.as_ref())] {
             if let Some(name) = name.filter(|name| !is_name(name)) {
                 check.problem(key, format_args!("`{name}` is no name such as `ws`"));

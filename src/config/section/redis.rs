@@ -79,6 +79,7 @@ impl Redis {
             check.problem("prefix", format_args!("`{}` is no prefix such as `ws`", self.prefix));
         }
         check.time("connect_timeout", self.connect_timeout);
+        check.readable("tls_ca_file", self.tls_ca_file.as_deref());
         check.time("response_timeout", self.response_timeout);
         for node in self.nodes.iter().filter(|node| address(node).is_none()) {
             check.problem("nodes", format_args!("`{node}` is no address such as `redis-2:6379`"));

@@ -106,6 +106,9 @@ impl HttpService {
         if self.ca_file.is_some() && !url.is_https() {
             return Err(("ca_file", "the url is not https".into()));
         }
+        if let Some(Err(error)) = self.ca_file.as_ref().map(std::fs::File::open) {
+            return Err(("ca_file", format!("cannot be read: {error}")));
+        }
         between("retries", self.retries as usize, 0, 5)?;
         between("concurrency", self.concurrency, 1, 256)?;
         between("breaker_failures", self.breaker_failures as usize, 1, 1000)?;
@@ -147,6 +150,7 @@ mod tests {
             (format!("{url}breaker_pause = '0s'"), "breaker_pause (file r.toml): 0ns is not between"),
             (format!("{url}breaker_failures = 0"), "breaker_failures (file r.toml): 0 is not between"),
             (format!("{url}ca_file = '/x'"), "ca_file (file r.toml): the url is not https"),
+            ("url = 'https://h'\nca_file = '/nonexistent'".to_owned(), "ca_file (file r.toml): cannot be read"),
             (format!("{url}secret = 'x'\nsecret_file = '/x'"), "secret_file (file r.toml): there is a secret already"),
             (format!("{url}secret_file = '/nonexistent'"), "secret_file (file r.toml): /nonexistent: No such file"),
             (format!("{url}secret = 7"), "secret (file r.toml): expected text in quotes"),
