@@ -40,10 +40,9 @@ pub async fn gather(Shared(state): Shared<Arc<State>>, request: Request, next: N
     if body.is_end_stream() {
         return Ok(next.run(Request::from_parts(head, body)).await);
     }
-    let client = head.extensions.get::<Arc<Client>>();
-    client.inspect(|client| client.awaits_body());
+    let awaiting = head.extensions.get().map(Client::await_body);
     let Gathered { bytes, share } = state.bodies.read(body).await?;
-    client.inspect(|client| client.begin());
+    drop(awaiting);
     let response = next.run(Request::from_parts(head, Body::from(bytes))).await;
     drop(share);
     Ok(response)

@@ -33,7 +33,7 @@ struct Turn {
 }
 
 /// In the order in which they have to go.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Awaited {
     FirstRequest,
     NextRequest,
@@ -47,16 +47,25 @@ pub struct Client {
     asked_to_go: Arc<Notify>,
 }
 
+/// Something that a connection has under way, until it is dropped: also when nobody waits for it any more.
+pub struct UnderWay {
+    client: Arc<Client>,
+    ends: fn(&mut Standing),
+}
+
 /// How a connection stands.
 struct Standing {
     /// Requests that are served: over HTTP/2 there may be several.
-    under_way: usize,
-    /// While there are none.
-    turn: Option<Turn>,
-    since: Instant,
+    requests: usize,
+    /// Those among them whose body is still to come.
+    bodies: usize,
     /// Of messages: their connection may be silent for as long as it likes, while nobody needs the place.
     #[cfg_attr(not(feature = "grpc"), allow(dead_code, reason = "over HTTP/1.1 there are none"))]
     streams: usize,
+    /// While every request awaits its body, or there is none.
+    turn: Option<Turn>,
+    /// When one of these numbers has changed last.
+    since: Instant,
 }
 
 impl Clients {
@@ -77,7 +86,7 @@ impl Clients {
     /// A newcomer, waiting for its first request.
     pub fn enter(&self) -> Client {
         self.book().open += 1;
-        let standing = Standing { under_way: 0, turn: None, since: Instant::now(), streams: 0 };
+        let standing = Standing { requests: 0, bodies: 0, streams: 0, turn: None, since: Instant::now() };
         let client = Client { clients: self.clone(), standing: Mutex::new(standing), asked_to_go: Arc::default() };
         client.wait(&mut client.standing(), Awaited::FirstRequest);
         client
@@ -94,29 +103,29 @@ impl Client {
         self.asked_to_go.notified().await;
     }
 
-    /// A request has come, but for its body.
-    pub fn awaits_body(&self) {
-        self.finish(Awaited::Body);
+    /// A request has come and is served.
+    pub fn serve(self: &Arc<Self>) -> UnderWay {
+        self.hold(|standing| standing.requests += 1, |standing| standing.requests -= 1)
     }
 
-    /// A request has come: whatever was awaited is there.
-    pub fn begin(&self) {
+    /// Of a request that is served the body is still to come.
+    pub fn await_body(self: &Arc<Self>) -> UnderWay {
+        self.hold(|standing| standing.bodies += 1, |standing| standing.bodies -= 1)
+    }
+
+    fn hold(self: &Arc<Self>, begins: fn(&mut Standing), ends: fn(&mut Standing)) -> UnderWay {
+        self.change(begins);
+        UnderWay { client: self.clone(), ends }
+    }
+
+    fn change(&self, change: fn(&mut Standing)) {
         let mut standing = self.standing();
-        standing.under_way += 1;
-        self.leave(&mut standing);
-    }
-
-    /// The request has its answer.
-    pub fn end(&self) {
-        self.finish(Awaited::NextRequest);
-    }
-
-    fn finish(&self, awaited: Awaited) {
-        let mut standing = self.standing();
-        standing.under_way = standing.under_way.saturating_sub(1);
-        if standing.under_way == 0 {
+        change(&mut standing);
+        standing.since = Instant::now();
+        let awaited = standing.awaited();
+        if awaited != standing.turn.map(|turn| turn.awaited) {
             self.leave(&mut standing);
-            self.wait(&mut standing, awaited);
+            awaited.into_iter().for_each(|awaited| self.wait(&mut standing, awaited));
         }
     }
 
@@ -126,7 +135,6 @@ impl Client {
         let turn = Turn { awaited, turn: book.turns };
         book.waiting.insert(turn, self.asked_to_go.clone());
         standing.turn = Some(turn);
-        standing.since = Instant::now();
     }
 
     fn leave(&self, standing: &mut Standing) {
@@ -144,22 +152,31 @@ impl Client {
 #[cfg(feature = "grpc")]
 impl Client {
     /// A stream of messages has begun.
-    pub fn open_stream(&self) {
-        self.standing().streams += 1;
-    }
-
-    /// It has ended.
-    pub fn close_stream(&self) {
-        let mut standing = self.standing();
-        standing.streams = standing.streams.saturating_sub(1);
-        standing.since = Instant::now();
+    pub fn open_stream(self: &Arc<Self>) -> UnderWay {
+        self.hold(|standing| standing.streams += 1, |standing| standing.streams -= 1)
     }
 
     /// Since when it has had neither a request, nor the head of one, nor a stream; `None` while it has.
     pub fn waits_since(&self) -> Option<Instant> {
         let standing = self.standing();
-        let awaits_body = standing.turn.is_some_and(|turn| turn.awaited == Awaited::Body);
-        (standing.under_way == 0 && standing.streams == 0 && !awaits_body).then_some(standing.since)
+        (standing.requests == 0 && standing.streams == 0).then_some(standing.since)
+    }
+}
+
+impl Standing {
+    /// `None`: a request has come whole, and is served.
+    fn awaited(&self) -> Option<Awaited> {
+        match self.bodies {
+            bodies if bodies < self.requests => None,
+            0 => Some(Awaited::NextRequest),
+            _ => Some(Awaited::Body),
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.client.change(self.ends);
     }
 }
 
@@ -182,19 +199,17 @@ mod tests {
     #[test]
     fn whoever_has_sent_nothing_goes_first_and_whoever_is_served_stays() {
         let clients = Clients::new(3);
-        let [kept_alive, silent, busy] = std::array::from_fn(|_| clients.enter());
+        let [kept_alive, silent, busy] = std::array::from_fn(|_| Arc::new(clients.enter()));
         assert!(clients.is_full());
-        kept_alive.begin();
-        kept_alive.end();
-        busy.begin();
+        drop(kept_alive.serve());
+        let served = busy.serve();
         assert!(clients.make_room() && goes(&silent) && !goes(&kept_alive));
         assert!(clients.make_room() && goes(&kept_alive));
         assert!(!clients.make_room() && !goes(&busy));
-        busy.awaits_body();
-        busy.awaits_body();
+        let awaiting = busy.await_body();
         assert!(clients.make_room() && goes(&busy), "a body that is still to come holds no place");
         assert!(!clients.make_room(), "each stands in the book once");
-        drop(silent);
+        drop((awaiting, served, silent));
         assert!(!clients.is_full());
     }
 
@@ -202,23 +217,27 @@ mod tests {
     #[test]
     fn whoever_has_one_of_several_requests_under_way_stays() {
         let clients = Clients::new(1);
-        let client = clients.enter();
+        let client = Arc::new(clients.enter());
         assert!(client.waits_since().is_some());
-        client.begin();
-        client.begin();
-        client.awaits_body();
+        let (whole, other) = (client.serve(), client.serve());
+        let awaiting = client.await_body();
         assert!(!clients.make_room() && client.waits_since().is_none());
-        client.begin();
-        client.end();
-        client.awaits_body();
+        // Its body has failed.
+        drop((awaiting, other));
+        assert!(!clients.make_room() && client.waits_since().is_none(), "the first one is served");
+        let (other, awaiting) = (client.serve(), client.await_body());
+        drop(whole);
         assert!(client.waits_since().is_none(), "a body has a deadline of its own");
-        client.begin();
-        client.end();
+        assert_eq!(client.standing().turn.map(|turn| turn.awaited), Some(Awaited::Body));
+        drop(client.serve());
+        assert!(client.waits_since().is_none(), "also when another request has been served meanwhile");
+        assert_eq!(client.standing().turn.map(|turn| turn.awaited), Some(Awaited::Body));
+        drop((awaiting, other));
         assert!(client.waits_since().is_some());
-        client.open_stream();
+        let stream = client.open_stream();
         assert!(client.waits_since().is_none(), "a stream may be silent");
         assert!(clients.make_room() && goes(&client), "but holds no place");
-        client.close_stream();
+        drop(stream);
         assert!(client.waits_since().is_some());
     }
 }

@@ -147,10 +147,9 @@ impl Port {
     ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + use<> {
         let (router, whose) = (TowerToHyperService::new(self.router.clone()), client.clone());
         service_fn(move |mut request: Request<Incoming>| {
-            whose.begin();
+            let served = whose.serve();
             request.extensions_mut().insert(whose.clone());
-            // Ends also when nobody waits for the answer any more.
-            let (answering, served) = (router.call(request), Served(whose.clone()));
+            let answering = router.call(request);
             async move {
                 let answer = answering.await;
                 drop(served);
@@ -213,14 +212,5 @@ impl Port {
             connection.as_mut().graceful_shutdown();
             is_ending = true;
         }
-    }
-}
-
-/// A request that is being served.
-struct Served(Arc<Client>);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }

@@ -10,7 +10,7 @@ use tonic::{Request, Status, Streaming};
 
 use crate::admin::State;
 use crate::admin::batch::{self, Entry};
-use crate::admin::clients::Client;
+use crate::admin::clients::{Client, UnderWay};
 use crate::admin::error::AdminError;
 use crate::admin::published::Published;
 use crate::proto::admin::v1::{Error, PublishReply, PublishRequest};
@@ -27,6 +27,8 @@ pub struct Many {
     requests: Streaming<PublishRequest>,
     share: Option<Share>,
     client: Option<Arc<Client>>,
+    /// Of the client's streams this one.
+    _stream: Option<UnderWay>,
     /// Answers that are still to be taken.
     replies: VecDeque<PublishReply>,
     /// Has come, and does not go together with what came before it.
@@ -38,9 +40,9 @@ pub struct Many {
 impl Many {
     pub fn new(state: Arc<State>, request: Request<Streaming<PublishRequest>>) -> Self {
         let (_, extensions, requests) = request.into_parts();
-        let (share, client) = (extensions.get().cloned(), extensions.get::<Arc<Client>>().cloned());
-        client.iter().for_each(|client| client.open_stream());
-        Self { state, requests, share, client, replies: VecDeque::new(), next: None, end: None }
+        let (share, client) = (extensions.get().cloned(), extensions.get().cloned());
+        let _stream = client.as_ref().map(Client::open_stream);
+        Self { state, requests, share, client, _stream, replies: VecDeque::new(), next: None, end: None }
     }
 
     pub fn answers(self) -> BoxStream<'static, Result<PublishReply, Status>> {
@@ -51,9 +53,9 @@ impl Many {
         while self.replies.is_empty() {
             let Some(first) = self.first().await else { return self.end.take()?.err().map(Err) };
             // Whoever has sent something is served, and not asked to go.
-            self.client.iter().for_each(|client| client.begin());
+            let served = self.client.as_ref().map(Client::serve);
             self.publish(first).await;
-            self.client.iter().for_each(|client| client.end());
+            drop(served);
         }
         self.replies.pop_front().map(Ok)
     }
@@ -128,12 +130,6 @@ impl Many {
             }
         }
         together
-    }
-}
-
-impl Drop for Many {
-    fn drop(&mut self) {
-        self.client.iter().for_each(|client| client.close_stream());
     }
 }
 

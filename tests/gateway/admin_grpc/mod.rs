@@ -2,17 +2,15 @@
 //! the token, within the same limits.
 
 mod patience;
+mod raw;
+mod stuck;
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
-use hyper::body::{Body, Frame, Incoming};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use futures_util::stream;
 use ringway::proto::admin::v1::admin_service_client::AdminServiceClient;
 use ringway::proto::admin::v1::broadcast_request::To;
 use ringway::proto::admin::v1::{
@@ -24,6 +22,8 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
+
+use raw::Raw;
 
 use crate::support::blocks::blocks;
 use crate::support::client::Client;
@@ -78,6 +78,15 @@ impl Port {
     fn wait<T>(&self, call: impl Future<Output = T>) -> T {
         let timed = async { tokio::time::timeout(DEADLINE, call).await };
         self.runtime.block_on(timed).expect("an answer")
+    }
+
+    /// As the one of all tests, while what the clients have to do goes on.
+    #[track_caller]
+    fn eventually(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        eventually(what, || {
+            self.runtime.block_on(async { tokio::time::sleep(PAUSE).await });
+            condition()
+        });
     }
 }
 
@@ -251,18 +260,6 @@ fn under_one_key_a_message_is_published_once_also_in_a_stream() {
     let told = replies.iter().map(|reply| (reply.delivered, reply.error.as_ref().map_or("", |error| &error.code)));
     assert_eq!(told.collect::<Vec<_>>(), [(1, ""), (1, ""), (0, "key_reused"), (1, "")]);
     assert_eq!([(); 3].map(|()| ana.next_text()), ["once", "before", "behind"]);
-}
-
-/// Some bytes, and then nothing for ever.
-struct Half(Option<&'static [u8]>);
-
-impl Body for Half {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.take().map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(bytes))))))
-    }
 }
 
 #[test]

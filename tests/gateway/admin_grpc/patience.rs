@@ -1,64 +1,17 @@
 //! Who is slow, silent or too fast on the admin port: it costs nobody else anything.
 
+use super::raw::{GOOD_END, framed};
 use super::*;
 
 #[test]
 fn a_message_that_does_not_come_whole_is_given_up() {
     let port = Port::start(Config::new().set("admin.transfer_deadline", SHORT));
     for method in ["Publish", "PublishMany"] {
-        let (status, code) = port.wait(async {
-            let stream = tokio::net::TcpStream::connect(port.address).await.expect("it listens");
-            let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
-            let (mut sender, connection) = handshake.expect("HTTP/2");
-            tokio::spawn(connection);
-            let request =
-                hyper::Request::post(format!("http://{}/ringway.admin.v1.AdminService/{method}", port.address));
-            let request = request.header("content-type", "application/grpc").header("te", "trailers");
-            let response = sender.send_request(request.body(Half(Some(b"\0\0\0\0\x09\x0a"))).expect("a request")).await;
-            let mut response = response.expect("an answer");
-            let mut headers = response.headers().clone();
-            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(response.body_mut()).poll_frame(cx)).await {
-                headers.extend(frame.expect("a frame").into_trailers().expect("no message"));
-            }
-            let text = |name: &str| headers.get(name).map(|value| value.to_str().expect("text").to_owned());
-            (text("grpc-status").expect("a status"), text("ringway-code"))
+        let end = port.wait(async {
+            let half = stream::iter([Bytes::from_static(b"\0\0\0\0\x09\x0a")]).chain(stream::pending());
+            Raw::connect(port.address).await.call(method, half.boxed()).await.next().await
         });
-        assert_eq!(status, (Code::DeadlineExceeded as i32).to_string(), "{method}");
-        assert_eq!(code.as_deref(), Some("body_too_slow"), "{method}");
-    }
-}
-
-/// Messages of a stream, each in a frame of its own, as they are asked for.
-struct Crumbs(BoxStream<'static, &'static [u8]>);
-
-impl Body for Crumbs {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_next_unpin(context).map(|crumb| crumb.map(|bytes| Ok(Frame::data(Bytes::from_static(bytes)))))
-    }
-}
-
-/// The next answer, without its length; `None` when the stream has ended well.
-async fn next_reply(answers: &mut Incoming, gathered: &mut BytesMut) -> Option<Bytes> {
-    loop {
-        if gathered.len() >= 5 && gathered.len() >= 5 + gathered[4] as usize {
-            let reply = gathered.split_to(5 + gathered[4] as usize).freeze();
-            return Some(reply.slice(5..));
-        }
-        let frame =
-            std::future::poll_fn(|cx| Pin::new(&mut *answers).poll_frame(cx)).await.expect("an end that is told");
-        match frame.expect("the connection lives").into_data() {
-            Ok(data) => gathered.extend_from_slice(&data),
-            Err(end) => {
-                assert_eq!(end.into_trailers().expect("an end")["grpc-status"], "0");
-                return None;
-            }
-        }
+        assert_eq!(end, Err((Code::DeadlineExceeded, "body_too_slow".into())), "{method}");
     }
 }
 
@@ -66,44 +19,27 @@ async fn next_reply(answers: &mut Incoming, gathered: &mut BytesMut) -> Option<B
 fn messages_that_come_faster_than_they_are_taken_hold_up_their_own_stream_alone() {
     const MESSAGES: usize = 12_000;
     const STREAMS: usize = 6;
-    // The text `x` for the channel `q`.
-    const MESSAGE: &[u8] = b"\0\0\0\0\x06\x0a\x01q\x12\x01x";
     let port = Port::start(Config::new());
     port.wait(async {
-        let stream = tokio::net::TcpStream::connect(port.address).await.expect("it listens");
-        // Nobody's answers have much room before they are read.
-        let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
-            .initial_stream_window_size(1000)
-            .handshake(TokioIo::new(stream));
-        let (mut sender, connection) = client.await.expect("HTTP/2");
-        tokio::spawn(connection);
-        let mut ask = |crumbs| {
-            let request =
-                hyper::Request::post(format!("http://{}/ringway.admin.v1.AdminService/PublishMany", port.address));
-            let request = request.header("content-type", "application/grpc").header("te", "trailers");
-            sender.send_request(request.body(Crumbs(crumbs)).expect("a request"))
-        };
-        let (say, said) = tokio::sync::mpsc::unbounded_channel();
-        let said = stream::unfold(said, async |mut said| Some((said.recv().await?, said)));
-        let mut quiet = ask(said.boxed()).await.expect("an answer");
+        let message = framed(&publish(&["q"], "x"));
+        let mut client = Raw::connect(port.address).await;
+        let (say, mut quiet) = client.publish_many().await;
         let mut loud = Vec::new();
         for _ in 0..STREAMS {
-            loud.push(ask(stream::iter(vec![MESSAGE; MESSAGES]).boxed()).await.expect("an answer"));
+            loud.push(client.call("PublishMany", stream::iter(vec![message.clone(); MESSAGES]).boxed()).await);
         }
-        let mut gathered = BytesMut::new();
         for _ in 0..20 {
-            say.send(MESSAGE).expect("it is asked for");
-            assert!(next_reply(quiet.body_mut(), &mut gathered).await.is_some(), "the quiet one goes on");
+            say.send(message.clone()).expect("it is asked for");
+            assert!(quiet.next().await.is_ok(), "the quiet one goes on");
         }
         for mut answers in loud {
-            let (mut replies, mut gathered) = (0, BytesMut::new());
-            while next_reply(answers.body_mut(), &mut gathered).await.is_some() {
-                replies += 1;
+            for _ in 0..MESSAGES {
+                answers.next().await.expect("an answer to each");
             }
-            assert_eq!(replies, MESSAGES);
+            assert_eq!(answers.next().await, Err(GOOD_END));
         }
         drop(say);
-        assert_eq!(next_reply(quiet.body_mut(), &mut gathered).await, None);
+        assert_eq!(quiet.next().await, Err(GOOD_END));
     });
 }
 

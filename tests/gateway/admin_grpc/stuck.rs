@@ -1,0 +1,83 @@
+//! What goes on behind the port while a shard stands still, so that a message is under way for as long as a test likes.
+
+use super::raw::framed;
+use super::*;
+
+use crate::support::frozen::Frozen;
+
+/// A port whose only shard stands still, before which a subscriber of `conv:c1` waits.
+struct Scene {
+    port: Port,
+    ana: Client,
+    frozen: Frozen,
+}
+
+impl Scene {
+    #[track_caller]
+    fn start(config: Config) -> Scene {
+        let mut port = Port::start(config.set("server.shards", 1));
+        let mut ana = Client::connect(&port.gateway, &token("ana"));
+        ana.subscribe(&["conv:c1"]);
+        let frozen = Frozen::thread(port.gateway.process(), "shard-0");
+        Scene { port, ana, frozen }
+    }
+}
+
+impl Port {
+    /// Returns when the port has heard all that a connection was told to say so far.
+    #[track_caller]
+    fn expect_heard(&self, client: &mut Raw) {
+        // What is asked behind it is answered when it has come; the first one may still overtake it in the client.
+        for _ in 0..2 {
+            let asked = stream::iter([framed(&PresenceRequest { channel: "conv:c1".into() })]);
+            let end = self.wait(async { client.call("Presence", asked.boxed()).await.next().await });
+            assert_eq!(end, Err((Code::NotFound, "no_presence".into())));
+        }
+    }
+}
+
+fn message(text: &str) -> Bytes {
+    framed(&publish(&["conv:c1"], text))
+}
+
+#[test]
+fn whoever_gives_up_a_message_that_is_under_way_holds_no_place() {
+    let config = Config::new().set("admin.connections", 1).set("admin.head_deadline", "1h");
+    let Scene { port, ana: _ana, frozen } = Scene::start(config);
+    let mut client = port.wait(Raw::connect(port.address));
+    let (say, answers) = port.wait(client.publish_many());
+    say.send(message("x")).expect("it is asked for");
+    port.expect_heard(&mut client);
+    // The stream is reset; the connection stays.
+    drop((say, answers));
+    port.eventually("another one has the place", || {
+        let endpoint = Endpoint::from_shared(format!("http://{}", port.address)).expect("an address");
+        let answer = port.wait(async {
+            let mut admin = AdminServiceClient::new(endpoint.connect().await.ok()?);
+            admin.presence(PresenceRequest { channel: "conv:c1".into() }).await.err()
+        });
+        answer.is_some_and(|status| word(&status) == "no_presence")
+    });
+    frozen.thaw();
+}
+
+#[test]
+fn whoever_has_a_message_under_way_keeps_the_place_although_another_body_is_refused() {
+    let config = Config::new().set("admin.connections", 1).set("admin.head_deadline", "1h");
+    let Scene { port, mut ana, frozen } = Scene::start(config);
+    let mut client = port.wait(Raw::connect(port.address));
+    let whole = client.call("Publish", stream::iter([message("x")]).boxed());
+    let whole = port.runtime.spawn(async { whole.await.next().await });
+    port.expect_heard(&mut client);
+    let end = port.wait(async {
+        let frames = stream::iter([Bytes::from_static(b"\0\x01")]).chain(stream::pending());
+        client.call_promising(17 << 20, "Publish", frames.boxed()).await.next().await
+    });
+    assert_eq!(end, Err((Code::ResourceExhausted, "body_too_large".into())));
+    let mut other = TcpStream::connect(port.address).expect("it listens");
+    other.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    assert_eq!(other.read(&mut [0]).expect("an end"), 0, "there is no place");
+    frozen.thaw();
+    assert_eq!(port.wait(whole).expect("no panic").expect("an answer").delivered, 1);
+    assert_eq!(ana.next_text(), "x");
+}
