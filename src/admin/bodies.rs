@@ -24,6 +24,8 @@ use super::error::AdminError;
 /// messages, and many of the usual ones.
 const BODIES_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 
+/// The room for all of them. Clones are the same.
+#[derive(Clone)]
 pub struct Bodies {
     room: Arc<Semaphore>,
     deadline: Duration,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Request, Status, Streaming};
 
 use crate::admin::State;
@@ -79,13 +80,13 @@ impl Many {
 
     async fn publish(&mut self, first: PublishRequest) {
         if first.idempotency_key.is_some() {
-            let share = self.share.as_ref().and_then(Share::take);
+            let share = self.take(1);
             let reply = published(&self.state, first).await.unwrap_or_else(refused);
             self.replies.push_back(reply);
             return drop(share);
         }
         let together = self.together(first);
-        let share = self.share.as_ref().and_then(Share::take);
+        let share = self.take(together.len());
         let (mut entries, mut refusals) = (Vec::new(), Vec::new());
         for request in together {
             match entry(request).and_then(|entry| batch::check(std::slice::from_ref(&entry)).map(|()| entry)) {
@@ -107,6 +108,11 @@ impl Many {
             });
         }
         drop(share);
+    }
+
+    /// The room of messages that are published now.
+    fn take(&self, messages: usize) -> Option<OwnedSemaphorePermit> {
+        self.share.as_ref()?.take(messages)
     }
 
     /// With those behind it that are there already.

@@ -2,8 +2,9 @@
 //! the same functions. Served by a [port](super::port) of its own, with the same deadlines and limits.
 //!
 //! What posts one message has its body gathered as over HTTP ([`super::bodies`]); of a stream of messages each is
-//! gathered for itself ([`metered`]).
+//! gathered for itself ([`metered`], by its [`boundaries`]).
 
+mod boundaries;
 mod many;
 mod metered;
 mod methods;

@@ -16,6 +16,18 @@ fn a_message_that_does_not_come_whole_is_given_up() {
 }
 
 #[test]
+fn half_a_message_that_came_with_a_whole_one_is_given_up_as_well() {
+    let port = Port::start(Config::new().set("admin.transfer_deadline", "1s"));
+    port.wait(async {
+        let (say, mut answers) = Raw::connect(port.address).await.publish_many().await;
+        let message = framed(&publish(&["conv:c1"], "x"));
+        say.send([&message[..], &message[..9]].concat().into()).expect("it is asked for");
+        assert!(answers.next().await.is_ok(), "the whole one is answered");
+        assert_eq!(answers.next().await, Err((Code::DeadlineExceeded, "body_too_slow".into())));
+    });
+}
+
+#[test]
 fn messages_that_come_faster_than_they_are_taken_hold_up_their_own_stream_alone() {
     const MESSAGES: usize = 12_000;
     const STREAMS: usize = 6;

@@ -1,6 +1,8 @@
 //! What goes on behind the port while a shard stands still, so that a message is under way for as long as a test likes.
 
-use super::raw::framed;
+use std::time::{Duration, Instant};
+
+use super::raw::{GOOD_END, framed};
 use super::*;
 
 use crate::support::frozen::Frozen;
@@ -80,4 +82,27 @@ fn whoever_has_a_message_under_way_keeps_the_place_although_another_body_is_refu
     frozen.thaw();
     assert_eq!(port.wait(whole).expect("no panic").expect("an answer").delivered, 1);
     assert_eq!(ana.next_text(), "x");
+}
+
+#[test]
+fn a_stream_goes_on_although_its_first_message_was_under_way_for_longer_than_a_body_may_take() {
+    const DEADLINE_OF_BODIES: Duration = Duration::from_secs(2);
+    let Scene { port, mut ana, frozen } = Scene::start(Config::new().set("admin.transfer_deadline", "2s"));
+    let mut client = port.wait(Raw::connect(port.address));
+    let (say, mut answers) = port.wait(client.publish_many());
+    say.send(message("1")).expect("it is asked for");
+    port.expect_heard(&mut client);
+    say.send(message("2")).expect("it is asked for");
+    port.expect_heard(&mut client);
+    let began = Instant::now();
+    port.eventually("the time is over", || began.elapsed() > DEADLINE_OF_BODIES);
+    frozen.thaw();
+    for text in ["1", "2"] {
+        assert_eq!(port.wait(answers.next()).expect("an answer").delivered, 1, "{text}");
+        assert_eq!(ana.next_text(), text);
+    }
+    say.send(message("3")).expect("it goes on");
+    assert_eq!(port.wait(answers.next()).expect("an answer").delivered, 1);
+    drop(say);
+    assert_eq!(port.wait(answers.next()), Err(GOOD_END));
 }
