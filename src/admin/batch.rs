@@ -29,7 +29,7 @@ use super::published::{Delivered, Published};
 
 /// Messages of one request, and the channels that all of them together name.
 const MESSAGES_MAX: usize = 1000;
-const CHANNELS_MAX: usize = 10_000;
+pub const CHANNELS_MAX: usize = 10_000;
 
 /// Bytes of all messages, each once for every channel: so much is under way in the lanes at once.
 const BYTES_MAX: usize = MESSAGE_BYTES_MAX;

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Request, Status, Streaming};
 
 use crate::admin::State;
-use crate::admin::batch::{self, Entry};
+use crate::admin::batch::{self, CHANNELS_MAX, Entry};
 use crate::admin::clients::{Client, UnderWay};
 use crate::admin::error::AdminError;
 use crate::admin::published::Published;
@@ -19,7 +19,8 @@ use crate::proto::admin::v1::{Error, PublishReply, PublishRequest};
 use super::metered::Share;
 use super::methods::{entry, published, reply};
 
-/// Messages that go together, and their bytes, each once for every channel.
+/// Messages that go together, and their bytes, each once for every channel. Of these there are no more than may go
+/// together at all, so that none is refused for the others.
 const TOGETHER_MAX: usize = 256;
 const TOGETHER_BYTES_MAX: usize = 256 << 10;
 
@@ -118,7 +119,7 @@ impl Many {
     /// With those behind it that are there already.
     fn together(&mut self, first: PublishRequest) -> Vec<PublishRequest> {
         let size = |request: &PublishRequest| request.channels.len().max(1) * request.message.len();
-        let mut bytes = size(&first);
+        let (mut channels, mut bytes) = (first.channels.len(), size(&first));
         let mut together = vec![first];
         while self.end.is_none() {
             if self.next.is_none() {
@@ -126,9 +127,12 @@ impl Many {
                 self.keep(came);
             }
             let fits = |request: &PublishRequest| {
-                request.idempotency_key.is_none() && bytes + size(request) <= TOGETHER_BYTES_MAX
+                request.idempotency_key.is_none()
+                    && channels + request.channels.len() <= CHANNELS_MAX
+                    && bytes + size(request) <= TOGETHER_BYTES_MAX
             };
             let Some(request) = self.next.take_if(|request| fits(request)) else { break };
+            channels += request.channels.len();
             bytes += size(&request);
             together.push(request);
             if together.len() == TOGETHER_MAX {

@@ -106,3 +106,21 @@ fn a_stream_goes_on_although_its_first_message_was_under_way_for_longer_than_a_b
     drop(say);
     assert_eq!(port.wait(answers.next()), Err(GOOD_END));
 }
+
+#[test]
+fn messages_that_wait_together_for_more_channels_than_may_go_together_are_all_published() {
+    const MESSAGES: usize = 11;
+    let Scene { port, ana: _ana, frozen } = Scene::start(Config::new());
+    let mut client = port.wait(Raw::connect(port.address));
+    let (say, mut answers) = port.wait(client.publish_many());
+    say.send(message("x")).expect("it is asked for");
+    port.expect_heard(&mut client);
+    let to_many = framed(&publish(&["c"; 1000], "x"));
+    say.send(to_many.repeat(MESSAGES).into()).expect("it is asked for");
+    port.expect_heard(&mut client);
+    frozen.thaw();
+    for n in 0..=MESSAGES {
+        let reply = port.wait(answers.next()).expect("an answer");
+        assert_eq!(reply.error, None, "{n}");
+    }
+}
