@@ -20,8 +20,8 @@ use super::State;
 use super::clients::Client;
 use super::error::AdminError;
 
-/// Bytes of all bodies that are under way, until they are answered: four of the largest
-/// messages, and many of the usual ones.
+/// Bytes of all bodies that are under way, until they are answered: as many as four of the largest messages have, and
+/// many of the usual ones.
 const BODIES_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 
 /// The room for all of them. Clones are the same.
@@ -38,12 +38,22 @@ struct Gathered {
 }
 
 pub async fn gather(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Result<Response, AdminError> {
+    gather_within(MESSAGE_BYTES_MAX, &state, request, next).await
+}
+
+/// The same for bodies of up to `bytes_max`, in which more than a message stands.
+pub async fn gather_within(
+    bytes_max: usize,
+    state: &State,
+    request: Request,
+    next: Next,
+) -> Result<Response, AdminError> {
     let (head, body) = request.into_parts();
     if body.is_end_stream() {
         return Ok(next.run(Request::from_parts(head, body)).await);
     }
     let awaiting = head.extensions.get().map(Client::await_body);
-    let Gathered { bytes, share } = state.bodies.read(body).await?;
+    let Gathered { bytes, share } = state.bodies.read(body, bytes_max).await?;
     drop(awaiting);
     let response = next.run(Request::from_parts(head, Body::from(bytes))).await;
     drop(share);
@@ -67,21 +77,21 @@ impl Bodies {
         self.room.clone().try_acquire_many_owned(bytes).map_err(|_| AdminError::BodiesFull)
     }
 
-    async fn read(&self, body: Body) -> Result<Gathered, AdminError> {
-        if body.size_hint().lower() > MESSAGE_BYTES_MAX as u64 {
+    async fn read(&self, body: Body, bytes_max: usize) -> Result<Gathered, AdminError> {
+        if body.size_hint().lower() > bytes_max as u64 {
             return Err(AdminError::BodyTooLarge);
         }
-        timeout(self.deadline, self.gather(body)).await.unwrap_or(Err(AdminError::BodyTooSlow))
+        timeout(self.deadline, self.gather(body, bytes_max)).await.unwrap_or(Err(AdminError::BodyTooSlow))
     }
 
     /// A share grows with what has come and not with what was promised: who promises much
     /// and sends little holds little.
-    async fn gather(&self, body: Body) -> Result<Gathered, AdminError> {
+    async fn gather(&self, body: Body, bytes_max: usize) -> Result<Gathered, AdminError> {
         let mut gathered = Gathered { bytes: Vec::new(), share: None };
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| AdminError::BodyUnreadable)?;
-            if gathered.bytes.len() + chunk.len() > MESSAGE_BYTES_MAX {
+            if gathered.bytes.len() + chunk.len() > bytes_max {
                 return Err(AdminError::BodyTooLarge);
             }
             let more = self.claim(chunk.len())?;
@@ -103,23 +113,27 @@ mod tests {
         Body::from(vec![b'x'; bytes])
     }
 
+    async fn read(bodies: &Bodies, body: Body) -> Result<Gathered, AdminError> {
+        bodies.read(body, MESSAGE_BYTES_MAX).await
+    }
+
     #[tokio::test]
     async fn bodies_share_a_bounded_room_until_they_are_answered() {
         let bodies = Bodies::new(Duration::from_secs(5));
         let mut held = Vec::new();
         for _ in 0..BODIES_BYTES_MAX / MESSAGE_BYTES_MAX {
-            held.push(bodies.read(body(MESSAGE_BYTES_MAX)).await.ok().unwrap());
+            held.push(read(&bodies, body(MESSAGE_BYTES_MAX)).await.ok().unwrap());
         }
-        assert_eq!(bodies.read(body(1)).await.err(), Some(AdminError::BodiesFull));
+        assert_eq!(read(&bodies, body(1)).await.err(), Some(AdminError::BodiesFull));
         held.pop();
-        assert_eq!(bodies.read(body(5)).await.ok().unwrap().bytes, b"xxxxx");
-        assert_eq!(bodies.read(body(MESSAGE_BYTES_MAX + 1)).await.err(), Some(AdminError::BodyTooLarge));
+        assert_eq!(read(&bodies, body(5)).await.ok().unwrap().bytes, b"xxxxx");
+        assert_eq!(read(&bodies, body(MESSAGE_BYTES_MAX + 1)).await.err(), Some(AdminError::BodyTooLarge));
     }
 
     #[tokio::test]
     async fn a_body_that_does_not_come_is_given_up() {
         let bodies = Bodies::new(Duration::from_millis(10));
         let never = Body::from_stream(futures_util::stream::pending::<Result<&[u8], std::io::Error>>());
-        assert_eq!(bodies.read(never).await.err(), Some(AdminError::BodyTooSlow));
+        assert_eq!(read(&bodies, never).await.err(), Some(AdminError::BodyTooSlow));
     }
 }

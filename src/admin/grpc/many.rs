@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
 use crate::admin::State;
 use crate::admin::batch::{self, CHANNELS_MAX, Entry};
@@ -75,6 +75,8 @@ impl Many {
         match came {
             Ok(Some(request)) => self.next = Some(request),
             Ok(None) => self.end = Some(Ok(())),
+            // What its head says is more than is read of any message.
+            Err(status) if status.code() == Code::OutOfRange => self.end = Some(Err(AdminError::BodyTooLarge.status())),
             Err(status) => self.end = Some(Err(status)),
         }
     }

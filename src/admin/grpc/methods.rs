@@ -19,6 +19,7 @@ use crate::proto::admin::v1::{
     BroadcastRequest, DisconnectReply, DisconnectRequest, PresenceReply, PresenceRequest, PublishReply, PublishRequest,
     StatsReply, StatsRequest,
 };
+use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::many::Many;
 
@@ -105,6 +106,9 @@ async fn broadcast(state: &State, request: BroadcastRequest) -> Result<PublishRe
     let filter = publish::filter(user_type, platform);
     if message.is_empty() {
         return Err(AdminError::BodyEmpty);
+    }
+    if message.len() > MESSAGE_BYTES_MAX {
+        return Err(AdminError::BodyTooLarge);
     }
     let delivered = match to {
         Some(To::UserId(id)) => publish::deliver(state, publish::of_user(&id), filter, message).await,

@@ -22,9 +22,10 @@ use crate::ws::frame::MESSAGE_BYTES_MAX;
 
 use super::{State, bodies, guard};
 
+use boundaries::HEAD_BYTES;
 use methods::Methods;
 
-/// Names and narrowing beside the message itself.
+/// Names and narrowing beside the message itself: in a body of its own, and in a stream.
 const REQUEST_BYTES_MAX: usize = MESSAGE_BYTES_MAX + (64 << 10);
 
 pub fn router(state: Arc<State>) -> Router {
@@ -46,6 +47,7 @@ async fn admit(Shared(state): Shared<Arc<State>>, request: Request, next: Next) 
     }
 }
 
-async fn gather(state: Shared<Arc<State>>, request: Request, next: Next) -> Response {
-    bodies::gather(state, request, next).await.unwrap_or_else(|error| error.status().into_http())
+async fn gather(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+    let gathering = bodies::gather_within(HEAD_BYTES + REQUEST_BYTES_MAX, &state, request, next);
+    gathering.await.unwrap_or_else(|error| error.status().into_http())
 }

@@ -193,6 +193,34 @@ fn what_is_refused_says_why_in_the_words_of_the_http_port() {
 }
 
 #[test]
+fn the_largest_message_may_come_in_each_way() {
+    const LARGEST: usize = 16 << 20;
+    let port = Port::start(Config::new());
+    let mut admin = port.caller(None);
+    let mut all = |bytes: usize| {
+        let message = "x".repeat(bytes);
+        let one = port.wait(admin.publish(publish(&["conv:c1"], &message)));
+        let to_all = port.wait(admin.broadcast(broadcast(Some(To::All(true)), &message)));
+        let many = port.wait(async {
+            let many = stream::iter([publish(&["conv:c1"], &message)]);
+            let mut answers = admin.publish_many(many).await.expect("a stream").into_inner();
+            answers.next().await.expect("an answer").expect("the stream goes on")
+        });
+        let word = |one: Result<_, Status>| one.map_or_else(|status| word(&status).to_owned(), |_| String::new());
+        [word(one), word(to_all), many.error.map_or_else(String::new, |error| error.code)]
+    };
+    assert_eq!(all(LARGEST), [""; 3]);
+    assert_eq!(all(LARGEST + 1), ["body_too_large"; 3]);
+    // Of a stream it is seen before it comes.
+    let end = port.wait(async {
+        let (say, mut answers) = Raw::connect(port.address).await.publish_many().await;
+        say.send(Bytes::from_static(&[0, 2, 0, 0, 0])).expect("it is asked for");
+        answers.next().await
+    });
+    assert_eq!(end, Err((Code::ResourceExhausted, "body_too_large".into())));
+}
+
+#[test]
 fn nobody_does_anything_without_the_token() {
     let text =
         blocks("docs/integrations/grpc.md").into_iter().find(|block| block.info == "toml admin").expect("a block");
