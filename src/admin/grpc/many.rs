@@ -13,6 +13,7 @@ use crate::admin::State;
 use crate::admin::batch::{self, CHANNELS_MAX, Entry};
 use crate::admin::clients::{Client, UnderWay};
 use crate::admin::error::AdminError;
+use crate::admin::publish::LATER;
 use crate::admin::published::Published;
 use crate::proto::admin::v1::{Error, PublishReply, PublishRequest};
 
@@ -107,7 +108,11 @@ impl Many {
             self.replies.push_back(match (refusal, &published) {
                 (Some(error), _) => refused(error),
                 (None, Err(error)) => refused(*error),
-                (None, Ok(_)) => reply(results.next().unwrap_or_default(), note),
+                (None, Ok(_)) => match results.next().unwrap_or_default() {
+                    // What goes out later is what was kept, and nothing that came with it.
+                    delivered if note == Some(LATER) && delivered.kept != Some(true) => refused(AdminError::NotTaken),
+                    delivered => reply(delivered, note),
+                },
             });
         }
         drop(share);

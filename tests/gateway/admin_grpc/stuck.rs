@@ -6,6 +6,7 @@ use super::raw::{GOOD_END, framed};
 use super::*;
 
 use crate::support::frozen::Frozen;
+use crate::support::prometheus::LANE_LOST;
 
 /// A port whose only shard stands still, before which a subscriber of `conv:c1` waits.
 struct Scene {
@@ -123,4 +124,23 @@ fn messages_that_wait_together_for_more_channels_than_may_go_together_are_all_pu
         let reply = port.wait(answers.next()).expect("an answer");
         assert_eq!(reply.error, None, "{n}");
     }
+}
+
+#[test]
+fn what_no_shard_took_is_refused_although_it_came_with_what_is_kept() {
+    let Scene { port, ana: _ana, frozen } = Scene::start(Config::new().set("server.lane_patience", "200ms"));
+    let mut client = port.wait(Raw::connect(port.address));
+    // More than a lane takes.
+    let flood = client.call("Publish", stream::iter([framed(&publish(&["conv:c1"; 5000], "x"))]).boxed());
+    let flood = port.runtime.spawn(flood);
+    port.eventually("the lane is full", || port.gateway.admin().metrics().sum(LANE_LOST) > 0.0);
+    let (say, mut answers) = port.wait(client.publish_many());
+    let notification = framed(&publish(&["user:ana"], r#"{"type":"notification","id":"n1"}"#));
+    say.send([message("x"), notification].concat().into()).expect("it is asked for");
+    let [lost, kept] = [(); 2].map(|()| port.wait(answers.next()).expect("an answer"));
+    assert_eq!(lost.error.expect("it is lost").code, "not_taken");
+    assert_eq!((kept.error, kept.kept), (None, Some(true)));
+    assert!(kept.note.contains("kept"), "{}", kept.note);
+    flood.abort();
+    frozen.thaw();
 }
