@@ -116,7 +116,7 @@ pub async fn carry_out(state: &State, entries: Vec<Entry>) -> Result<Published, 
     check(&entries)?;
     let mut results = vec![Delivered::default(); entries.len()];
     let ways = keep(&state.context.inlet, &entries, &mut results);
-    let is_any_kept = results.iter().any(|delivered| delivered.kept.is_some());
+    let is_any_kept = ways.iter().any(|way| way.kept.is_some());
     let notifications = state.context.inlet.notifications.clone();
     let ask = state.shards.deliver(move |bus, answer| posting(bus, &entries, ways, &notifications, &answer));
     let answers = match ask.await {

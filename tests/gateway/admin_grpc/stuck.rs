@@ -141,6 +141,13 @@ fn what_no_shard_took_is_refused_although_it_came_with_what_is_kept() {
     assert_eq!(lost.error.expect("it is lost").code, "not_taken");
     assert_eq!((kept.error, kept.kept), (None, Some(true)));
     assert!(kept.note.contains("kept"), "{}", kept.note);
+    let narrowed = PublishRequest {
+        user_type: Some("driver".into()),
+        ..publish(&["user:ana"], r#"{"type":"notification","id":"n2"}"#)
+    };
+    let narrowed = stream::iter([framed(&narrowed)]).boxed();
+    let end = port.wait(async { client.call("Publish", narrowed).await.next().await });
+    assert_eq!(end, Err((Code::Unavailable, "not_taken".into())), "with a filter nothing is kept");
     flood.abort();
     frozen.thaw();
 }
