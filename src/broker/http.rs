@@ -1,7 +1,6 @@
 //! How a server is reached over HTTP or HTTPS: one client for all who post to it or fetch from it. It keeps connections
 //! alive, follows no redirect, uses no proxy, and reads no more of an answer than it is told to.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -15,6 +14,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::causes::causes;
 use super::tls;
 
 /// From the first packet to a TCP connection.
@@ -40,15 +40,15 @@ pub enum Unanswered {
     NotReached(String),
     /// The connection was lost: the server may have the request.
     Lost(String),
-    /// It has answered with more than was to be read.
-    TooLarge,
+    /// It has answered with more than so many bytes.
+    TooLarge(usize),
 }
 
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotReached(why) | Self::Lost(why) => f.write_str(why),
-            Self::TooLarge => f.write_str("the answer is too large"),
+            Self::TooLarge(bytes_max) => write!(f, "the answer is longer than {bytes_max} bytes"),
         }
     }
 }
@@ -92,18 +92,7 @@ pub async fn exchange(
     let (head, body) = response.into_parts();
     match Limited::new(body, body_bytes_max).collect().await {
         Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Err(Unanswered::TooLarge),
+        Err(error) if error.is::<LengthLimitError>() => Err(Unanswered::TooLarge(body_bytes_max)),
         Err(error) => Err(Unanswered::Lost(causes(&*error))),
     }
-}
-
-/// An error with what it comes from: the outermost says little more than that there was one.
-fn causes(error: &dyn Error) -> String {
-    let (mut text, mut next) = (error.to_string(), error.source());
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

@@ -3,7 +3,6 @@
 //! Invariant: an answer costs no more than [`ANSWER_BYTES_MAX`] and [`DEADLINE`], whatever the issuer sends. Redirects
 //! are not followed: who may publish keys is said by the configuration.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -11,16 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::TokioExecutor;
+use http_body_util::Full;
 use tokio::time::timeout;
 
 use crate::auth::KeySet;
 use crate::auth::jwk::{BadSet, LeftOut, read_set};
-use crate::broker::tls;
+use crate::broker::http::{Client, Unanswered, client, connector, exchange};
 use crate::config::{JwksUrl, Secret};
 
 /// Longest answer: a set of 64 keys has some 50 KB.
@@ -30,7 +25,7 @@ pub const ANSWER_BYTES_MAX: usize = 1 << 20;
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 pub struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client,
     url: Uri,
     headers: HeaderMap,
 }
@@ -46,12 +41,9 @@ pub struct Answer {
 /// Why there are no keys.
 #[derive(Debug)]
 pub enum FetchError {
-    /// Not reached, or lost.
-    Away(legacy::Error),
-    Broken(Box<dyn Error + Send + Sync>),
+    Unanswered(Unanswered),
     Late,
     Status(StatusCode),
-    TooLong,
     Bad(BadSet),
 }
 
@@ -69,30 +61,25 @@ impl Fetcher {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls::client(None)?).https_or_http().enable_http1().build();
         // A connection for each look: minutes later an idle one has been closed by somebody on the way.
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        let client = client(connector(None)?, 0);
         Ok(Self { client, url: url.as_str().parse().map_err(io::Error::other)?, headers })
     }
 
     pub async fn fetch(&self) -> Result<Answer, FetchError> {
-        timeout(DEADLINE, self.exchange()).await.unwrap_or(Err(FetchError::Late))
+        timeout(DEADLINE, self.ask()).await.unwrap_or(Err(FetchError::Late))
     }
 
-    async fn exchange(&self) -> Result<Answer, FetchError> {
-        let mut request = Request::new(Empty::new());
+    async fn ask(&self) -> Result<Answer, FetchError> {
+        let mut request = Request::new(Full::new(Bytes::new()));
         *request.uri_mut() = self.url.clone();
         *request.headers_mut() = self.headers.clone();
-        let (head, body) = self.client.request(request).await.map_err(FetchError::Away)?.into_parts();
-        if head.status != StatusCode::OK {
-            return Err(FetchError::Status(head.status));
+        let answer = exchange(&self.client, request, ANSWER_BYTES_MAX).await.map_err(FetchError::Unanswered)?;
+        if answer.status() != StatusCode::OK {
+            return Err(FetchError::Status(answer.status()));
         }
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { FetchError::TooLong } else { FetchError::Broken(error) }
-        })?;
-        let (keys, left_out) = read_set(&body.to_bytes()).map_err(FetchError::Bad)?;
-        Ok(Answer { keys, left_out, fresh_for: max_age(&head.headers) })
+        let (keys, left_out) = read_set(answer.body()).map_err(FetchError::Bad)?;
+        Ok(Answer { keys, left_out, fresh_for: max_age(answer.headers()) })
     }
 }
 
@@ -107,31 +94,16 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away(error) => chain(error, f),
-            Self::Broken(error) => chain(&**error, f),
+            Self::Unanswered(unanswered) => unanswered.fmt(f),
             Self::Late => write!(f, "no whole answer within {DEADLINE:?}"),
             Self::Status(status) if status.is_redirection() => {
                 write!(f, "the answer is {status}: redirects are not followed")
             }
             Self::Status(status) => write!(f, "the answer is {status}"),
-            Self::TooLong => write!(f, "the answer is longer than {ANSWER_BYTES_MAX} bytes"),
             Self::Bad(bad) => bad.fmt(f),
         }
     }
 }
-
-/// An error and what caused it, which the client library does not say by itself.
-fn chain(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{error}")?;
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        write!(f, ": {error}")?;
-        cause = error.source();
-    }
-    Ok(())
-}
-
-impl Error for FetchError {}
 
 #[cfg(test)]
 mod tests {

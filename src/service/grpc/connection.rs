@@ -33,6 +33,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Status, body::Body};
 use tonic_prost::ProstCodec;
 
+use crate::broker::causes::causes;
 use crate::broker::http2::connection_window;
 use crate::broker::tls;
 use crate::config::{Endpoint, GrpcService};
@@ -132,11 +133,11 @@ impl Target {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (sender, speaking) = self.settings.handshake(TokioIo::new(stream)).await.map_err(|error| whole(&error))?;
+        let (sender, speaking) = self.settings.handshake(TokioIo::new(stream)).await.map_err(|error| causes(&error))?;
         let (tell, lost) = oneshot::channel();
         tokio::spawn(async move {
             let why =
-                speaking.await.map_or_else(|error| whole(&error), |()| "the backend closed the connection".into());
+                speaking.await.map_or_else(|error| causes(&error), |()| "the backend closed the connection".into());
             drop(tell.send(why));
         });
         Ok(Connection { transport: Transport(sender), lost })
@@ -158,7 +159,7 @@ impl Target {
             }
             // Its cause alone: in words a status has the whole of it as its programmer sees it.
             Err(status) if is_of_transport(&status) => {
-                Err(status.source().map_or_else(|| status.message().to_owned(), whole))
+                Err(status.source().map_or_else(|| status.message().to_owned(), causes))
             }
             _ => Ok(()),
         }
@@ -187,20 +188,6 @@ pub fn is_of_transport(status: &Status) -> bool {
 /// Whether the backend has not got any of the request: it can be sent on another connection.
 pub fn is_unsent(status: &Status) -> bool {
     status.source().and_then(|cause| cause.downcast_ref::<Unsent>()).is_some_and(|unsent| unsent.is_whole)
-}
-
-/// An error with its causes.
-fn whole(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl Service<Request<Body>> for Transport {

@@ -79,7 +79,7 @@ impl From<Unanswered> for Trouble {
         let (failure, again, says) = match &unanswered {
             Unanswered::NotReached(_) => (Failure::Away, Again::Soon, Says::Unreached),
             Unanswered::Lost(_) => (Failure::Away, Again::No, Says::Broken),
-            Unanswered::TooLarge => (Failure::Refused, Again::No, Says::Works),
+            Unanswered::TooLarge(_) => (Failure::Refused, Again::No, Says::Works),
         };
         Self { failure, why: unanswered.to_string(), again, says }
     }
