@@ -18,6 +18,8 @@ pub mod control;
 pub mod gateway;
 pub mod geo;
 pub mod host;
+#[cfg(feature = "grpc")]
+pub mod http2;
 pub mod ingress;
 pub mod issuer;
 pub mod lane;

@@ -21,7 +21,7 @@ const SRC: &[&[&str]] = &[
     &["lane", "notification"],
     &["metrics"],
     &["auth", "route"],
-    &["channel", "clock", "geo", "proc", "proto", "protocol", "ws"],
+    &["channel", "clock", "geo", "http2", "proc", "proto", "protocol", "ws"],
 ];
 
 /// The same for src/shard/.

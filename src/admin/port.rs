@@ -29,10 +29,10 @@ use tokio::time::sleep_until;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-#[cfg(feature = "grpc")]
-use crate::broker::http2::connection_window;
 use crate::config;
 use crate::control::Stop;
+#[cfg(feature = "grpc")]
+use crate::http2::connection_window;
 
 use super::clients::{Client, Clients};
 use super::write_deadline::WriteDeadline;

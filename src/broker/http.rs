@@ -1,5 +1,6 @@
-//! How a server is reached over HTTP or HTTPS: one client for all who post to it or fetch from it. It keeps connections
-//! alive, follows no redirect, uses no proxy, and reads no more of an answer than it is told to.
+//! How a web server is reached, over HTTP or HTTPS: one client for the service that posts to it and the issuer that
+//! keys are fetched from. It keeps as many connections alive as it is told to, follows no redirect, uses no proxy, and
+//! reads no more of an answer than it is told to.
 
 use std::fmt;
 use std::io;

@@ -4,7 +4,7 @@
 //! of gRPC, with whatever status: who accepts and says nothing, or speaks something else, is not reached.
 //!
 //! Invariant: a call that is not read holds up itself alone. Each has a window of its own, which bounds what is read
-//! ahead, and that of the connection is large enough for all of them ([`crate::broker::http2`]).
+//! ahead, and that of the connection is large enough for all of them ([`crate::http2`]).
 
 use std::error::Error;
 use std::fmt;
@@ -34,9 +34,9 @@ use tonic::{Status, body::Body};
 use tonic_prost::ProstCodec;
 
 use crate::broker::causes::causes;
-use crate::broker::http2::connection_window;
 use crate::broker::tls;
 use crate::config::{Endpoint, GrpcService};
+use crate::http2::connection_window;
 
 /// From the first packet to the answer to the first call.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
