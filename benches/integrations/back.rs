@@ -5,10 +5,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use toml::Value;
-
 use crate::clients::Clients;
 use crate::quiet;
+use crate::services::Backend;
+use crate::sources::Source;
 use crate::support::config::Config;
 use crate::support::gateway::Gateway;
 use crate::support::grpc::Backend as GrpcBackend;
@@ -38,11 +38,11 @@ pub struct Kind {
 
 pub const KINDS: [Kind; 9] = [
     Kind { name: "back: redis, to it", start: || Box::new(To(Redis::start())) },
-    Kind { name: "back: redis, from it", start: || Box::new(Redis::start()) },
+    Kind { name: "back: redis, from it", start: || Box::new(from_redis()) },
     Kind { name: "back: nats, to it", start: || Box::new(To(Nats::start())) },
-    Kind { name: "back: nats, from it", start: || Box::new(FromNats(Nats::start(), None)) },
+    Kind { name: "back: nats, from it", start: || Box::new(from_nats()) },
     Kind { name: "back: rabbitmq, to it", start: || Box::new(To(RabbitMq::start())) },
-    Kind { name: "back: rabbitmq, from it", start: || Box::new(FromRabbitMq(RabbitMq::start(), None)) },
+    Kind { name: "back: rabbitmq, from it", start: || Box::new(from_rabbitmq()) },
     Kind { name: "back: postgresql, a join", start: || Box::new(Joined { postgres: Postgres::start(), joins: 0 }) },
     Kind { name: "back: grpc, to it", start: || Box::new(To(GrpcBackend::start())) },
     Kind { name: "back: http, to it", start: || Box::new(To(HttpBackend::start())) },
@@ -107,22 +107,35 @@ impl<'a> Running<'a> {
     }
 }
 
-/// Where a service has its backend.
-trait Backend {
-    fn keys(&self) -> Vec<(&'static str, Value)>;
-    fn config(&self, config: Config) -> Config {
-        config
-    }
+/// A server of the tests.
+trait Restarts {
     fn kill(&mut self);
     fn restart(&mut self);
 }
 
+/// With inherent functions of these names.
+macro_rules! restarts {
+    ($($server:ty),*) => {$(
+        impl Restarts for $server {
+            fn kill(&mut self) {
+                <$server>::kill(self);
+            }
+
+            fn restart(&mut self) {
+                <$server>::restart(self);
+            }
+        }
+    )*};
+}
+
+restarts!(Redis, Nats, RabbitMq, GrpcBackend, HttpBackend);
+
 /// A server to which clients say something.
 struct To<B>(B);
 
-impl<B: Backend> Server for To<B> {
+impl<B: Backend + Restarts> Server for To<B> {
     fn config(&self, config: Config) -> Config {
-        let keys = [&[("name", "desk".into())], &self.0.keys()[..]].concat();
+        let keys = [&[("name", "desk".into())], &self.0.service()[..]].concat();
         self.0.config(config.with(ROUTE)).service(&keys)
     }
 
@@ -139,131 +152,52 @@ impl<B: Backend> Server for To<B> {
     }
 }
 
-/// With inherent functions of these names.
-macro_rules! is_killed_and_restarted {
-    ($server:ty) => {
-        fn kill(&mut self) {
-            <$server>::kill(self);
-        }
-
-        fn restart(&mut self) {
-            <$server>::restart(self);
-        }
-    };
+/// A server from which messages come, and who publishes there since it runs.
+struct From<S, P> {
+    server: S,
+    peer: Option<P>,
+    connect: fn(&S) -> P,
+    publish: fn(&mut S, &mut P),
 }
 
-impl Backend for Redis {
-    fn keys(&self) -> Vec<(&'static str, Value)> {
-        vec![("kind", "redis".into()), ("publish", "bench:{user_id}".into())]
+impl<S, P> From<S, P> {
+    fn new(server: S, connect: fn(&S) -> P, publish: fn(&mut S, &mut P)) -> Self {
+        Self { server, peer: None, connect, publish }
     }
+}
 
+impl<S: Source + Restarts, P> Server for From<S, P> {
     fn config(&self, config: Config) -> Config {
-        config.set("redis.url", self.url()).set("redis.source", false)
-    }
-
-    is_killed_and_restarted!(Redis);
-}
-
-impl Backend for Nats {
-    fn keys(&self) -> Vec<(&'static str, Value)> {
-        vec![("kind", "nats".into()), ("subject", "bench.{user_id}".into())]
-    }
-
-    fn config(&self, config: Config) -> Config {
-        config.set("nats.url", self.url()).set("nats.source", false)
-    }
-
-    is_killed_and_restarted!(Nats);
-}
-
-impl Backend for RabbitMq {
-    fn keys(&self) -> Vec<(&'static str, Value)> {
-        vec![("kind", "rabbitmq".into()), ("exchange", "bench".into()), ("routing_key", "of.{user_id}".into())]
-    }
-
-    fn config(&self, config: Config) -> Config {
-        config.set("rabbitmq.url", self.url()).set("rabbitmq.source", false)
-    }
-
-    is_killed_and_restarted!(RabbitMq);
-}
-
-impl Backend for GrpcBackend {
-    fn keys(&self) -> Vec<(&'static str, Value)> {
-        vec![("kind", "grpc".into()), ("address", self.address.to_string().into())]
-    }
-
-    is_killed_and_restarted!(GrpcBackend);
-}
-
-impl Backend for HttpBackend {
-    fn keys(&self) -> Vec<(&'static str, Value)> {
-        vec![("kind", "http".into()), ("url", self.url("/").into())]
-    }
-
-    is_killed_and_restarted!(HttpBackend);
-}
-
-impl Server for Redis {
-    fn config(&self, config: Config) -> Config {
-        config.set("redis.url", self.url())
-    }
-
-    is_killed_and_restarted!(Redis);
-
-    fn ask(&mut self, _: &mut Clients, is_there: bool) {
-        if is_there {
-            self.publish("ws:news:1", PUBLISHED);
-        }
-    }
-}
-
-/// With who publishes there since it runs.
-struct FromNats(Nats, Option<NatsPeer>);
-
-impl Server for FromNats {
-    fn config(&self, config: Config) -> Config {
-        config.set("nats.url", self.0.url())
+        self.server.config(config)
     }
 
     fn kill(&mut self) {
-        self.1 = None;
-        self.0.kill();
+        self.peer = None;
+        self.server.kill();
     }
 
     fn restart(&mut self) {
-        self.0.restart();
+        self.server.restart();
     }
 
     fn ask(&mut self, _: &mut Clients, is_there: bool) {
         if is_there {
-            self.1.get_or_insert_with(|| self.0.peer()).publish("ws.news.1", PUBLISHED);
+            let peer = self.peer.get_or_insert_with(|| (self.connect)(&self.server));
+            (self.publish)(&mut self.server, peer);
         }
     }
 }
 
-/// The same.
-struct FromRabbitMq(RabbitMq, Option<RabbitMqPeer>);
+fn from_redis() -> From<Redis, ()> {
+    From::new(Redis::start(), |_| (), |redis, ()| _ = redis.publish("ws:news:1", PUBLISHED))
+}
 
-impl Server for FromRabbitMq {
-    fn config(&self, config: Config) -> Config {
-        config.set("rabbitmq.url", self.0.url())
-    }
+fn from_nats() -> From<Nats, NatsPeer> {
+    From::new(Nats::start(), Nats::peer, |_, peer| peer.publish("ws.news.1", PUBLISHED))
+}
 
-    fn kill(&mut self) {
-        self.1 = None;
-        self.0.kill();
-    }
-
-    fn restart(&mut self) {
-        self.0.restart();
-    }
-
-    fn ask(&mut self, _: &mut Clients, is_there: bool) {
-        if is_there {
-            self.1.get_or_insert_with(|| self.0.client()).publish("ws", "ws.news.1", &[], PUBLISHED);
-        }
-    }
+fn from_rabbitmq() -> From<RabbitMq, RabbitMqPeer> {
+    From::new(RabbitMq::start(), RabbitMq::client, |_, peer| peer.publish("ws", "ws.news.1", &[], PUBLISHED))
 }
 
 /// Where PostgreSQL is asked who may join; each channel once, so that nothing is known of it before.

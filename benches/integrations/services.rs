@@ -36,7 +36,7 @@ const SAY: &str = r#"{"type":"say","text":"sixty-four bytes, as what comes from 
 const SAID: &str = r#"{"type":"said""#;
 
 /// What clients say in one kind of run, and what they hear.
-struct Talk {
+pub struct Talk {
     /// Keys of the route.
     route: &'static str,
     /// Said at once by a client.
@@ -64,11 +64,11 @@ pub struct Kind {
 
 pub const KINDS: [Kind; 10] = [
     Kind { name: "local: a fan-out to one", start: || Box::new(Local) },
-    Kind { name: "redis publish", start: || Box::new(redis("publish", "bench:{user_id}")) },
-    Kind { name: "redis stream", start: || Box::new(redis("stream", "bench")) },
-    Kind { name: "nats publish", start: || Box::new(nats(&[])) },
+    Kind { name: "redis publish", start: || Box::new(Redis::start()) },
+    Kind { name: "redis stream", start: || Box::new(redis_stream()) },
+    Kind { name: "nats publish", start: || Box::new(Nats::start()) },
     Kind { name: "nats request", start: || Box::new(Asked::start()) },
-    Kind { name: "nats jetstream", start: || Box::new(kept()) },
+    Kind { name: "nats jetstream", start: || Box::new(jetstream()) },
     Kind { name: "rabbitmq, confirmed by a durable queue", start: || Box::new(RabbitMq::start()) },
     Kind { name: "grpc unary", start: || Box::new(GrpcBackend::start()) },
     Kind { name: "grpc stream, its messages", start: || Box::new(Streaming(GrpcBackend::start())) },
@@ -76,10 +76,11 @@ pub const KINDS: [Kind; 10] = [
 ];
 
 /// Who takes what clients say.
-trait Backend {
+pub trait Backend {
     /// Keys of the service beside its name; none when the gateway itself takes it.
     fn service(&self) -> Vec<(&'static str, Value)>;
 
+    /// With the settings that reach it.
     fn config(&self, config: Config) -> Config {
         config
     }
@@ -168,53 +169,70 @@ impl Backend for Local {
     }
 }
 
-/// A server, the settings that reach it, and the keys of its service.
-struct Plain<S> {
-    server: S,
-    settings: Vec<(&'static str, Value)>,
+impl Backend for Redis {
+    fn service(&self) -> Vec<(&'static str, Value)> {
+        vec![("kind", "redis".into()), ("publish", "bench:{user_id}".into())]
+    }
+
+    fn config(&self, config: Config) -> Config {
+        config.set("redis.url", self.url()).set("redis.source", false)
+    }
+}
+
+impl Backend for Nats {
+    fn service(&self) -> Vec<(&'static str, Value)> {
+        vec![("kind", "nats".into()), ("subject", "bench.{user_id}".into())]
+    }
+
+    fn config(&self, config: Config) -> Config {
+        config.set("nats.url", self.url()).set("nats.source", false)
+    }
+}
+
+/// A server whose service has these keys instead.
+struct Keyed<B> {
+    server: B,
     service: Vec<(&'static str, Value)>,
 }
 
-impl<S> Backend for Plain<S> {
+impl<B: Backend> Backend for Keyed<B> {
     fn service(&self) -> Vec<(&'static str, Value)> {
         self.service.clone()
     }
 
     fn config(&self, config: Config) -> Config {
-        self.settings.iter().fold(config, |config, (key, value)| config.set(key, value.clone()))
+        self.server.config(config)
     }
 }
 
-fn redis(key: &'static str, name: &str) -> Plain<Redis> {
-    let server = Redis::start();
-    let settings = vec![("redis.url", server.url().into()), ("redis.source", false.into())];
-    Plain { server, settings, service: vec![("kind", "redis".into()), (key, name.into())] }
+fn redis_stream() -> Keyed<Redis> {
+    Keyed { server: Redis::start(), service: vec![("kind", "redis".into()), ("stream", "bench".into())] }
 }
 
-fn nats(keys: &[(&'static str, Value)]) -> Plain<Nats> {
+/// With a key more.
+fn nats(key: &'static str) -> Keyed<Nats> {
     let server = Nats::start();
-    let settings = vec![("nats.url", server.url().into()), ("nats.source", false.into())];
-    let service = [&[("kind", "nats".into()), ("subject", "bench.{user_id}".into())], keys].concat();
-    Plain { server, settings, service }
+    let service = [&server.service()[..], &[(key, true.into())]].concat();
+    Keyed { server, service }
 }
 
-fn kept() -> Plain<Nats> {
-    let plain = nats(&[("jetstream", true.into())]);
+fn jetstream() -> Keyed<Nats> {
+    let nats = nats("jetstream");
     let stream = r#"{"name":"BENCH","subjects":["bench.>"],"storage":"file"}"#;
-    plain.server.peer().request("$JS.API.STREAM.CREATE.BENCH", stream);
-    plain
+    nats.server.peer().request("$JS.API.STREAM.CREATE.BENCH", stream);
+    nats
 }
 
 /// A NATS with somebody who replies to each message with nothing.
 struct Asked {
-    nats: Plain<Nats>,
+    nats: Keyed<Nats>,
     is_over: Arc<AtomicBool>,
     replying: Option<JoinHandle<()>>,
 }
 
 impl Asked {
     fn start() -> Asked {
-        let (nats, is_over) = (nats(&[("request", true.into())]), Arc::<AtomicBool>::default());
+        let (nats, is_over) = (nats("request"), Arc::<AtomicBool>::default());
         let mut peer = nats.server.peer();
         peer.subscribe("bench.>");
         let until = is_over.clone();
@@ -269,14 +287,9 @@ impl Backend for RabbitMq {
     }
 }
 
-fn grpc(backend: &GrpcBackend, streaming: bool) -> Vec<(&'static str, Value)> {
-    let address = backend.address.to_string();
-    vec![("kind", "grpc".into()), ("address", address.into()), ("streaming", streaming.into())]
-}
-
 impl Backend for GrpcBackend {
     fn service(&self) -> Vec<(&'static str, Value)> {
-        grpc(self, false)
+        vec![("kind", "grpc".into()), ("address", self.address.to_string().into())]
     }
 }
 
@@ -285,7 +298,7 @@ struct Streaming(GrpcBackend);
 
 impl Backend for Streaming {
     fn service(&self) -> Vec<(&'static str, Value)> {
-        grpc(&self.0, true)
+        [&self.0.service()[..], &[("streaming", true.into())]].concat()
     }
 
     fn talk(&self) -> Talk {

@@ -44,7 +44,8 @@ pub const KINDS: [Kind; 7] = [
 ];
 
 /// Where messages come from.
-trait Source: Send {
+pub trait Source: Send {
+    /// With the settings that reach it.
     fn config(&self, config: Config) -> Config;
 
     /// So many into [`CHANNEL`].
