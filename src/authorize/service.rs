@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::now_us;
-use crate::lane::{Content, Device, Failure, Permission};
+use crate::lane::{Content, Failure, Permission};
 use crate::service::Queue;
 
 /// The `type` of the question.
@@ -40,15 +39,10 @@ impl Asked {
     pub async fn decide(&self, user_id: &str, channel: &str) -> Option<Permission> {
         let body = serde_json::to_string(&Body { kind: KIND, user_id, channel }).expect("texts");
         let content = Content {
-            kind: self.kind.clone(),
             user_id: user_id.into(),
-            session_id: "".into(),
-            user_type: None,
-            device: Device::default(),
-            body: body.into(),
             channel: Some(channel.into()),
             key: Some(user_id.into()),
-            deadline_us: now_us() + self.timeout.as_micros() as u64,
+            ..Content::of_gateway(self.kind.clone(), &body, self.timeout)
         };
         Some(match self.queue.ask_for_text(content).await {
             Ok(Some(text)) => permission(&text),

@@ -12,6 +12,7 @@
 //! and is dropped and counted, so a service needs to know nothing of connections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ws::frame::encode_text;
 
@@ -38,7 +39,7 @@ pub struct Call {
     pub content: Content,
 }
 
-/// What a service is told.
+/// What a service is told, by a client or by the gateway itself.
 #[derive(Clone, Debug)]
 // Tests write what they are about; what a client said has all of it.
 #[cfg_attr(test, derive(Default))]
@@ -58,6 +59,24 @@ pub struct Content {
     pub key: Option<Box<str>>,
     /// When nobody waits any more, in microseconds of [`crate::clock`].
     pub deadline_us: u64,
+}
+
+impl Content {
+    /// What the gateway itself says, and waits so long for an answer to. It is no user's, and for no channel and key,
+    /// unless whoever makes it adds them.
+    pub fn of_gateway(kind: Arc<str>, body: &str, timeout: Duration) -> Self {
+        Self {
+            kind,
+            user_id: "".into(),
+            session_id: "".into(),
+            user_type: None,
+            device: Device::default(),
+            body: body.into(),
+            channel: None,
+            key: None,
+            deadline_us: clock::now_us() + timeout.as_micros() as u64,
+        }
+    }
 }
 
 /// What a client says of its device. Nobody has vouched for it.

@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::clock::{Now, now_us};
+use crate::clock::Now;
 use crate::config::{Config, ServiceRule};
 use crate::control::{Backoff, Control, Stop};
 use crate::lane::events::{Heard, Hearer, Teller, open};
-use crate::lane::{Content, Device, Failure};
+use crate::lane::{Content, Failure};
 use crate::shard::id::SessionKey;
 
 use super::Queue;
@@ -226,17 +226,7 @@ impl Courier {
     }
 
     fn content(&self, text: &str) -> Content {
-        Content {
-            kind: KIND.into(),
-            user_id: "".into(),
-            session_id: "".into(),
-            user_type: None,
-            device: Device::default(),
-            body: text.into(),
-            channel: None,
-            key: Some(self.node.clone()),
-            deadline_us: now_us() + self.timeout.as_micros() as u64,
-        }
+        Content { key: Some(self.node.clone()), ..Content::of_gateway(KIND.into(), text, self.timeout) }
     }
 
     /// What waits, with the batch that is on its way.
