@@ -6,7 +6,7 @@
 //!
 //! What may not live here: what a message means, and who may say it; routes say that.
 
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "grpc", feature = "http", feature = "nats"))]
 mod answer;
 #[cfg(any(feature = "http", feature = "redis"))]
 mod envelope;

@@ -9,7 +9,7 @@ use crate::broker::nats::header;
 use crate::broker::subject::{push_channel, push_word};
 use crate::config::{NatsService, SubjectValue};
 use crate::lane::{Content, Failure};
-use crate::service::answer;
+use crate::service::answer::is_message;
 
 const TYPE: HeaderName = HeaderName::from_static("Ringway-Type");
 const USER_ID: HeaderName = HeaderName::from_static("Ringway-User-Id");
@@ -92,11 +92,7 @@ fn replied(reply: &Message, reads_all: bool) -> Settled<'_> {
     if reply.payload.is_empty() {
         return Settled::Taken;
     }
-    let text = match reads_all {
-        true => str::from_utf8(&reply.payload).ok(),
-        false => answer::message(&reply.payload),
-    };
-    match text {
+    match str::from_utf8(&reply.payload).ok().filter(|text| reads_all || is_message(text)) {
         Some(text) => Settled::Answer(text),
         None => Settled::Failed(Failure::Refused, "the reply is no JSON object with a `type`".into()),
     }
