@@ -1,5 +1,5 @@
 //! What waits for a backend, in lines: what has the same key goes one after the other, and what has another does not
-//! wait for it. Sans-IO; one for each service that speaks with its backend in many calls at once.
+//! wait for it. Sans-IO; one for each service that speaks with its backend in many calls at once (`grpc`, `http`).
 //!
 //! ```text
 //!  put ──► the line of its key ──► begin: the first of a line that is not held ──► under way, the line is held
@@ -11,6 +11,9 @@
 //! in which they became free. A key that has nothing here costs nothing.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+
+use crate::lane::Content;
 
 /// What is ordered by: a hash. Two keys with the same one wait for each other, and nothing else comes of it.
 pub type Key = u64;
@@ -19,6 +22,7 @@ pub struct Lines<T> {
     by_key: HashMap<Key, Line<T>>,
     /// Lines whose first may go.
     free: VecDeque<Key>,
+    hasher: RandomState,
 }
 
 struct Line<T> {
@@ -28,11 +32,26 @@ struct Line<T> {
 
 impl<T> Default for Lines<T> {
     fn default() -> Self {
-        Self { by_key: HashMap::new(), free: VecDeque::new() }
+        Self { by_key: HashMap::new(), free: VecDeque::new(), hasher: RandomState::new() }
     }
 }
 
 impl<T> Lines<T> {
+    /// What a message is ordered by: its key, or its session where it has none.
+    pub fn key(&self, content: &Content) -> Key {
+        match &content.key {
+            Some(key) => self.hasher.hash_one((true, key)),
+            None => self.hasher.hash_one((false, &content.session_id)),
+        }
+    }
+
+    /// Whether one more may wait in a line, of a queue that has so many places left for all. No line is longer than
+    /// that: a key that hangs takes half of the queue at most, the next one half of the rest, and the last place is for
+    /// a key that has nothing here.
+    pub fn has_room(&self, key: Key, places_left: usize) -> bool {
+        self.by_key.get(&key).is_none_or(|line| line.waiting.len() <= places_left)
+    }
+
     /// Behind all of its key.
     pub fn put(&mut self, key: Key, item: T) {
         let line = self.by_key.entry(key).or_insert_with(|| Line { waiting: VecDeque::new(), is_held: false });
@@ -118,6 +137,23 @@ mod tests {
         assert_eq!(all_begun(&mut lines), [(2, 20), (1, 10)]);
         lines.release(1);
         assert_eq!(all_begun(&mut lines), [(1, 11)]);
+    }
+
+    #[test]
+    fn a_key_has_as_many_places_as_are_left_for_others() {
+        const PLACES: usize = 12;
+        let (mut lines, mut taken) = (Lines::default(), 0);
+        let mut fill = |lines: &mut Lines<u32>, key| {
+            let before = taken;
+            // Whoever comes has his place already.
+            while taken < PLACES && lines.has_room(key, PLACES - taken - 1) {
+                lines.put(key, 0);
+                taken += 1;
+            }
+            taken - before
+        };
+        assert_eq!([1, 2, 3].map(|key| fill(&mut lines, key)), [6, 3, 2]);
+        assert_eq!(fill(&mut lines, 4), 1, "there is always one for somebody else");
     }
 
     #[test]

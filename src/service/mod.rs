@@ -77,7 +77,7 @@ pub fn start(config: &Config, shards: usize, bus: &Bus, control: &Control) -> io
             #[cfg(feature = "grpc")]
             Backend::Grpc(service) => grpc::start(service.clone(), jobs, control)?,
             #[cfg(feature = "http")]
-            Backend::Http(service) => http::start(service, rule.common.queue, jobs, control)?,
+            Backend::Http(service) => http::start(service, jobs, control)?,
             #[cfg(feature = "nats")]
             Backend::Nats(service) => nats::start(config, service.clone(), jobs, control)?,
             #[cfg(feature = "rabbitmq")]

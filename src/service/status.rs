@@ -83,6 +83,11 @@ impl ServiceStatus {
         self.waiting_max
     }
 
+    /// Further ones that may.
+    pub fn places_left(&self) -> usize {
+        self.waiting_max.saturating_sub(self.waiting())
+    }
+
     /// Bytes of those calls.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes.load(Relaxed)

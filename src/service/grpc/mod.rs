@@ -20,7 +20,6 @@ mod contract;
 mod fields;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -35,9 +34,9 @@ use tracing::{debug, info, warn};
 use crate::clock::now_us;
 use crate::config::GrpcService;
 use crate::control::{Backoff, Control, Stop};
-use crate::lane::{Content, Failure};
+use crate::lane::Failure;
 
-use super::lines::{Key, Lines};
+use super::lines::Lines;
 use super::queue::CallId;
 use super::stream::Flow;
 use super::{Job, Jobs, ServiceStatus};
@@ -68,7 +67,6 @@ pub fn start(service: GrpcService, jobs: Jobs, control: &Control) -> io::Result<
         target,
         forgotten: jobs.forgotten(),
         status: jobs.status.clone(),
-        hasher: RandomState::new(),
         lines: Lines::default(),
         free: service.concurrency,
         running: FuturesUnordered::new(),
@@ -85,7 +83,6 @@ struct Work {
     target: Arc<Target>,
     service: GrpcService,
     status: Arc<ServiceStatus>,
-    hasher: RandomState,
     lines: Lines<Waiting>,
     /// Calls that may begin.
     free: usize,
@@ -201,15 +198,7 @@ impl Work {
         if let (Some(flow), Some(call)) = (&flow, job.id()) {
             self.flows.insert(call, flow.clone());
         }
-        self.lines.put(self.key(&job.content), Waiting { job, flow });
-    }
-
-    /// Messages without a key are those of a session.
-    fn key(&self, content: &Content) -> Key {
-        match &content.key {
-            Some(key) => self.hasher.hash_one((true, key)),
-            None => self.hasher.hash_one((false, &content.session_id)),
-        }
+        self.lines.put(self.lines.key(&job.content), Waiting { job, flow });
     }
 
     fn heard(&mut self, event: Event) {

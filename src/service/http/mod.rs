@@ -1,96 +1,84 @@
 //! A service that is a web service: each message is one POST, and its answer the message's.
 //!
 //! ```text
-//!  Jobs ─► by the hash of key or session ─► a line each of so many workers: one request at a time ─► keep-alive pool
-//!                                            └── breaker: whether anything goes out ──► Link
+//!  Jobs ──► Lines: one after the other of a key ──► a request, `concurrency` of them at most ──► keep-alive pool
+//!                                                    └── breaker: whether anything goes out ──► Link
 //! ```
 //!
 //! So messages of one key, and of one client where the route names no key, go one after another; a request that hangs
-//! holds up its own line alone. A message is *taken* when the backend has answered with 2xx. One whose answer is lost
-//! is told as failed, although the backend may have it.
+//! holds up its own key, and one place. A message is *taken* when the backend has answered with 2xx. One whose answer
+//! is lost is told as failed, although the backend may have it.
 
 mod breaker;
 mod delivery;
 mod post;
 mod verdict;
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::panic::resume_unwind;
-use std::sync::Arc;
 
-use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::task::{JoinSet, yield_now};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::broker::http::connector;
 use crate::config::HttpService;
 use crate::control::{Control, Stop};
-use crate::lane::{Content, Failure};
+use crate::lane::Failure;
 
+use super::lines::{Key, Lines};
 use super::{Job, Jobs};
 use delivery::Delivery;
 use verdict::Done;
 
-/// Jobs put into the lines before the workers have their turn.
-const JOBS_PER_TURN: usize = 64;
-
-/// Starts the service's task and returns at once. So many messages may wait in its lines, each of which has its part.
+/// Starts the service's task and returns at once.
 ///
 /// # Errors
 ///
 /// When its thread cannot be had, or there are no certificates in the file that is to have them.
-pub fn start(service: &HttpService, waiting_max: usize, jobs: Jobs, control: &Control) -> io::Result<()> {
+pub fn start(service: &HttpService, jobs: Jobs, control: &Control) -> io::Result<()> {
     let url = service.url.clone().ok_or_else(|| io::Error::other("the service has no url"))?;
     let connector = connector(service.ca_file.as_deref())?;
-    let delivery = Arc::new(Delivery::new(url, service, connector, jobs.status.clone()));
-    let lines = service.concurrency;
+    let delivery = Delivery::new(url, service, connector, jobs.status.clone());
+    let concurrency = service.concurrency;
     control.run_apart(jobs.status.task_name(), async move |stop: Stop| {
-        stop.run_until_cancelled(serve(delivery, jobs, lines, waiting_max.div_ceil(lines))).await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = delivery.watch() => {}
+            () = serve(&delivery, jobs, concurrency) => {}
+        }
     })
 }
 
 /// Until the shards have gone.
-async fn serve(delivery: Arc<Delivery>, mut jobs: Jobs, lines: usize, places: usize) {
-    let mut workers = JoinSet::new();
-    let watched = delivery.clone();
-    workers.spawn(async move { watched.watch().await });
-    let lines: Vec<mpsc::Sender<Job>> = (0..lines)
-        .map(|_| {
-            let (line, of_worker) = mpsc::channel(places);
-            workers.spawn(work(delivery.clone(), of_worker));
-            line
-        })
-        .collect();
-    let hasher = RandomState::new();
+async fn serve(delivery: &Delivery, mut jobs: Jobs, concurrency: usize) {
+    // What waits in the lines is bounded by the queue: it has its place there until it is answered.
+    let (mut lines, mut requests) = (Lines::default(), FuturesUnordered::new());
     loop {
-        let several = tokio::select! {
-            several = jobs.several(JOBS_PER_TURN) => several,
-            Some(Err(error)) = workers.join_next() => resume_unwind(error.into_panic()),
-        };
-        if several.is_empty() {
-            return;
+        while requests.len() < concurrency
+            && let Some((key, job)) = lines.begin()
+        {
+            requests.push(bring(delivery, key, job));
         }
-        for job in several {
-            let line = hasher.hash_one(ordered_by(&job.content)) as usize % lines.len();
-            if let Err(TrySendError::Full(job) | TrySendError::Closed(job)) = lines[line].try_send(job) {
-                job.fail(Failure::Full);
+        // Neither first: those who are refused at once could come without end.
+        tokio::select! {
+            job = jobs.next() => {
+                let Some(job) = job else { return };
+                let key = lines.key(&job.content);
+                if lines.has_room(key, jobs.status.places_left()) {
+                    lines.put(key, job);
+                } else {
+                    job.fail(Failure::Full);
+                }
             }
+            Some(key) = requests.next() => lines.release(key),
         }
-        yield_now().await;
     }
 }
 
-/// Messages for which this is the same keep their order.
-fn ordered_by(content: &Content) -> &str {
-    content.key.as_deref().unwrap_or(&content.session_id)
-}
-
-async fn work(delivery: Arc<Delivery>, mut line: mpsc::Receiver<Job>) {
-    while let Some(job) = line.recv().await {
-        match delivery.bring(&job).await {
-            Ok(Done::Taken) => job.taken(),
-            Ok(Done::Answer(text)) => job.answer(&text),
-            Err(failure) => job.fail(failure),
-        }
+/// Brings one message, and tells who waits what came of it.
+async fn bring(delivery: &Delivery, key: Key, job: Job) -> Key {
+    match delivery.bring(&job).await {
+        Ok(Done::Taken) => job.taken(),
+        Ok(Done::Answer(text)) => job.answer(&text),
+        Err(failure) => job.fail(failure),
     }
+    key
 }

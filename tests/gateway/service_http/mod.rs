@@ -218,6 +218,7 @@ fn messages_of_one_key_go_one_after_another_and_others_beside_them() {
         assert!(last.insert(who.clone(), id).is_none_or(|before| before + 1 == id), "{who:?} {id}");
     }
     assert_eq!(last.values().copied().collect::<Vec<_>>(), [MESSAGES as u64 - 1; 4]);
+    assert!(most.load(SeqCst) <= 8, "{most:?} at once");
 }
 
 fn wire_kind(received: &Received) -> String {
