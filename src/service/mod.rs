@@ -4,7 +4,8 @@
 //! [`start`] is called once, by [`crate::gateway`], before the shards. A backend that cannot be reached is no reason to
 //! stop: calls are refused meanwhile, it is tried again for ever, and its [`ServiceStatus`] says so.
 //!
-//! What may not live here: what a message means, and who may say it; routes say that.
+//! What may not live here: what a message means, and who may say it; routes say that. Only the typed contracts of
+//! `grpc` know words of messages, all of them in its `names.rs`.
 
 #[cfg(any(feature = "grpc", feature = "http", feature = "nats"))]
 mod answer;

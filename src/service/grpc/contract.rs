@@ -1,9 +1,13 @@
 //! What a backend is asked and what it says: from a client's message to the request of a contract, and from an answer
 //! to a message for the client. Nothing here waits or sends.
 //!
+//! A typed contract says what messages mean, which nothing else of `service` does; what clients call it stands in
+//! [`super::names`]. Fields that have one name have the same one in the contract.
+//!
 //! Invariant: what goes to a client is a message, one JSON object with a `type`, or it does not go.
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::config::Contract;
 use crate::lane::Content;
@@ -12,6 +16,7 @@ use crate::proto::{chat, location, notification, relay};
 use crate::service::answer::is_message;
 
 use super::fields::{Fields, Unfit};
+use super::names::{self, Accepted};
 
 /// A request that is answered once, of one of the methods.
 #[derive(Debug, PartialEq)]
@@ -71,7 +76,7 @@ pub fn ask(contract: Contract, content: &Content) -> Result<Ask, Unfit> {
                 speed: fields.number("speed")?,
                 accuracy: fields.number("accuracy")?,
                 timestamp: fields.number("timestamp")?,
-                is_available: fields.flag("isAvailable")?,
+                is_available: fields.flag(names::IS_AVAILABLE)?,
             })
         }
         Contract::Chat => {
@@ -80,15 +85,15 @@ pub fn ask(contract: Contract, content: &Content) -> Result<Ask, Unfit> {
                 identity,
                 r#type,
                 conversation_id: conversation(content, &fields)?,
-                content: fields.needed_text(&["content"])?,
+                content: fields.needed_text(names::CONTENT)?,
                 message_id: message_id(&fields)?,
-                message_type: fields.text(&["message_type", "messageType"])?.unwrap_or_default(),
+                message_type: fields.text(names::MESSAGE_TYPE)?.unwrap_or_default(),
                 channel: content.channel.as_deref().unwrap_or_default().to_owned(),
             })
         }
         Contract::Notification => {
-            let notification_id = Fields::of(&content.body)?.needed_text(&["notification_id", "notificationId"])?;
-            if r#type == "notification.read" {
+            let notification_id = Fields::of(&content.body)?.needed_text(names::NOTIFICATION_ID)?;
+            if r#type == names::READ {
                 Ask::ReadNotification(notification::v1::ReadRequest { identity, r#type, notification_id })
             } else {
                 let acknowledged = notification::v1::AcknowledgeRequest { identity, r#type, notification_id };
@@ -106,14 +111,14 @@ pub fn ask(contract: Contract, content: &Content) -> Result<Ask, Unfit> {
 pub fn open(contract: Contract, content: &Content) -> Result<Open, Unfit> {
     let (identity, r#type) = (Some(identity(content)), content.kind.to_string());
     let fields = Fields::of(&content.body)?;
-    let before = || fields.text(&["before"]).map(Option::unwrap_or_default);
+    let before = || fields.text(names::BEFORE).map(Option::unwrap_or_default);
     let limit = || fields.count("limit").map(Option::unwrap_or_default);
     Ok(match contract {
         Contract::Relay => Open::Forward(forward(content)),
         Contract::Location => Open::WatchLocation(location::v1::WatchRequest {
             identity,
             r#type,
-            user_id: fields.text(&["user_id", "userId", "vendorId", "driverId"])?.unwrap_or_default(),
+            user_id: fields.text(names::WATCHED_USER_ID)?.unwrap_or_default(),
             latitude: fields.number("latitude")?,
             longitude: fields.number("longitude")?,
             radius: fields.number("radius")?,
@@ -138,16 +143,16 @@ pub fn open(contract: Contract, content: &Content) -> Result<Open, Unfit> {
 }
 
 fn conversation(content: &Content, fields: &Fields<'_>) -> Result<String, Unfit> {
-    let named = fields.text(&["conversation_id", "conversationId", "clanId"])?;
+    let named = fields.text(names::CONVERSATION_ID)?;
     // A message of a route's own making need not name it again.
     let rest =
         || content.channel.as_deref().and_then(|channel| channel.split_once(':')).map(|(_, rest)| rest.to_owned());
-    named.or_else(rest).ok_or(Unfit("conversation_id"))
+    named.or_else(rest).ok_or(Unfit(names::CONVERSATION_ID[0]))
 }
 
 /// Not the `id` beside `type`, by which the client knows the answer.
 fn message_id(fields: &Fields<'_>) -> Result<String, Unfit> {
-    let id = fields.text(&["message_id", "messageId"])?;
+    let id = fields.text(names::MESSAGE_ID)?;
     Ok(id.or_else(|| fields.nested_text("id")).unwrap_or_default())
 }
 
@@ -236,7 +241,7 @@ impl Reply for location::v1::WatchReply {
             return Said::own(message);
         }
         let position = Position { user_id, latitude, longitude, heading, speed, accuracy, timestamp };
-        Said::written("location.position", position)
+        Said::written(names::POSITION, position)
     }
 }
 
@@ -246,12 +251,11 @@ impl Reply for chat::v1::SendReply {
         if !message.is_empty() || message_id.is_empty() {
             return Said::own(message);
         }
-        // What the vocabularies of clans and of the relay call it.
-        if kind == "chat" {
-            let sent = serde_json::json!({ "type": "message_sent", "messageId": message_id });
-            return Said::Message(sent.to_string());
+        let Accepted { kind, id, in_payload } = names::accepted(kind);
+        match in_payload {
+            true => Said::written(kind, json!({ id: message_id })),
+            false => Said::Message(json!({ "type": kind, id: message_id }).to_string()),
         }
-        Said::written("chat.accepted", serde_json::json!({ "message_id": message_id }))
     }
 }
 
@@ -274,7 +278,7 @@ impl Reply for chat::v1::HistoryReply {
             return Said::own(message);
         }
         let message = Message { id, sender_id, content, created_at };
-        Said::written("chat.message", Payload { conversation_id, message })
+        Said::written(names::CHAT_MESSAGE, Payload { conversation_id, message })
     }
 }
 
@@ -298,7 +302,7 @@ impl Reply for notification::v1::ListReply {
             return Said::own(message);
         }
         let payload = Payload { title, body, created_at, is_read };
-        let notification = Notification { r#type: "notification", id, payload };
+        let notification = Notification { r#type: names::NOTIFICATION, id, payload };
         serde_json::to_string(&notification).map_or(Said::Nothing, Said::Message)
     }
 }

@@ -18,6 +18,7 @@ mod calling;
 mod connection;
 mod contract;
 mod fields;
+mod names;
 
 use std::collections::HashMap;
 use std::io;
