@@ -132,7 +132,16 @@ impl Gateway {
             draining: draining.clone(),
         };
         let admin = admin::start(&config.admin, admin_listener, context, control)?;
-        Ok(Self { public, admin, listeners: Arc::new(listeners), bus, shards, draining, backends: services.statuses, events: end })
+        Ok(Self {
+            public,
+            admin,
+            listeners: Arc::new(listeners),
+            bus,
+            shards,
+            draining,
+            backends: services.statuses,
+            events: end,
+        })
     }
 
     /// For who ends the process without draining: these must be closed then, too.

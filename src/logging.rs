@@ -123,7 +123,7 @@ mod tests {
     fn libraries_are_not_heard() {
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter("trace")).finish();
         tracing::subscriber::with_default(subscriber, || {
-            assert!(tracing::enabled!(target: "ringway::gateway", tracing::Level::TRACE));
+            assert!(tracing::enabled!(target: "ringway", tracing::Level::TRACE));
             assert!(!tracing::enabled!(target: "h2::proto::streams", tracing::Level::ERROR));
         });
     }

@@ -1,5 +1,5 @@
-//! What each user may ask of whoever decides: how often, and how much at the same time. So one user's questions, many or
-//! slow, leave room for the others'.
+//! What each user may ask of whoever decides: how often, and how much at the same time. So one user's questions, many
+//! or slow, leave room for the others'.
 //!
 //! Used by the task alone, which runs on one thread. Holds who has asked in the last minute.
 

@@ -6,6 +6,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use std::borrow::Borrow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -224,6 +225,12 @@ impl Job {
             // Whoever asked does not wait any more.
             Back::Asker { sender, .. } => drop(sender.send(result)),
         }
+    }
+}
+
+impl Borrow<Content> for Job {
+    fn borrow(&self) -> &Content {
+        &self.content
     }
 }
 

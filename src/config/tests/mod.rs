@@ -86,6 +86,7 @@ fn every_key_can_be_set_by_its_variable() {
             ("admin.grpc_listen", _) => "127.0.0.1:4002".to_owned(),
             ("grpc.location" | "grpc.chat" | "grpc.notification", _) => "backend:50051".to_owned(),
             ("server.trusted_proxies", _) => "10.0.0.0/8, ::1".to_owned(),
+            (_, None) if key.name == "tls_ca_file" => "Cargo.toml".to_owned(),
             ("debug.echo_path", _) => "/echo".to_owned(),
             ("events.which", _) => "connected, subscribed".to_owned(),
             (_, Some(toml::Value::Array(_))) => "https://a, https://b".to_owned(),

@@ -4,6 +4,7 @@
 //! A stream begins when the backend has accepted the call; from then on the next message of its key may go, and the
 //! answers come as fast as the client takes them ([`crate::service::stream`]).
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::config::GrpcService;
-use crate::lane::Failure;
+use crate::lane::{Content, Failure};
 use crate::proto::chat::v1::chat_service_client::ChatServiceClient;
 use crate::proto::location::v1::location_service_client::LocationServiceClient;
 use crate::proto::notification::v1::notification_service_client::NotificationServiceClient;
 use crate::proto::relay::v1::relay_service_client::RelayServiceClient;
-use crate::service::lines::Key;
+use crate::service::lines::{Key, Place};
 use crate::service::queue::CallId;
 use crate::service::stream::{Ended, Flow, Stream};
 use crate::service::{Job, ServiceStatus};
@@ -35,14 +36,20 @@ pub struct Waiting {
     pub flow: Option<Arc<Flow>>,
 }
 
+impl Borrow<Content> for Waiting {
+    fn borrow(&self) -> &Content {
+        &self.job.content
+    }
+}
+
 /// What becomes of a call.
 pub enum Event {
     /// The backend has begun to answer.
-    Begun { key: Key, answers: BoxFuture<'static, Event> },
-    /// All is said. `key` unless it had begun.
-    Ended { key: Option<Key>, call: Option<CallId> },
+    Begun { line: Option<Key>, answers: BoxFuture<'static, Event> },
+    /// All is said.
+    Ended { place: Place, call: Option<CallId> },
     /// The connection was lost before anything had been sent.
-    Unsent { key: Key, waiting: Waiting },
+    Unsent { place: Place, waiting: Waiting },
 }
 
 /// Calls over one connection. Clones are the same.
@@ -63,24 +70,24 @@ impl Caller {
         Self(Arc::new(Inner { target, transport, service: service.clone(), status }))
     }
 
-    pub fn call(&self, key: Key, waiting: Waiting) -> BoxFuture<'static, Event> {
+    pub fn call(&self, place: Place, waiting: Waiting) -> BoxFuture<'static, Event> {
         let inner = self.0.clone();
         match waiting.flow {
-            None => Box::pin(inner.unary(key, waiting.job)),
-            Some(flow) => Box::pin(inner.stream(key, waiting.job, flow)),
+            None => Box::pin(inner.unary(place, waiting.job)),
+            Some(flow) => Box::pin(inner.stream(place, waiting.job, flow)),
         }
     }
 }
 
 impl Inner {
-    async fn unary(self: Arc<Self>, key: Key, job: Job) -> Event {
-        let ended = Event::Ended { key: Some(key), call: job.id() };
+    async fn unary(self: Arc<Self>, place: Place, job: Job) -> Event {
+        let call = job.id();
         let (kind, left) = (job.content.kind.clone(), job.time_left());
         let answer = match ask(self.service.contract, &job.content) {
             Ok(_) if left.is_zero() => Err(Failure::Late),
             Ok(ask) => match timeout(left, self.send(ask, &kind, left)).await {
                 Ok(Err(status)) if is_unsent(&status) => {
-                    return Event::Unsent { key, waiting: Waiting { job, flow: None } };
+                    return Event::Unsent { place, waiting: Waiting { job, flow: None } };
                 }
                 Ok(answer) => {
                     answer.map_err(|status| self.failure(&status)).and_then(|said| self.checked(said, job.reads_all()))
@@ -94,11 +101,10 @@ impl Inner {
             Ok(Said::Nothing) => job.taken(),
             Err(failure) => job.fail(failure),
         }
-        ended
+        Event::Ended { place, call }
     }
 
-    async fn stream(self: Arc<Self>, key: Key, job: Job, flow: Arc<Flow>) -> Event {
-        let ended = |key, call| Event::Ended { key, call };
+    async fn stream(self: Arc<Self>, mut place: Place, job: Job, flow: Arc<Flow>) -> Event {
         let (call, kind, left) = (job.id(), job.content.kind.clone(), job.time_left());
         let asked = match open(self.service.contract, &job.content) {
             Ok(_) if left.is_zero() => Err(Failure::Late),
@@ -109,27 +115,28 @@ impl Inner {
             Ok(ask) => ask,
             Err(failure) => {
                 stream.fail(failure);
-                return ended(Some(key), call);
+                return Event::Ended { place, call };
             }
         };
         let until = Instant::now() + self.service.stream_timeout;
         let opening = timeout(left, self.open(ask, &kind, self.service.stream_timeout));
         match stream.unless_ended(opening).await {
             Ok(Ok(Ok(answers))) => {
+                let line = place.leave_line();
                 let answers = async move {
                     self.pass_on(answers, stream, until).await;
-                    Event::Ended { key: None, call }
+                    Event::Ended { place, call }
                 };
-                return Event::Begun { key, answers: Box::pin(answers) };
+                return Event::Begun { line, answers: Box::pin(answers) };
             }
             Ok(Ok(Err(status))) if is_unsent(&status) => {
-                return Event::Unsent { key, waiting: Waiting { job: stream.into_job(), flow: Some(flow) } };
+                return Event::Unsent { place, waiting: Waiting { job: stream.into_job(), flow: Some(flow) } };
             }
             Ok(Ok(Err(status))) => stream.fail(self.failure(&status)),
             Ok(Err(_)) => stream.fail(Failure::Late),
             Err(_) => stream.end(),
         }
-        ended(Some(key), call)
+        Event::Ended { place, call }
     }
 
     /// Asks the backend for more whenever what it said last has found room.

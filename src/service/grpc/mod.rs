@@ -68,8 +68,7 @@ pub fn start(service: GrpcService, jobs: Jobs, control: &Control) -> io::Result<
         target,
         forgotten: jobs.forgotten(),
         status: jobs.status.clone(),
-        lines: Lines::default(),
-        free: service.concurrency,
+        lines: Lines::new(service.concurrency),
         running: FuturesUnordered::new(),
         flows: HashMap::new(),
         service,
@@ -85,8 +84,6 @@ struct Work {
     service: GrpcService,
     status: Arc<ServiceStatus>,
     lines: Lines<Waiting>,
-    /// Calls that may begin.
-    free: usize,
     running: FuturesUnordered<BoxFuture<'static, Event>>,
     /// Of the streams that wait or run, so that they can be ended.
     flows: HashMap<CallId, Arc<Flow>>,
@@ -176,11 +173,8 @@ impl Work {
         let mut check = interval(STUCK_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            while self.free > 0
-                && let Some((key, waiting)) = self.lines.begin()
-            {
-                self.free -= 1;
-                self.running.push(caller.call(key, waiting));
+            while let Some((place, waiting)) = self.lines.begin() {
+                self.running.push(caller.call(place, waiting));
             }
             tokio::select! {
                 // Jobs first, for the same reason. They end, as the queue is bounded.
@@ -189,7 +183,7 @@ impl Work {
                 lost = &mut connection.lost => return Some(lost.unwrap_or_default()),
                 Some(event) = self.running.next() => self.heard(event),
                 Some(call) = self.forgotten.recv() => self.forget(call),
-                _ = check.tick(), if self.free == 0 && self.lines.ready() > 0 => self.displace_who_is_stuck(),
+                _ = check.tick(), if self.lines.are_full() => self.displace_who_is_stuck(),
             }
         }
     }
@@ -199,26 +193,23 @@ impl Work {
         if let (Some(flow), Some(call)) = (&flow, job.id()) {
             self.flows.insert(call, flow.clone());
         }
-        self.lines.put(self.lines.key(&job.content), Waiting { job, flow });
+        if let Err(Waiting { job, .. }) = self.lines.put(self.status.places_left(), Waiting { job, flow }) {
+            job.id().map(|call| self.flows.remove(&call));
+            job.fail(Failure::Full);
+        }
     }
 
     fn heard(&mut self, event: Event) {
         match event {
-            Event::Begun { key, answers } => {
-                self.lines.release(key);
+            Event::Begun { line, answers } => {
+                self.lines.release(line);
                 self.running.push(answers);
             }
-            Event::Ended { key, call } => {
-                if let Some(key) = key {
-                    self.lines.release(key);
-                }
+            Event::Ended { place, call } => {
+                self.lines.end(place);
                 call.map(|call| self.flows.remove(&call));
-                self.free += 1;
             }
-            Event::Unsent { key, waiting } => {
-                self.lines.put_back(key, waiting);
-                self.free += 1;
-            }
+            Event::Unsent { place, waiting } => self.lines.put_back(place, waiting),
         }
     }
 
@@ -234,6 +225,6 @@ impl Work {
         let stuck = self.flows.values().filter_map(|flow| Some((flow.stuck_since_us()?, flow)));
         let mut stuck: Vec<_> = stuck.filter(|(since, _)| now_us().saturating_sub(*since) > patience_us).collect();
         stuck.sort_unstable_by_key(|(since, _)| *since);
-        stuck.iter().take(self.lines.ready()).for_each(|(_, flow)| flow.displace());
+        stuck.iter().take(self.lines.kept_waiting()).for_each(|(_, flow)| flow.displace());
     }
 }

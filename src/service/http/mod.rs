@@ -23,7 +23,7 @@ use crate::config::HttpService;
 use crate::control::{Control, Stop};
 use crate::lane::Failure;
 
-use super::lines::{Key, Lines};
+use super::lines::{Lines, Place};
 use super::{Job, Jobs};
 use delivery::Delivery;
 use verdict::Done;
@@ -50,35 +50,30 @@ pub fn start(service: &HttpService, jobs: Jobs, control: &Control) -> io::Result
 /// Until the shards have gone.
 async fn serve(delivery: &Delivery, mut jobs: Jobs, concurrency: usize) {
     // What waits in the lines is bounded by the queue: it has its place there until it is answered.
-    let (mut lines, mut requests) = (Lines::default(), FuturesUnordered::new());
+    let (mut lines, mut requests) = (Lines::new(concurrency), FuturesUnordered::new());
     loop {
-        while requests.len() < concurrency
-            && let Some((key, job)) = lines.begin()
-        {
-            requests.push(bring(delivery, key, job));
+        while let Some((place, job)) = lines.begin() {
+            requests.push(bring(delivery, place, job));
         }
         // Neither first: those who are refused at once could come without end.
         tokio::select! {
             job = jobs.next() => {
                 let Some(job) = job else { return };
-                let key = lines.key(&job.content);
-                if lines.has_room(key, jobs.status.places_left()) {
-                    lines.put(key, job);
-                } else {
+                if let Err(job) = lines.put(jobs.status.places_left(), job) {
                     job.fail(Failure::Full);
                 }
             }
-            Some(key) = requests.next() => lines.release(key),
+            Some(place) = requests.next() => lines.end(place),
         }
     }
 }
 
 /// Brings one message, and tells who waits what came of it.
-async fn bring(delivery: &Delivery, key: Key, job: Job) -> Key {
+async fn bring(delivery: &Delivery, place: Place, job: Job) -> Place {
     match delivery.bring(&job).await {
         Ok(Done::Taken) => job.taken(),
         Ok(Done::Answer(text)) => job.answer(&text),
         Err(failure) => job.fail(failure),
     }
-    key
+    place
 }
