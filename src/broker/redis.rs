@@ -1,38 +1,36 @@
-//! From `[redis]` to the server that is to be spoken with: one, the one that sentinels name at the moment, or those of
-//! a cluster.
+//! From `[redis]` to the server that is to be spoken with: one, the one that sentinels name at the moment, or one of a
+//! cluster. And to all of a cluster, for who sends to each what is its own ([`cluster`]).
 
+pub mod cluster;
+mod members;
 mod sentinels;
 
+use std::future::pending;
 use std::io;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
-use redis::cluster_async::ClusterConnection;
+use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    Arg, AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
     RedisConnectionInfo, RedisError, RedisResult, Role, TlsCertificates, Value,
 };
 
 use crate::config::{Redis, RedisMode};
 
+use self::members::Members;
 use self::sentinels::Sentinels;
 
 /// How Redis is reached.
 pub struct Server {
     kind: Kind,
     opening: Opening,
-    connection: AsyncConnectionConfig,
     /// For the log: without the password.
     pub address: String,
 }
 
 enum Kind {
-    /// Servers that are all as good, one after the other: a single one, or any of a cluster, of which each passes on
-    /// what is published to all.
-    Any {
-        clients: Vec<Client>,
-        next: usize,
-    },
+    One(Client),
+    /// Any of a cluster: each passes on what is published to all.
+    Members(Members),
     Sentinels(Sentinels),
 }
 
@@ -42,11 +40,12 @@ struct Opening {
     certificates: Option<TlsCertificates>,
 }
 
-/// A connection for commands.
-pub enum Connection {
-    One(MultiplexedConnection),
-    /// Knows which server of the cluster a key belongs to.
-    Cluster(ClusterConnection),
+/// A connection for commands. Its clones are one connection.
+#[derive(Clone)]
+pub struct Connection {
+    to: MultiplexedConnection,
+    /// Bytes of the largest argument that the server takes, where it says so. A larger one ends the connection.
+    argument_max: usize,
 }
 
 impl Server {
@@ -56,36 +55,32 @@ impl Server {
     ///
     /// When the settings name no server, or the certificates cannot be read.
     pub fn of(settings: &Redis) -> io::Result<Self> {
-        let address = settings.url.as_ref().ok_or_else(|| io::Error::other("redis.url is not set"))?.to_string();
-        let opening = Opening { settings: settings.clone(), certificates: certificates(settings)? };
+        let (address, opening) = (address(settings)?, Opening::of(settings)?);
         let addresses = settings.addresses();
         let kind = match settings.mode {
-            RedisMode::Single => opening.all(&addresses[..1]).map(|clients| Kind::Any { clients, next: 0 }),
-            RedisMode::Cluster => opening.all(&addresses).map(|clients| Kind::Any { clients, next: 0 }),
+            RedisMode::Single => opening.server(&addresses[0]).map(Kind::One),
+            RedisMode::Cluster => opening.members(&addresses).map(Kind::Members),
             RedisMode::Sentinel => opening.sentinels(&addresses).map(Kind::Sentinels),
         };
-        let connection = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(settings.connect_timeout))
-            .set_response_timeout(Some(settings.response_timeout));
-        Ok(Self { kind: kind.map_err(io::Error::other)?, opening, connection, address })
+        Ok(Self { kind: kind.map_err(io::Error::other)?, opening, address })
     }
 
-    /// A client of the server that is to be tried now. The next one, each time, where there are several.
+    /// A client of the server that is to be tried now. Of a cluster the next one, each time.
     ///
     /// # Errors
     ///
-    /// When no sentinel knows one, or the one that they name does not take itself for the master.
+    /// When no sentinel knows one, or the one that they name does not take itself for the master; when the one of a
+    /// cluster is cut off from it.
     pub async fn client(&mut self) -> RedisResult<Client> {
         let sentinels = match &mut self.kind {
-            Kind::Any { clients, next } => {
-                *next += 1;
-                return Ok(clients[(*next - 1) % clients.len()].clone());
-            }
+            Kind::One(client) => return Ok(client.clone()),
+            Kind::Members(members) => return members.next().await,
             Kind::Sentinels(sentinels) => sentinels,
         };
         let client = self.opening.server(&sentinels.look().await?)?;
         let asking = async {
-            let mut connection = client.get_multiplexed_async_connection_with_config(&self.connection).await?;
+            let mut connection =
+                client.get_multiplexed_async_connection_with_config(&self.opening.connection()).await?;
             redis::cmd("ROLE").query_async(&mut connection).await
         };
         tokio::select! {
@@ -98,31 +93,53 @@ impl Server {
     }
 
     /// Does something with the server of the last [`client`](Self::client), for as long as the sentinels, where there
-    /// are any, name no other: then it is broken off.
+    /// are any, name no other, and a cluster has it: then it is broken off.
     ///
     /// # Errors
     ///
-    /// When they do.
+    /// When they do, or it is cut off.
     pub async fn while_named<T>(&mut self, work: impl Future<Output = T>) -> RedisResult<T> {
-        match &mut self.kind {
-            Kind::Any { .. } => Ok(work.await),
-            Kind::Sentinels(sentinels) => tokio::select! {
-                done = work => Ok(done),
-                another = sentinels.name_another() => Err(another),
-            },
+        let left = async {
+            match &mut self.kind {
+                Kind::One(_) => pending().await,
+                Kind::Members(members) => members.lose_it().await,
+                Kind::Sentinels(sentinels) => sentinels.name_another().await,
+            }
+        };
+        tokio::select! {
+            done = work => Ok(done),
+            why = left => Err(why),
         }
     }
 
-    /// Connects for commands.
-    async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
-        let (client, config) = (self.client().await?, self.connection.clone());
-        self.while_named(client.get_multiplexed_async_connection_with_config(&config)).await?
+    /// Connects for commands, to a server that answers. One that is still reading its data, say, lets in and does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`client`](Self::client), and when it does not let in.
+    pub async fn connect(&mut self) -> RedisResult<Connection> {
+        let (client, config) = (self.client().await?, self.opening.connection());
+        self.while_named(Connection::open(&client, &config)).await?
     }
 }
 
 impl Opening {
-    fn all(&self, addresses: &[(String, u16)]) -> RedisResult<Vec<Client>> {
-        addresses.iter().map(|address| self.server(address)).collect()
+    fn of(settings: &Redis) -> io::Result<Self> {
+        Ok(Self { settings: settings.clone(), certificates: certificates(settings)? })
+    }
+
+    /// How long is waited for what.
+    fn connection(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.settings.connect_timeout))
+            .set_response_timeout(Some(self.settings.response_timeout))
+    }
+
+    fn members(&self, addresses: &[(String, u16)]) -> RedisResult<Members> {
+        let clients = addresses.iter().map(|address| self.server(address)).collect::<RedisResult<_>>()?;
+        let patience = self.settings.connect_timeout + self.settings.response_timeout;
+        Ok(Members::new(clients, self.connection(), patience))
     }
 
     fn sentinels(&self, addresses: &[(String, u16)]) -> RedisResult<Sentinels> {
@@ -153,90 +170,44 @@ impl Opening {
     }
 }
 
-/// Who makes connections for commands.
-pub struct Commands {
-    server: Server,
-    cluster: Option<ClusterClient>,
-}
-
-impl Commands {
-    /// From the settings. Nothing is connected yet.
-    ///
-    /// # Errors
-    ///
-    /// As [`Server::of`].
-    pub fn of(settings: &Redis) -> io::Result<Self> {
-        let cluster = (settings.mode == RedisMode::Cluster).then(|| cluster(settings)).transpose()?;
-        Ok(Self { server: Server::of(settings)?, cluster })
-    }
-
-    pub fn address(&self) -> &str {
-        &self.server.address
-    }
-
-    pub async fn connect(&mut self) -> RedisResult<Connection> {
-        match &self.cluster {
-            Some(cluster) => cluster.get_async_connection().await.map(Connection::Cluster),
-            None => self.server.connect().await.map(Connection::One),
-        }
-    }
-
-    /// As [`Server::while_named`].
-    ///
-    /// # Errors
-    ///
-    /// When the sentinels name another server.
-    pub async fn while_named<T>(&mut self, work: impl Future<Output = T>) -> RedisResult<T> {
-        self.server.while_named(work).await
-    }
-}
-
 impl Connection {
-    /// Whether anybody answers who may do something. One that is full need not say PONG.
+    async fn open(client: &Client, config: &AsyncConnectionConfig) -> RedisResult<Self> {
+        let to = client.get_multiplexed_async_connection_with_config(config).await?;
+        let mut connection = Self { to, argument_max: usize::MAX };
+        connection.ping().await?;
+        let asking = redis::cmd("CONFIG").arg("GET").arg("proto-max-bulk-len").to_owned();
+        // Most may not ask that.
+        if let Ok(Some((_, max))) = asking.query_async::<Option<(String, usize)>>(&mut connection.to).await {
+            connection.argument_max = max;
+        }
+        Ok(connection)
+    }
+
+    /// Whether the server takes a command of such a size. One that is too large would cost all others theirs.
+    pub fn takes(&self, command: &Cmd) -> bool {
+        command.args_iter().all(|argument| match argument {
+            Arg::Simple(bytes) => bytes.len() <= self.argument_max,
+            _ => true,
+        })
+    }
+
+    /// Whether somebody answers who may do something. One that is full need not say PONG.
+    ///
+    /// # Errors
+    ///
+    /// When nobody does.
     pub async fn ping(&mut self) -> RedisResult<()> {
-        let ping = redis::cmd("PING");
-        let answer = match self {
-            Self::One(connection) => ping.exec_async(connection).await,
-            Self::Cluster(connection) => ping.exec_async(connection).await,
-        };
+        let answer = redis::cmd("PING").exec_async(&mut self.to).await;
         answer.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })
     }
 
-    /// Whether it is of no use any more after such an answer. In a cluster it is that of one server among others, which
-    /// the library looks for anew.
-    pub fn is_ended_by(&self, error: &RedisError) -> bool {
-        matches!(self, Self::One(_)) && is_lost(error)
-    }
-
-    /// Sends commands, in their order as far as they are for one server; an answer for each. An error of the whole
-    /// means that the connection is lost.
+    /// Sends commands, in their order; an answer for each.
     ///
     /// # Errors
     ///
     /// When the connection is lost.
-    pub async fn send(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
-        match self {
-            Self::One(connection) => {
-                let mut pipeline = Pipeline::with_capacity(commands.len());
-                pipeline.ignore_errors();
-                for command in commands {
-                    pipeline.add_command(command);
-                }
-                pipeline.query_async(connection).await
-            }
-            Self::Cluster(connection) => {
-                let sending = commands.into_iter().map(|command| {
-                    let mut connection = connection.clone();
-                    async move { connection.req_packed_command(&command).await }
-                });
-                let answers = futures_util::future::join_all(sending).await;
-                // The library looks for the servers again by itself; when none was reached, so do we.
-                match answers.iter().all(|answer| answer.as_ref().is_err_and(is_lost)) {
-                    true => Err(answers.into_iter().find_map(Result::err).unwrap_or_else(no_answer)),
-                    false => Ok(answers),
-                }
-            }
-        }
+    pub async fn send(&mut self, mut commands: Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
+        commands.ignore_errors().query_async(&mut self.to).await
     }
 }
 
@@ -259,12 +230,18 @@ pub fn is_full(error: &RedisError) -> bool {
     is_one_of(error, &FULL)
 }
 
+/// Whether an error says that the cluster of the server has no master for the slot.
+pub fn is_cluster_down(error: &RedisError) -> bool {
+    is_one_of(error, &["CLUSTERDOWN"])
+}
+
 fn is_one_of(error: &RedisError, codes: &[&str]) -> bool {
     error.code().is_some_and(|code| codes.contains(&code))
 }
 
-fn no_answer() -> RedisError {
-    RedisError::from((redis::ErrorKind::Io, "no answer"))
+/// For the log.
+fn address(settings: &Redis) -> io::Result<String> {
+    settings.url.as_ref().map(ToString::to_string).ok_or_else(|| io::Error::other("redis.url is not set"))
 }
 
 fn certificates(settings: &Redis) -> io::Result<Option<TlsCertificates>> {
@@ -297,18 +274,6 @@ fn info(settings: &Redis, host: &str, port: u16) -> RedisResult<ConnectionInfo> 
         session = session.set_password(password.expose());
     }
     Ok(place(settings, host, port).into_connection_info()?.set_redis_settings(session))
-}
-
-fn cluster(settings: &Redis) -> io::Result<ClusterClient> {
-    let nodes = settings.addresses().into_iter().map(|(host, port)| info(settings, &host, port));
-    let nodes: Vec<ConnectionInfo> = nodes.collect::<RedisResult<_>>().map_err(io::Error::other)?;
-    let mut builder = ClusterClientBuilder::new(nodes)
-        .connection_timeout(settings.connect_timeout)
-        .response_timeout(settings.response_timeout);
-    if let Some(certificates) = certificates(settings)? {
-        builder = builder.certs(certificates);
-    }
-    builder.build().map_err(io::Error::other)
 }
 
 #[cfg(test)]

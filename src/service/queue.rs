@@ -17,7 +17,7 @@ use super::ServiceStatus;
 use super::status::Waiting;
 
 /// Bytes that may wait for one backend, beside the bound in number.
-const BYTES_MAX: usize = 64 << 20;
+pub(super) const BYTES_MAX: usize = 64 << 20;
 
 /// What a job costs beside its texts.
 const JOB_BYTES: usize = 256;

@@ -48,6 +48,7 @@ mod proxied;
 mod proxies;
 mod publishing;
 mod quotas;
+mod redis_cluster;
 mod redis_restart;
 mod redis_servers;
 mod refusals;

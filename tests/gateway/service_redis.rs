@@ -67,6 +67,22 @@ fn a_message_that_redis_refuses_fails_alone() {
 }
 
 #[test]
+fn a_message_that_is_too_large_for_redis_fails_alone() {
+    let mut redis = Redis::start();
+    let () = redis.query(&["CONFIG", "SET", "proto-max-bulk-len", "1048576"]);
+    let config = Config::new().set("redis.url", redis.url()).set("limits.message_bytes", 4 << 20);
+    let config = config.set("limits.outbox_bytes", 8 << 20);
+    let gateway = Gateway::start(config.service(&[("name", "chat"), ("kind", "redis"), ("stream", "chat")]));
+    eventually("the service is connected", || is_connected(&gateway));
+    let mut ana = member(&gateway, "ana");
+    ana.send(&CHAT.replace("hello", &"x".repeat(2 << 20)));
+    assert_eq!(wire::string(&ana.next_json(), &["payload", "code"]), "service_refused");
+    assert_eq!(error_code(&mut ana), "");
+    let page = gateway.admin().get("/metrics").body;
+    assert!(page.contains("ringway_service_reconnects_total{service=\"chat\"} 0"), "{page}");
+}
+
+#[test]
 fn a_redis_that_is_away_is_an_error_until_it_is_back() {
     let mut redis = Redis::start();
     let gateway = started(&redis, &[("name", "chat"), ("kind", "redis"), ("stream", "chat")]);

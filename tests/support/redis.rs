@@ -86,16 +86,10 @@ impl Redis {
         Redis { tls: Some(tls), ..Self::start_in(folder, arguments) }
     }
 
-    /// Three servers that share all slots.
+    /// Three servers that share all slots. They serve on while one is away.
     #[track_caller]
     pub fn start_cluster() -> Vec<Redis> {
-        // The cluster's own port is 10,000 higher, unless it is said.
-        let arguments = || {
-            let bus = ports::free().port().to_string();
-            ["--cluster-enabled", "yes", "--cluster-port", &bus].map(str::to_owned).to_vec()
-        };
-        let mut servers: Vec<Redis> =
-            (0..3).map(|_| Self::start_in(tempfile::tempdir().expect("a temp dir"), arguments())).collect();
+        let mut servers: Vec<Redis> = (0..3).map(|_| Self::start_for_cluster()).collect();
         let hosts: Vec<String> = servers.iter().map(Redis::host).collect();
         let mut create = Command::new("redis-cli");
         let made =
@@ -107,6 +101,46 @@ impl Redis {
             });
         }
         servers
+    }
+
+    #[track_caller]
+    fn start_for_cluster() -> Redis {
+        // The cluster's own port is 10,000 higher, unless it is said.
+        let bus = ports::free().port().to_string();
+        let settings = [("enabled", "yes"), ("port", &bus), ("require-full-coverage", "no"), ("node-timeout", "60000")];
+        let arguments = settings.into_iter().flat_map(|(name, value)| [format!("--cluster-{name}"), value.to_owned()]);
+        Self::start_in(tempfile::tempdir().expect("a temp dir"), arguments.collect())
+    }
+
+    /// One more, without slots, that all of them know.
+    #[track_caller]
+    pub fn join_cluster(servers: &mut [Redis]) -> Redis {
+        let mut joining = Self::start_for_cluster();
+        let (port, bus) = (joining.address.port().to_string(), joining.arguments[3].clone());
+        servers[0].query::<()>(&["CLUSTER", "MEET", &joining.address.ip().to_string(), &port, &bus]);
+        let known = format!("cluster_known_nodes:{}", servers.len() + 1);
+        for server in servers.iter_mut().chain([&mut joining]) {
+            eventually("all know each other", || {
+                let info = server.query::<String>(&["CLUSTER", "INFO"]);
+                info.contains(&known) && info.contains("cluster_state:ok")
+            });
+        }
+        joining
+    }
+
+    /// The slot of a key goes over from one of them to another: first the key, then something may happen, then the
+    /// rest.
+    #[track_caller]
+    pub fn hand_over(servers: &mut [Redis], from: usize, to: usize, key: &str, meanwhile: impl FnOnce(&mut Redis)) {
+        let slot = servers[from].query::<u16>(&["CLUSTER", "KEYSLOT", key]).to_string();
+        let ids: Vec<String> = servers.iter_mut().map(|server| server.query(&["CLUSTER", "MYID"])).collect();
+        let (host, port) = (servers[to].address.ip().to_string(), servers[to].address.port().to_string());
+        servers[to].query::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &ids[from]]);
+        servers[from].query::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &ids[to]]);
+        servers[from].query::<()>(&["MIGRATE", &host, &port, key, "0", "30000"]);
+        meanwhile(&mut servers[to]);
+        servers[to].query::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &ids[to]]);
+        servers.iter_mut().for_each(|server| server.query::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &ids[to]]));
     }
 
     /// Whether a key belongs to this server of a cluster.
@@ -237,6 +271,13 @@ impl Sentinel {
     /// As `host:port`.
     pub fn host(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Commands that it has executed, this one left out.
+    pub fn executed(&self) -> usize {
+        let stats = self.ask(&["INFO", "stats"]).unwrap_or_default();
+        let count = stats.lines().find_map(|line| line.trim().strip_prefix("total_commands_processed:"));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 
     /// Promotes a replica of a master that is well.
