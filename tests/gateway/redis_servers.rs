@@ -1,6 +1,7 @@
 //! Promise: Redis may be one server, one that sentinels know, or a cluster; with TLS, user and password.
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 
 use crate::support::client::Client;
 use crate::support::config::Config;
@@ -118,6 +119,26 @@ fn a_sentinel_that_is_cut_off_is_not_believed() {
     }
     assert_eq!(entries(&mut first), 1);
     assert!(cut_off.names(&first, "mymaster") && sentinel.names(&second, "mymaster"));
+}
+
+#[test]
+fn a_sentinel_that_is_silent_does_not_keep_the_others_from_being_asked() {
+    let first = Redis::start();
+    let sentinel = Sentinel::watch(&first, "mymaster");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    silent.set_nonblocking(true).expect("a listener can be");
+    let url = format!("redis://{}", silent.local_addr().expect("it listens"));
+    let config = Config::new().set("redis.url", url).list("redis.nodes", &[&sentinel.host()]);
+    let _gateway = Gateway::start(config.set("redis.mode", "sentinel"));
+    // Together they are asked a second each time: as often as the silent one.
+    let (mut tried, mut looks, before) = (vec![], 0, sentinel.executed());
+    eventually("it is asked much more often", || {
+        tried.extend(std::iter::from_fn(|| silent.accept().ok()));
+        looks += 1;
+        // Two commands each time.
+        let asked = (sentinel.executed() - before - looks) / 2;
+        asked > 3 * tried.len() + 10
+    });
 }
 
 #[test]
