@@ -26,14 +26,21 @@ pub enum LinkState {
     Disconnected,
 }
 
+/// What is wrong beside a connection is told until it was well for so long.
+const TROUBLED_FOR: Duration = Duration::from_secs(60);
+
 /// How it is now.
 #[derive(Clone, Debug, Serialize)]
 pub struct LinkStatus {
     pub state: LinkState,
     /// When the state was entered, in unix seconds.
     pub since: u64,
-    /// Why it was last lost or not reached; kept while connected, for whoever looks later.
+    /// Why it was last lost or not reached, kept while connected for whoever looks later; or what was wrong beside the
+    /// connection within the last minute.
     pub error: Option<String>,
+    /// When that was, if it was beside the connection.
+    #[serde(skip)]
+    troubled_at: Option<Instant>,
     /// Once reached, every further connection is a reconnect.
     #[serde(skip)]
     reached: bool,
@@ -60,15 +67,24 @@ pub struct Link {
 impl Default for Link {
     fn default() -> Self {
         let since = Now::read().unix_s();
-        let status =
-            LinkStatus { state: LinkState::Connecting, since, error: None, reached: false, told: Told::default() };
+        let state = LinkState::Connecting;
+        let status = LinkStatus { state, since, error: None, troubled_at: None, reached: false, told: Told::default() };
         Self { status: Mutex::new(status), is_connected: AtomicBool::new(false), reconnects: Counter::default() }
     }
 }
 
 impl Link {
     pub fn status(&self) -> LinkStatus {
-        self.lock().clone()
+        self.status_at(Instant::now())
+    }
+
+    fn status_at(&self, now: Instant) -> LinkStatus {
+        let mut status = self.lock();
+        let is_over = |at: Instant| now.saturating_duration_since(at) > TROUBLED_FOR;
+        if status.troubled_at.is_some_and(is_over) {
+            (status.error, status.troubled_at) = (None, None);
+        }
+        status.clone()
     }
 
     pub fn is_connected(&self) -> bool {
@@ -97,14 +113,15 @@ impl Link {
         let mut status = self.lock();
         let is_news = status.told.is_news(&error, now);
         status.enter(LinkState::Disconnected);
-        status.error = Some(error);
+        (status.error, status.troubled_at) = (Some(error), None);
         self.is_connected.store(false, Relaxed);
         is_news
     }
 
     /// It is connected, and something is wrong.
     pub fn troubled(&self, error: String) {
-        self.lock().error = Some(error);
+        let mut status = self.lock();
+        (status.error, status.troubled_at) = (Some(error), Some(Instant::now()));
     }
 
     fn lock(&self) -> MutexGuard<'_, LinkStatus> {
@@ -151,6 +168,19 @@ mod tests {
         link.connected();
         assert_eq!((link.is_connected(), link.reconnects.get()), (true, 1));
         assert_eq!(link.status().error.as_deref(), Some("gone"));
+    }
+
+    #[test]
+    fn what_is_wrong_beside_a_connection_is_told_until_it_was_well_for_a_minute() {
+        let link = Link::default();
+        link.connected();
+        link.troubled("OOM".into());
+        let error_in = |time| link.status_at(Instant::now() + time).error;
+        assert_eq!(error_in(TROUBLED_FOR / 2).as_deref(), Some("OOM"));
+        assert_eq!(error_in(TROUBLED_FOR * 2), None);
+        link.disconnected("gone".into());
+        link.connected();
+        assert_eq!(error_in(TROUBLED_FOR * 2).as_deref(), Some("gone"), "why it was lost stays for who looks later");
     }
 
     #[test]
