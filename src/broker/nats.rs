@@ -5,6 +5,9 @@
 //! connection that is lost is dropped, and its owner makes a new one, with a pause of his own and an error that says
 //! why.
 //!
+//! All subscriptions are our own, so one that the server refuses, or takes back when its permissions are loaded anew,
+//! is a lost connection as well: it would stand there and hear nothing.
+//!
 //! Invariant: [`News::Lost`] is told once a connection is lost, and nothing is sent through it any more.
 
 use std::fmt;
@@ -47,6 +50,9 @@ pub const REFUSALS_MAX: usize = 128;
 /// What we say and the library has not written yet. Twice what is said without looking whether it has.
 const COMMANDS_MAX: usize = 256;
 
+/// How a server says that it has not made a subscription, or has taken it back; what follows is its subject.
+const UNSUBSCRIBED: &str = "Permissions Violation for Subscription to ";
+
 /// What is written otherwise in headers: an end of a line would end the header, and blanks at its ends would not come.
 const IN_HEADERS: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
@@ -64,7 +70,7 @@ pub struct Connection {
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
     Lost(Lost),
-    /// The server has not done something; in its words.
+    /// The server has not published something; in its words.
     Refused(String),
     /// The library had no room for messages.
     Overrun,
@@ -125,8 +131,10 @@ impl Connection {
             Event::Connected | Event::LameDuckMode | Event::Draining => None,
             Event::SlowConsumer(_) => Some(News::Overrun),
             Event::ServerError(error) => {
-                self.complaint = Some(error.to_string());
-                Some(News::Refused(error.to_string()))
+                let words = error.to_string();
+                self.complaint = Some(words.clone());
+                let is_deaf = words.contains(UNSUBSCRIBED);
+                Some(if is_deaf { News::Lost(Lost(words)) } else { News::Refused(words) })
             }
             Event::Disconnected | Event::Closed | Event::ClientError(_) => {
                 let complaint = self.complaint.take().map(|complaint| format!(": {complaint}")).unwrap_or_default();
@@ -160,8 +168,8 @@ impl Connection {
             news = self.news_before().await.into_iter().next();
         }
         match news {
-            // Who may not write to himself has been answered as well.
-            Some(News::Refused(words)) if words.contains(&inbox) => Ok(()),
+            // Who may not write to himself, or not hear it, has been answered as well.
+            Some(News::Refused(words) | News::Lost(Lost(words))) if words.contains(&inbox) => Ok(()),
             Some(News::Refused(words)) => Err(Lost(words)),
             Some(News::Lost(lost)) => Err(lost),
             Some(News::Overrun) | None => Ok(()),

@@ -10,6 +10,9 @@
 //! All three are messages to one inbox of ours, by number. The client library has requests of its own, but keeps those
 //! that are never answered, and what it calls flushing promises nothing of the server.
 //!
+//! A message that has no answer in its time says nothing of the connection. So we write to ourselves then, and if that
+//! does not come back, we are not heard, or do not hear, and the connection is given up.
+//!
 //! Invariant: what waits for an answer is bounded ([`OUTSTANDING_MAX`]), and what the server may refuse without one by
 //! what the library can tell of at once ([`REFUSALS_MAX`]): no echo comes without the refusals before it. What the
 //! library holds is one batch.
@@ -150,7 +153,7 @@ impl<'a> Session<'a> {
             match next {
                 Next::News(news) => self.hear(news)?,
                 Next::Answer(answer) => self.settle(&answer?).await?,
-                Next::Sweep => self.look_for_the_late()?,
+                Next::Sweep => self.look_for_the_late().await?,
                 Next::Flushed => {}
                 Next::Jobs(batch) if batch.is_empty() => return Ok(()),
                 Next::Jobs(batch) => {
@@ -203,12 +206,14 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        if !sent.is_empty() {
-            let echo = self.answer_to(self.outstanding.next());
-            self.outstanding.put(Waiting::Batch { sent, since: Instant::now() });
-            self.connection.client.publish(echo, Bytes::new()).await.map_err(Lost::from)?;
-        }
-        Ok(())
+        if sent.is_empty() { Ok(()) } else { self.echo(sent).await }
+    }
+
+    /// Writes to ourselves: when that is back, the server has all that was sent before.
+    async fn echo(&mut self, sent: Vec<Sent>) -> Result<(), Lost> {
+        let echo = self.answer_to(self.outstanding.next());
+        self.outstanding.put(Waiting::Batch { sent, since: Instant::now() });
+        self.connection.client.publish(echo, Bytes::new()).await.map_err(Lost::from)
     }
 
     /// Whether each message has an answer of its own.
@@ -281,9 +286,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Gives up what nobody waits for any more; and the connection, if the server does not answer.
-    fn look_for_the_late(&mut self) -> Result<(), Lost> {
-        self.outstanding.take_late().into_iter().for_each(|job| job.fail(Failure::Late));
+    /// Gives up what nobody waits for any more; and the connection, if we hear no answer of the server's.
+    async fn look_for_the_late(&mut self) -> Result<(), Lost> {
+        let late = self.outstanding.take_late();
+        if !late.is_empty() && !self.outstanding.has_batch() {
+            self.echo(Vec::new()).await?;
+        }
+        late.into_iter().for_each(|job| job.fail(Failure::Late));
         if self.outstanding.is_overdue(RESPONSE_TIMEOUT) { Err(Lost::silent()) } else { Ok(()) }
     }
 

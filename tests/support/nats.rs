@@ -42,10 +42,16 @@ impl Nats {
     #[track_caller]
     fn start_in(folder: TempDir, lines: &str) -> Nats {
         let address = ports::free();
-        let text = format!("listen: \"{address}\"\n{lines}\n");
-        std::fs::write(folder.path().join("nats.conf"), text).expect("the temp dir is writable");
+        configure(&folder, address, lines);
         let process = launch(&folder, address);
         Nats { process, folder, address }
+    }
+
+    /// It goes on with these lines in its configuration instead, in a moment.
+    #[track_caller]
+    pub fn reload_with(&self, lines: &str) {
+        configure(&self.folder, self.address, lines);
+        self.process.signal("HUP");
     }
 
     /// For the key `nats.url`.
@@ -90,6 +96,12 @@ impl Nats {
     pub fn peer_as(&self, options: &str) -> Peer {
         Peer::connect(self.address, options).expect("NATS listens")
     }
+}
+
+#[track_caller]
+fn configure(folder: &TempDir, address: SocketAddr, lines: &str) {
+    let text = format!("listen: \"{address}\"\n{lines}\n");
+    std::fs::write(folder.path().join("nats.conf"), text).expect("the temp dir is writable");
 }
 
 fn launch(folder: &TempDir, address: SocketAddr) -> Process {

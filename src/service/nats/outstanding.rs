@@ -55,6 +55,11 @@ impl Outstanding {
         matches!(self.waiting.get(&number), Some(Waiting::Batch { .. }))
     }
 
+    /// Whether an answer of the server's is to come.
+    pub fn has_batch(&self) -> bool {
+        self.waiting.values().any(|waiting| matches!(waiting, Waiting::Batch { .. }))
+    }
+
     /// What an answer settles; nothing, when it is late or the second one.
     pub fn take(&mut self, number: u64) -> Option<Waiting> {
         let waiting = self.waiting.remove(&number)?;

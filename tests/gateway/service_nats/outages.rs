@@ -132,6 +132,44 @@ fn a_nats_that_stands_still_slows_no_shard_and_nothing_waits_without_end() {
     assert_eq!(answer_to(&mut ana, CHAT), "message_sent");
 }
 
+/// A user of the gateway's own who may hear this, and somebody who may do everything.
+fn hearing(subject: &str) -> String {
+    format!(
+        "authorization {{ users: [\n{{ user: any, password: x }}\n\
+         {{ user: gateway, password: x, permissions: {{ subscribe: \"{subject}\" }} }}\n] }}"
+    )
+}
+
+#[test]
+fn who_may_not_hear_answers_any_more_is_away_until_he_may() {
+    let nats = Nats::start_with(&hearing("_INBOX.>"));
+    let mut peer = nats.peer_as(r#"{"user":"any","pass":"x"}"#);
+    peer.subscribe("chat.>");
+    let answering = thread::spawn(move || {
+        loop {
+            let message = peer.next();
+            peer.publish(&message.reply.clone().expect("it is a request"), "");
+            if number(&message) == 1 {
+                break;
+            }
+        }
+    });
+    let more = "[nats]\nuser = 'gateway'\npassword = 'x'\nsource = false";
+    let gateway = started_with(&nats, "subject = 'chat.{key}'\nrequest = true", more);
+    let mut ana = member(&gateway, "ana");
+    assert_eq!(answer_to(&mut ana, &chat(0)), "message_sent");
+    nats.reload_with(&hearing("nothing"));
+    eventually("the service is known to be away", || !is_connected(&gateway));
+    eventually("it says why", || {
+        gateway.admin().get("/readyz").body.contains("Permissions Violation for Subscription")
+    });
+    assert_eq!(answer_to(&mut ana, &chat(0)), "service_unavailable");
+    nats.reload_with(&hearing("_INBOX.>"));
+    eventually("the service is connected again", || is_connected(&gateway));
+    assert_eq!(answer_to(&mut ana, &chat(1)), "message_sent");
+    answering.join().expect("the backend ends well");
+}
+
 #[test]
 fn what_is_refused_all_at_once_is_refused_to_each() {
     const CLIENTS: usize = 16;

@@ -63,6 +63,34 @@ fn who_may_not_connect_or_subscribe_says_so() {
     assert_reached(&Gateway::start(config), &nats, options);
 }
 
+/// A user of the gateway's own who may hear these subjects, and somebody who may do everything.
+fn hearing(subjects: &str) -> String {
+    format!(
+        "authorization {{ users: [\n{{ user: u, password: right }}\n\
+         {{ user: gateway, password: right, permissions: {{ subscribe: {{ allow: [{subjects}] }} }} }}\n] }}"
+    )
+}
+
+#[test]
+fn who_may_not_hear_any_more_says_so_and_hears_again_when_he_may() {
+    let nats = Nats::start_with(&hearing("'ws.>', '_INBOX.>'"));
+    for group in [None, Some("nodes")] {
+        let config = config(&nats).set("nats.user", "gateway").set("nats.password", "right");
+        let config = group.into_iter().fold(config, |config, group| config.set("nats.queue_group", group));
+        let gateway = Gateway::start(config);
+        let options = r#"{"user":"u","pass":"right"}"#;
+        assert_reached(&gateway, &nats, options);
+        nats.reload_with(&hearing("'_INBOX.>'"));
+        eventually("readiness names nats as lost", || names_nats_as_lost(&gateway));
+        let why = "Permissions Violation for Subscription";
+        eventually("readiness says why", || gateway.admin().get("/readyz").body.contains(why));
+        assert!(gateway.log().contains(why), "{}", gateway.log());
+        nats.reload_with(&hearing("'ws.>', '_INBOX.>'"));
+        eventually("ready again", || is_ready(&gateway));
+        assert_reached(&gateway, &nats, options);
+    }
+}
+
 #[test]
 fn a_server_is_believed_by_its_certificate() {
     let folder = tempfile::tempdir().expect("a temp dir");
