@@ -49,6 +49,8 @@ pub enum Lost {
     Silent,
     /// We may not do what we need to; in RabbitMQ's words.
     Refused(String),
+    /// It takes what is published and confirms nothing.
+    HeldBack,
     /// The queue is gone, or the connection was closed without a word.
     Ended,
 }
@@ -59,6 +61,7 @@ impl std::fmt::Display for Lost {
             Self::Library(error) => error.fmt(f),
             Self::Silent => write!(f, "no answer within {CONNECT_DEADLINE:?}"),
             Self::Refused(words) => f.write_str(words),
+            Self::HeldBack => f.write_str("RabbitMQ confirms nothing any more: a queue may stand still"),
             Self::Ended => f.write_str("RabbitMQ has ended it"),
         }
     }

@@ -3,7 +3,12 @@
 //! is durable. Up to [`outstanding::MAX`] wait for that at once.
 //!
 //! What was not confirmed when the connection was lost is told as failed, although RabbitMQ may have it. While RabbitMQ
-//! takes nothing, as when it is low on memory, the service counts as away: nothing piles up before it.
+//! takes nothing, as when it is low on memory, the service counts as away: nothing piles up before it. A queue that
+//! stands still has RabbitMQ hold back all that comes through the connection sooner or later; so one on which nothing
+//! is confirmed any more is given up for another.
+//!
+//! For a message that is too large RabbitMQ closes the channel, and says what it takes: from then on larger ones are
+//! refused [before they go out](size), and all others are sent again, with their ids.
 //!
 //! For a message that we may not write RabbitMQ closes the channel and drops what came behind it. What came before it
 //! and was not confirmed is sent again through another channel, as the messages that they were: with their ids, by
@@ -15,18 +20,20 @@ mod doubtful;
 mod keys;
 mod message;
 mod outstanding;
+mod returns;
+mod size;
 
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{Channel, Event};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::broker::rabbitmq::{Broker, CONNECT_DEADLINE, Lost, Session, declare_exchange};
@@ -37,9 +44,12 @@ use crate::lane::Failure;
 use self::asker::{Answer, Asker, Question};
 use self::doubtful::{Doubtful, Message};
 use self::keys::{Keys, is_about, refusal};
-use self::message::Addressing;
-use self::outstanding::{Outstanding, Sent, Unconfirmed};
+use self::message::{Address, Addressing};
+use self::outstanding::{Outstanding, Unconfirmed};
 use super::{Job, Jobs, ServiceStatus};
+
+/// Between two looks for messages that nobody waits for any more.
+const SWEEP: Duration = Duration::from_millis(250);
 
 /// Starts the service's task and returns at once.
 ///
@@ -83,6 +93,8 @@ impl Work {
             } else {
                 debug!(service, rabbitmq = %address, error = %lost, retry_in = ?delay, "still not connected to RabbitMQ");
             }
+            // Another one may take larger messages.
+            kept.size_max = None;
             // Those who came before it was known that RabbitMQ is away.
             kept.doubtful = Doubtful::default();
             jobs.refuse(Failure::Away);
@@ -110,7 +122,7 @@ impl Work {
         let (answers, answered) = mpsc::channel(1);
         let asker = Asker::new(&self.broker, self.addressing.exchange.clone(), self.status.name());
         kept.doubtful.forget_question();
-        let mut publishing = Publishing { work: self, session, channel, outstanding, kept, to_ask, answered };
+        let mut publishing = Publishing { work: self, session: &session, channel, outstanding, kept, to_ask, answered };
         publishing.send_again(again.unwrap_or_default());
         let served = tokio::select! {
             served = publishing.serve(events, jobs) => served,
@@ -134,6 +146,8 @@ impl Work {
 struct Kept {
     keys: Keys,
     doubtful: Doubtful,
+    /// The bytes of a message that RabbitMQ takes, where it has said so.
+    size_max: Option<usize>,
     /// When the connection was lost over a message that was refused: what was not confirmed, to be sent again at once.
     again: Option<Vec<Unconfirmed>>,
 }
@@ -141,7 +155,7 @@ struct Kept {
 /// One connection, and what was sent through it and is not confirmed.
 struct Publishing<'a> {
     work: &'a Work,
-    session: Session,
+    session: &'a Session,
     channel: Channel,
     outstanding: Outstanding,
     kept: &'a mut Kept,
@@ -154,6 +168,8 @@ impl Publishing<'_> {
     /// Until the connection is lost, or the shards have gone.
     async fn serve(mut self, events: impl Stream<Item = Event>, jobs: &mut Jobs) -> Result<(), Lost> {
         let mut events = pin!(events);
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.ask();
             tokio::select! {
@@ -164,6 +180,7 @@ impl Publishing<'_> {
                 },
                 event = events.next() => self.hear(event.ok_or(Lost::Ended)?, jobs)?,
                 Some(answer) = self.answered.recv() => self.hear_answer(answer)?,
+                _ = sweep.tick() => self.look_for_the_late()?,
                 job = jobs.next(), if self.outstanding.has_room() => match job {
                     Some(job) => self.take(job),
                     None => return Ok(()),
@@ -172,12 +189,20 @@ impl Publishing<'_> {
         }
     }
 
-    fn hear(&self, event: Event, jobs: &mut Jobs) -> Result<(), Lost> {
+    /// Tells those that nobody waits for any more; and gives up the connection, if it is held back.
+    fn look_for_the_late(&mut self) -> Result<(), Lost> {
+        self.outstanding.give_up_late();
+        // Who takes nothing for now confirms nothing, and says when he goes on.
+        let is_blocked = self.session.connection.status().blocked();
+        if !is_blocked && self.outstanding.is_held_back() { Err(Lost::HeldBack) } else { Ok(()) }
+    }
+
+    fn hear(&mut self, event: Event, jobs: &mut Jobs) -> Result<(), Lost> {
         let Work { broker, status, .. } = self.work;
         let (service, address) = (status.name(), &broker.address);
         match event {
             // Its channel is closed, which those who wait for confirms know.
-            Event::Error(error) if refusal(&error).is_some() => {}
+            Event::Error(error) if refusal(&error).is_some() || size::limit(&error).is_some() => {}
             Event::Error(error) => return Err(error.into()),
             Event::ConnectionBlocked(reason) => {
                 warn!(service, rabbitmq = %address, reason, "RabbitMQ takes nothing for now");
@@ -187,31 +212,24 @@ impl Publishing<'_> {
             Event::ConnectionUnblocked => {
                 info!(service, rabbitmq = %address, "RabbitMQ takes messages again");
                 status.link.connected();
+                self.outstanding.goes_on();
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// The channel is closed. If that is for a message that we may not write, what came before it goes through another
-    /// channel, and of the rest, which RabbitMQ has dropped, it is asked what may be written.
+    /// The channel is closed. If that is for a message that is too large, all others go through another channel. If it
+    /// is for one that we may not write, those do that came before it, and of the rest, which RabbitMQ has dropped, it
+    /// is asked what may be written.
     async fn open_again(&mut self, error: lapin::Error) -> Result<(), Lost> {
         let unconfirmed = self.outstanding.take_unconfirmed();
         let mut unconfirmed = timeout(CONNECT_DEADLINE, unconfirmed).await.map_err(|_| Lost::Silent)?;
-        // Those behind may have found the channel closed, and not know why.
-        let words = unconfirmed.iter().find_map(|message| refusal(&message.error)).map(str::to_owned);
-        let Some(words) = words else { return Err(error.into()) };
-        let key = |job: &Job| self.work.addressing.routing_key(&job.content).unwrap_or_default();
-        let Some(refused) = unconfirmed.iter().position(|message| is_about(&words, key(&message.job).as_str())) else {
-            // It is not about a single key, and would not be better with the next message.
+        if !self.learn_size(&unconfirmed) && !self.doubt(&mut unconfirmed) {
+            // It would not be better with the next message.
             return Err(error.into());
-        };
-        debug!(service = self.work.status.name(), why = words, "refused by RabbitMQ");
-        let dropped = unconfirmed.split_off(refused).into_iter();
-        let dropped = dropped.map(|Unconfirmed { job, id, .. }| Message { key: key(&job), job, id: Some(id) });
-        self.kept.doubtful.put_first(dropped.collect());
-        self.kept.keys.doubt(Instant::now());
-        let opening = timeout(CONNECT_DEADLINE, self.work.channel(&self.session)).await;
+        }
+        let opening = timeout(CONNECT_DEADLINE, self.work.channel(self.session)).await;
         match opening.map_err(|_| Lost::Silent).and_then(|opened| Ok(opened?)) {
             Ok(channel) => {
                 self.channel = channel;
@@ -227,9 +245,40 @@ impl Publishing<'_> {
         }
     }
 
+    /// Whether the channel was closed over a message that is too large: what is learned is what would not have been.
+    /// Of those who wait for their confirms the ones behind may have found the channel closed, and not know why.
+    fn learn_size(&mut self, unconfirmed: &[Unconfirmed]) -> bool {
+        let Some(max) = unconfirmed.iter().find_map(|message| size::limit(&message.error)) else { return false };
+        let is_news = self.kept.size_max.is_none_or(|known| max < known);
+        if is_news {
+            let service = self.work.status.name();
+            warn!(service, bytes = max, "RabbitMQ takes no larger messages: clients that send them are refused");
+            self.kept.size_max = Some(max);
+        }
+        is_news
+    }
+
+    /// Whether the channel was closed over a key that we may not write to. Then that one and those behind it are taken
+    /// out, to be asked about.
+    fn doubt(&mut self, unconfirmed: &mut Vec<Unconfirmed>) -> bool {
+        let words = unconfirmed.iter().find_map(|message| refusal(&message.error)).map(str::to_owned);
+        let Some(words) = words else { return false };
+        // It need not be about a single key.
+        let refused = unconfirmed.iter().position(|message| is_about(&words, message.key.as_str()));
+        let Some(refused) = refused else { return false };
+        debug!(service = self.work.status.name(), why = words, "refused by RabbitMQ");
+        let dropped = unconfirmed.split_off(refused).into_iter();
+        let dropped =
+            dropped.filter_map(|Unconfirmed { job, id, key, .. }| Some(Message { job: job?, key, id: Some(id) }));
+        self.kept.doubtful.put_first(dropped.collect());
+        self.kept.keys.doubt(Instant::now());
+        true
+    }
+
+    /// But for those that were told that they are too late.
     fn send_again(&mut self, unconfirmed: Vec<Unconfirmed>) {
         for Unconfirmed { job, id, .. } in unconfirmed {
-            self.send(job, Some(id));
+            job.into_iter().for_each(|job| self.send(job, Some(id.clone())));
         }
     }
 
@@ -291,22 +340,23 @@ impl Publishing<'_> {
             job.fail(Failure::Late);
             return;
         }
+        if self.kept.size_max.is_some_and(|max| job.content.body.len() > max) {
+            job.fail(Failure::Refused);
+            return;
+        }
         let frame_max = self.session.connection.configuration().frame_max() as usize;
         let Some(address) = self.work.addressing.address(&job.content, frame_max, id) else {
             job.fail(Failure::Refused);
             return;
         };
+        let Address { routing_key, properties, id } = address;
         let (channel, exchange) = (self.channel.clone(), self.work.addressing.exchange.clone());
-        let options = self.work.options;
-        self.outstanding.begin(async move {
-            let body = job.content.body.as_bytes();
-            let published =
-                channel.basic_publish(exchange, address.routing_key, options, body, address.properties).await;
-            let outcome = match published {
-                Ok(confirm) => confirm.await,
-                Err(error) => Err(error),
-            };
-            Sent { job, id: address.id, outcome }
+        let (options, body, key) = (self.work.options, job.content.body.clone(), routing_key.clone());
+        self.outstanding.begin(job, id, key, async move {
+            let confirm = channel.basic_publish(exchange, routing_key, options, body.as_bytes(), properties).await?;
+            // The client library has sent it.
+            drop(body);
+            confirm.await
         });
     }
 }

@@ -105,6 +105,13 @@ impl RabbitMq {
         assert_eq!(done.code, Some(0), "{done:?}");
     }
 
+    /// The process of a queue stands still from here on (`suspend`), or goes on (`resume`).
+    #[track_caller]
+    pub fn queue_process(&self, queue: &str, does: &str) {
+        let found = format!("{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>))");
+        self.control(&["eval", &format!("{found}, ok = sys:{does}(amqqueue:get_pid(Q)).")]);
+    }
+
     /// A connection of the test's own.
     #[track_caller]
     pub fn client(&self) -> Peer {

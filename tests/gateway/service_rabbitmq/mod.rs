@@ -2,6 +2,7 @@
 //! whatever happens to the broker then; what RabbitMQ cannot take is an error and no silence, and nobody else waits for
 //! it.
 
+mod neighbours;
 mod outages;
 
 use std::collections::{HashMap, HashSet};
