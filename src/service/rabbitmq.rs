@@ -120,7 +120,8 @@ impl Work {
         let outstanding = Outstanding::new(self.options.mandatory);
         let (to_ask, questions) = mpsc::channel(1);
         let (answers, answered) = mpsc::channel(1);
-        let asker = Asker::new(&self.broker, self.addressing.exchange.clone(), self.status.name());
+        let exchange = self.addressing.exchange.clone();
+        let asker = Asker::new(&self.broker, &session.connection, exchange, self.status.name());
         kept.doubtful.forget_question();
         let mut publishing = Publishing { work: self, session: &session, channel, outstanding, kept, to_ask, answered };
         publishing.send_again(again.unwrap_or_default());

@@ -63,6 +63,26 @@ fn who_is_late_gives_the_place_back_and_a_connection_that_is_held_back_is_given_
 }
 
 #[test]
+fn who_may_have_one_connection_only_is_asked_for_permissions_over_it() {
+    const MESSAGES: usize = 50;
+    let broker = shared();
+    broker.client().make_exchange("alone");
+    broker.control(&["add_user", "alone", "pw"]);
+    broker.control(&["set_permissions", "alone", ".*", ".*", ".*"]);
+    broker.control(&["set_topic_permissions", "alone", "alone", "^to\\.good", ".*"]);
+    broker.control(&["set_user_limits", "alone", r#"{"max-connections":1}"#]);
+    broker.client().keep("alone", "alone", "#");
+    let gateway = posting_as(&broker, "alone:pw", "alone", &[("timeout", "5s".into())]);
+    let (mut eve, mut bob) = (Client::connect(&gateway, &token("eve")), Client::connect(&gateway, &token("bob")));
+    for n in 0..MESSAGES {
+        assert_eq!(post(&mut eve, &format!("evil{n}")), "service_refused");
+        assert_eq!(post(&mut bob, &format!("good{n}")), "posted");
+    }
+    assert_eq!(broker.client().waiting("alone"), MESSAGES);
+    assert!(gateway.log().contains("no second connection"), "{}", gateway.log());
+}
+
+#[test]
 fn a_message_that_is_too_large_for_the_broker_is_refused_alone() {
     const MESSAGES: usize = 200;
     let broker = RabbitMq::start();
