@@ -271,8 +271,9 @@ impl Publishing<'_> {
         let dropped = unconfirmed.split_off(refused).into_iter();
         let dropped =
             dropped.filter_map(|Unconfirmed { job, id, key, .. }| Some(Message { job: job?, key, id: Some(id) }));
-        self.kept.doubtful.put_first(dropped.collect());
-        self.kept.keys.doubt(Instant::now());
+        let now = Instant::now();
+        self.kept.doubtful.put_first(dropped.collect(), now);
+        self.kept.keys.doubt(now);
         true
     }
 
@@ -288,10 +289,11 @@ impl Publishing<'_> {
     fn take(&mut self, job: Job) {
         // What has no key is told so when it is to be sent.
         let Some(key) = self.work.addressing.routing_key(&job.content) else { return self.send(job, None) };
-        match self.kept.keys.is_allowed(key.as_str(), Instant::now()) {
+        let now = Instant::now();
+        match self.kept.keys.is_allowed(key.as_str(), now) {
             Some(false) => job.fail(Failure::Refused),
             Some(true) if !self.kept.doubtful.has(&job.content.user_id) => self.send(job, None),
-            _ => self.kept.doubtful.push(Message { job, key, id: None }),
+            _ => self.kept.doubtful.push(Message { job, key, id: None }, now),
         }
     }
 
@@ -316,8 +318,8 @@ impl Publishing<'_> {
             }
         };
         let ended = || Lost::Refused(refusal.clone().unwrap_or_default());
-        let verdict = self.kept.doubtful.answered(refusal.as_deref()).ok_or_else(ended)?;
         let now = Instant::now();
+        let verdict = self.kept.doubtful.answered(refusal.as_deref(), now).ok_or_else(ended)?;
         for Message { job, key, id } in verdict.allowed {
             self.kept.keys.remember(key.as_str(), true, now);
             self.send(job, id);
