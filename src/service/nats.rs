@@ -297,7 +297,7 @@ impl<'a> Session<'a> {
     }
 
     fn tell_refused(&self, why: &str) {
-        debug!(service = self.work.status.name(), nats = %self.work.url, why, "refused by NATS");
+        self.work.status.tell_failed(why);
     }
 }
 

@@ -267,7 +267,7 @@ impl Publishing<'_> {
         // It need not be about a single key.
         let refused = unconfirmed.iter().position(|message| is_about(&words, message.key.as_str()));
         let Some(refused) = refused else { return false };
-        debug!(service = self.work.status.name(), why = words, "refused by RabbitMQ");
+        self.work.status.tell_failed(&words);
         let dropped = unconfirmed.split_off(refused).into_iter();
         let dropped =
             dropped.filter_map(|Unconfirmed { job, id, key, .. }| Some(Message { job: job?, key, id: Some(id) }));
@@ -326,7 +326,7 @@ impl Publishing<'_> {
         }
         if let Some(Message { job, key, .. }) = verdict.refused {
             self.kept.keys.remember(key.as_str(), false, now);
-            debug!(service = self.work.status.name(), why = refusal, "refused by RabbitMQ");
+            self.work.status.tell_failed(refusal.as_deref().unwrap_or_default());
             job.fail(Failure::Refused);
         }
         Ok(())

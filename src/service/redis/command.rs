@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, RedisError, RedisResult, cmd};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::broker::redis::{Connection, is_full, is_lost};
 use crate::config::{Body, RedisService, Subject};
@@ -63,7 +63,7 @@ impl Writer {
                 job.fail(Failure::Away);
             }
             Err(error) => {
-                debug!(service = self.status.name(), redis = %self.address, %error, "refused by Redis");
+                self.status.tell_failed(&error.to_string());
                 job.fail(Failure::Refused);
             }
         }

@@ -106,12 +106,13 @@ fn a_backend_that_stands_still_slows_nobody_who_does_not_ask_it() {
 #[test]
 fn what_finds_no_room_in_the_queue_is_told_so() {
     let backend = Backend::start();
-    let gateway = started(asked(&backend.url(), "timeout = '2s'\nqueue = 5\nconcurrency = 2"));
+    let gateway = started(asked(&backend.url(), "timeout = '2s'\nqueue = 5\nconcurrency = 4"));
     let mut ana = Client::connect(&gateway, &token("ana"));
     (0..8).for_each(|n| ana.send(&format!(r#"{{"type":"ask.in_line","key":"k{n}","do":"hang"}}"#)));
     let codes: Vec<_> = (0..8).map(|_| code(&ana.expect_type("error")).to_owned()).collect();
     let count = |which: &str| codes.iter().filter(|code| *code == which).count();
     assert_eq!((count("service_unavailable"), count("busy")), (5, 3), "{codes:?}");
+    // One user has half of the places.
     assert_eq!(backend.asked().len(), 2, "of those that wait the backend does not hear when their time is over");
 }
 
