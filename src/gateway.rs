@@ -111,6 +111,7 @@ impl Gateway {
         let sources = ingress::start(config, &inlet, control)?;
         let draining = Arc::<AtomicBool>::default();
         let public = listeners.address()?;
+        let backends = services.statuses;
         let context = admin::Context {
             inlet,
             counters,
@@ -124,7 +125,7 @@ impl Gateway {
             issuer: issuer.map(|issuer| issuer.status),
             verification,
             services: rules.services.clone(),
-            backends: services.statuses.clone(),
+            backends: backends.clone(),
             decisions,
             events,
             session_key: rules.session_key.clone(),
@@ -132,16 +133,8 @@ impl Gateway {
             draining: draining.clone(),
         };
         let admin = admin::start(&config.admin, admin_listener, context, control)?;
-        Ok(Self {
-            public,
-            admin,
-            listeners: Arc::new(listeners),
-            bus,
-            shards,
-            draining,
-            backends: services.statuses,
-            events: end,
-        })
+        let listeners = Arc::new(listeners);
+        Ok(Self { public, admin, listeners, bus, shards, draining, backends, events: end })
     }
 
     /// For who ends the process without draining: these must be closed then, too.
