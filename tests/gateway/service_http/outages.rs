@@ -120,6 +120,26 @@ fn messages_that_the_backend_fails_with_shut_out_nobody_else() {
 }
 
 #[test]
+fn a_user_whose_messages_hang_leaves_places_for_others() {
+    let backend = HttpBackend::start();
+    let keys = "concurrency = 4\nretries = 0\ntimeout = '20s'\nattempt_timeout = '20s'";
+    let gateway = started(&backend, "/", keys);
+    backend.answers(|received| match received.header("Ringway-Key") {
+        Some(key) if key.starts_with("stuck") => Reply::Hang,
+        _ => Reply::status(204),
+    });
+    let mut eve = Client::connect(&gateway, &token("eve"));
+    (0..20).for_each(|n| eve.send(&say(&format!("stuck {n}"), n)));
+    eventually("she has her places", || backend.count() == 2);
+    let mut bob = Client::connect(&gateway, &token("bob"));
+    for n in 0..20 {
+        bob.send(&say("room", n));
+        bob.expect_type("said");
+    }
+    assert_eq!(backend.count(), 22, "and no more of them");
+}
+
+#[test]
 fn what_was_taken_before_the_end_of_the_node_reaches_its_backend() {
     const MESSAGES: usize = 10;
     let backend = HttpBackend::start();
