@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! cargo bench --profile quick --bench integrations              everything, three times
+//! cargo bench --profile quick --bench integrations -- 10        everything, ten times
 //! cargo bench --profile quick --bench integrations -- nats      the rows with this word
 //! cargo bench --profile quick --bench integrations -- back      servers that were gone, and are back
 //! cargo bench --profile quick --bench integrations -- stalled   RabbitMQ stopped and going on, phase by phase
@@ -31,24 +32,27 @@ mod stalled;
 use figures::{Figures, spread};
 use support::config::Config;
 
-/// How often each row is measured; one row after the other, so that what else the machine does is in all of them.
+/// How often each row is measured, if nobody says it; one row after the other, so that what else the machine does is in
+/// all of them.
 const RUNS: usize = 3;
 
 fn main() {
     // Cargo's own flags are none of ours.
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let said: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let (numbers, words): (Vec<String>, Vec<String>) = said.into_iter().partition(|word| word.parse::<usize>().is_ok());
+    let runs = numbers.first().and_then(|number| number.parse().ok()).unwrap_or(RUNS).max(1);
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(&**word));
     let mut sources: Vec<_> =
         sources::KINDS.iter().filter(|kind| is_wanted(kind.name)).map(sources::Running::start).collect();
     let columns = "source | messages/s to one | CPU µs per message | messages/s to 1,000 | CPU µs per message";
-    table(columns, sources.len(), |row| {
+    table(columns, runs, sources.len(), |row| {
         let [one, thousand] = [1, 1_000].map(|subscribers| sources[row].measure(subscribers));
         (sources[row].name(), vec![one.rate, one.cpu_us, thousand.rate, thousand.cpu_us])
     });
     drop(sources);
     let mut services: Vec<_> =
         services::KINDS.iter().filter(|kind| is_wanted(kind.name)).map(services::Running::start).collect();
-    table("service | messages/s | CPU µs per message", services.len(), |row| {
+    table("service | messages/s | CPU µs per message", runs, services.len(), |row| {
         let Figures { rate, cpu_us } = services[row].measure();
         (services[row].name(), vec![rate, cpu_us])
     });
@@ -56,7 +60,7 @@ fn main() {
     let mut servers: Vec<_> =
         back::KINDS.iter().filter(|kind| is_wanted(kind.name)).map(back::Running::start).collect();
     let columns = "server that was gone | ms from its first answer to the gateway's first message";
-    table(columns, servers.len(), |row| (servers[row].name(), vec![servers[row].measure()]));
+    table(columns, runs, servers.len(), |row| (servers[row].name(), vec![servers[row].measure()]));
     drop(servers);
     if is_wanted("stalled") {
         stalled::run();
@@ -70,16 +74,16 @@ fn quiet() -> Config {
 }
 
 /// Prints a table of medians, each with what was lowest and highest.
-fn table(columns: &str, rows: usize, mut measure: impl FnMut(usize) -> (&'static str, Vec<f64>)) {
+fn table(columns: &str, runs: usize, rows: usize, mut measure: impl FnMut(usize) -> (&'static str, Vec<f64>)) {
     if rows == 0 {
         return;
     }
     let mut measured: Vec<(&str, Vec<Vec<f64>>)> = vec![("", vec![]); rows];
-    for _ in 0..RUNS {
-        for (row, (name, runs)) in measured.iter_mut().enumerate() {
+    for _ in 0..runs {
+        for (row, (name, measured)) in measured.iter_mut().enumerate() {
             let (known_as, figures) = measure(row);
             *name = known_as;
-            runs.push(figures);
+            measured.push(figures);
         }
     }
     println!("| {columns} |\n|{}", " --- |".repeat(columns.split('|').count()));

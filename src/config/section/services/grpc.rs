@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use toml::Table;
 
 use crate::config::section::entry::Entry;
@@ -42,7 +43,7 @@ pub struct GrpcService {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ca_file: Option<PathBuf>,
     /// Sent with every call.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "metadata")]
     pub metadata: BTreeMap<String, Secret>,
 }
 
@@ -116,6 +117,11 @@ impl GrpcService {
             None
         }
     }
+}
+
+/// Errors do not say what stands there.
+fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Secret>, D::Error> {
+    BTreeMap::deserialize(from).map_err(|_| D::Error::custom("expected a table of names, each with text in quotes"))
 }
 
 /// Names that gRPC has for itself, and those of values that are no text, are refused.

@@ -282,6 +282,10 @@ mod tests {
                 "services[0].metadata (file r.toml): `grpc-timeout` is no name of metadata",
             ),
             (
+                format!("{chat}kind = 'grpc'\naddress = 'h:1'\nmetadata = 'x-api-key: hunter2'"),
+                "services[0].metadata (file r.toml): expected a table of names, each with text in quotes",
+            ),
+            (
                 format!("{chat}kind = 'grpc'\naddress = 'h:1'\ntls_ca_file = '/nonexistent/ca.pem'"),
                 "services[0].tls_ca_file (file r.toml): cannot be read",
             ),
